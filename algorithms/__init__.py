@@ -1,0 +1,1 @@
+"""Reconstruction algorithms, one a file: thin shells around the kernels of mltrack_plugin."""

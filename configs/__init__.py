@@ -1,0 +1,1 @@
+"""Job configurations (YAML), one per shipped reconstruction."""

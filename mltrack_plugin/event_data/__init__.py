@@ -1,0 +1,12 @@
+"""Event data model: columnar collections, validated on construction.
+
+Units everywhere: mm, GeV, e, T, radian; time in mm (c = 1), as in ACTS.
+"""
+
+from mltrack_plugin.event_data.base import Collection
+from mltrack_plugin.event_data.hits import Hits, TruthLinks
+from mltrack_plugin.event_data.parameters import HitParameters
+from mltrack_plugin.event_data.particles import Particles
+from mltrack_plugin.event_data.tracks import ProtoTracks, Tracks
+
+__all__ = ["Collection", "HitParameters", "Hits", "Particles", "ProtoTracks", "Tracks", "TruthLinks"]

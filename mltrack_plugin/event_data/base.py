@@ -1,0 +1,77 @@
+"""What all collections share: typed columns, validation, conversion to and from plain arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from mltrack_plugin.errors import EventDataError
+
+Array = npt.NDArray[Any]
+
+
+def column(
+    name: str, values: npt.ArrayLike, dtype: npt.DTypeLike, shape: tuple[int | None, ...]
+) -> npt.NDArray[Any]:
+    """A read-only column of the wanted type and shape (``None`` = any length).
+
+    Ids are never taken from floating point numbers: 64-bit particle ids collapse there.
+
+    Raises:
+        EventDataError: naming the column, what was expected and what was given.
+    """
+    array = np.asarray(values)
+    wanted = np.dtype(dtype)
+    if wanted.kind in "iu" and array.size and array.dtype.kind not in "iub":
+        raise EventDataError(f"column {name!r} must hold integers, got {array.dtype}")
+    if wanted.kind == "u" and array.dtype.kind == "i" and array.size and int(array.min()) < 0:
+        raise EventDataError(f"column {name!r} must not be negative, smallest is {array.min()}")
+    if len(array.shape) != len(shape) or any(
+        want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
+    ):
+        text = "(" + ", ".join("n" if s is None else str(s) for s in shape) + ")"
+        raise EventDataError(f"column {name!r} must have shape {text}, got {array.shape}")
+    result = array.astype(wanted, copy=False)
+    if result.flags.writeable:
+        result = result.view()
+        result.flags.writeable = False
+    return result
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Collection:
+    """Base of all collections: frozen structs of NumPy arrays."""
+
+    def arrays(self) -> dict[str, Array]:
+        """All columns that are present, by field name."""
+        found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`arrays`."""
+        return cls(**arrays)
+
+    def equals(self, other: object) -> bool:
+        """Same type, same columns, same bytes (NaN equals NaN)."""
+        if type(self) is not type(other) or not isinstance(other, Collection):
+            return False
+        mine, theirs = self.arrays(), other.arrays()
+        return mine.keys() == theirs.keys() and all(
+            np.array_equal(mine[k], theirs[k], equal_nan=getattr(mine[k], "dtype", np.dtype("O")).kind == "f")
+            for k in mine
+        )
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _columns(self, n: int, **dtypes: npt.DTypeLike) -> None:
+        """Validate one-dimensional columns of length ``n``; absent optional ones stay ``None``."""
+        for name, dtype in dtypes.items():
+            value = getattr(self, name)
+            if value is not None:
+                self._set(name, column(name, value, dtype, (n,)))

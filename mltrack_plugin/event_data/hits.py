@@ -1,0 +1,115 @@
+"""Hits and their links to the truth."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Self
+
+import awkward as ak
+import numpy as np
+
+from mltrack_plugin.errors import EventDataError
+from mltrack_plugin.event_data.base import Array, Collection, column
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Hits(Collection):
+    """Space points of one event, in input order.
+
+    Raises:
+        EventDataError: on wrong shapes or types, non-finite coordinates, or repeated hit ids.
+    """
+
+    #: (n,) uint64, unique in the event; as in the input file.
+    hit_id: Array
+    #: (n,) float32, mm, global Cartesian coordinates; z along the beam.
+    x: Array
+    y: Array
+    z: Array
+    #: (n,) float32, mm (c = 1).
+    time: Array | None = None
+    #: (n,) int32.
+    volume_id: Array | None = None
+    #: (n,) int32.
+    layer_id: Array | None = None
+    #: (n,) int32.
+    module_id: Array | None = None
+    #: (n,) uint64, ACTS geometry identifier.
+    geometry_id: Array | None = None
+
+    def __post_init__(self) -> None:
+        self._set("x", column("x", self.x, np.float32, (None,)))
+        n = len(self.x)
+        self._columns(n, hit_id=np.uint64, y=np.float32, z=np.float32, time=np.float32)
+        self._columns(n, volume_id=np.int32, layer_id=np.int32, module_id=np.int32, geometry_id=np.uint64)
+        for name in ("x", "y", "z"):
+            values = getattr(self, name)
+            bad = ~np.isfinite(values)
+            if bad.any():
+                raise EventDataError(
+                    f"{int(bad.sum())} of {n} hits have a non-finite {name} "
+                    f"(first at row {int(np.argmax(bad))}: {values[np.argmax(bad)]})"
+                )
+        ids, counts = np.unique(self.hit_id, return_counts=True)
+        if len(ids) != n:
+            raise EventDataError(
+                f"{n - len(ids)} hit ids are repeated (hit_id {ids[np.argmax(counts)]} occurs {counts.max()} times)"
+            )
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def positions(self) -> Array:
+        """(n, 3) float32, mm."""
+        return np.stack([self.x, self.y, self.z], axis=1)
+
+    @property
+    def r(self) -> Array:
+        """(n,) float32, mm: distance from the beam axis."""
+        return np.hypot(self.x, self.y)
+
+    @property
+    def phi(self) -> Array:
+        """(n,) float32, radian."""
+        return np.arctan2(self.y, self.x)
+
+    def to_awkward(self) -> ak.Array:
+        """Record array with the columns as fields and `vector` behaviours (hits.rho, hits.eta, ...)."""
+        import vector
+
+        vector.register_awkward()
+        return ak.zip(self.arrays(), with_name="Vector3D")
+
+    @classmethod
+    def from_awkward(cls, array: ak.Array) -> Self:
+        """The inverse of :meth:`to_awkward`."""
+        return cls(**_known_fields(cls, array))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TruthLinks(Collection):
+    """Which particle made each hit, row by row beside :class:`Hits`."""
+
+    #: (n,) uint64; 0 = noise.
+    particle_id: Array
+    #: (n,) float32, TrackML weight; absent where the input has none.
+    weight: Array | None = None
+
+    def __post_init__(self) -> None:
+        self._set("particle_id", column("particle_id", self.particle_id, np.uint64, (None,)))
+        self._columns(len(self.particle_id), weight=np.float32)
+        if self.weight is not None and not (np.isfinite(self.weight).all() and (self.weight >= 0).all()):
+            raise EventDataError("hit weights must be finite and not negative")
+
+    def __len__(self) -> int:
+        return len(self.particle_id)
+
+    def check_against(self, hits: Hits) -> None:
+        """Raise ``EventDataError`` unless there is one link per hit."""
+        if len(self) != len(hits):
+            raise EventDataError(f"{len(self)} truth links for {len(hits)} hits; one per hit is needed")
+
+
+def _known_fields(cls: type[Collection], array: Any) -> dict[str, Array]:
+    return {f.name: ak.to_numpy(array[f.name]) for f in dataclasses.fields(cls) if f.name in array.fields}

@@ -1,0 +1,83 @@
+"""True particles."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Self
+
+import awkward as ak
+import numpy as np
+
+from mltrack_plugin.errors import EventDataError
+from mltrack_plugin.event_data.base import Array, Collection, column
+from mltrack_plugin.event_data.hits import _known_fields
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Particles(Collection):
+    """Particles of one event that may have left hits.
+
+    In detectors without momenta (REDVID) px, py, pz are the unit direction and q is 0.
+    """
+
+    #: (n,) uint64, unique, never 0 (0 marks noise).
+    particle_id: Array
+    #: (n,) float32, mm: production vertex.
+    vx: Array
+    vy: Array
+    vz: Array
+    #: (n,) float32, GeV: momentum at production.
+    px: Array
+    py: Array
+    pz: Array
+    #: (n,) float32, e.
+    q: Array
+    #: (n,) int32, hits of the particle in the event as the input states it.
+    nhits: Array | None = None
+    #: (n,) int32, PDG code.
+    pdg_id: Array | None = None
+
+    def __post_init__(self) -> None:
+        self._set("particle_id", column("particle_id", self.particle_id, np.uint64, (None,)))
+        n = len(self.particle_id)
+        f = np.float32
+        self._columns(n, vx=f, vy=f, vz=f, px=f, py=f, pz=f, q=f, nhits=np.int32, pdg_id=np.int32)
+        if (self.particle_id == 0).any():
+            raise EventDataError("particle_id 0 is reserved for noise")
+        ids, counts = np.unique(self.particle_id, return_counts=True)
+        if len(ids) != n:
+            raise EventDataError(
+                f"{n - len(ids)} particle ids are repeated "
+                f"(particle_id {ids[np.argmax(counts)]} occurs {counts.max()} times)"
+            )
+
+    def __len__(self) -> int:
+        return len(self.particle_id)
+
+    @property
+    def pt(self) -> Array:
+        """(n,) float32, GeV."""
+        return np.hypot(self.px, self.py)
+
+    @property
+    def eta(self) -> Array:
+        """(n,) float32: pseudorapidity of the momentum."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.arcsinh(self.pz / self.pt)
+
+    @property
+    def phi(self) -> Array:
+        """(n,) float32, radian."""
+        return np.arctan2(self.py, self.px)
+
+    def to_awkward(self) -> ak.Array:
+        """Record array with `vector` behaviours (particles.pt, particles.eta, ...)."""
+        import vector
+
+        vector.register_awkward()
+        return ak.zip(self.arrays(), with_name="Momentum3D")
+
+    @classmethod
+    def from_awkward(cls, array: ak.Array) -> Self:
+        """The inverse of :meth:`to_awkward`."""
+        return cls(**_known_fields(cls, array))

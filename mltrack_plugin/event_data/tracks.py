@@ -1,0 +1,198 @@
+"""Track candidates and fitted tracks: jagged lists of hit indices with canonical ids."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Self
+
+import awkward as ak
+import numpy as np
+
+from mltrack_plugin.errors import EventDataError
+from mltrack_plugin.event_data.base import Array, Collection, column
+
+#: Order of the perigee parameters and of the covariance's rows and columns.
+PERIGEE_PARAMETERS = ("d0", "z0", "phi", "theta", "qop")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ProtoTracks(Collection):
+    """Track candidates: lists of hit indices (rows of Hits).
+
+    Canonical order: hit indices ascend within a track; tracks are sorted by their smallest hit index.
+    A track's id is its position. A hit belongs to at most one track.
+    """
+
+    #: (n_tracks + 1,) int64; track i owns ``hit_indices[offsets[i]:offsets[i + 1]]``.
+    offsets: Array
+    #: (n_assigned,) int64, rows of Hits.
+    hit_indices: Array
+    #: (n_assigned,) float32 in [0, 1]: probability that the hit belongs to its track.
+    membership: Array | None = None
+
+    def __post_init__(self) -> None:
+        _check_jagged(self)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def n_hits(self) -> Array:
+        """(n_tracks,) int64."""
+        return np.diff(self.offsets)
+
+    def hits_of(self, track: int) -> Array:
+        """Hit indices of one track."""
+        return np.asarray(self.hit_indices[self.offsets[track] : self.offsets[track + 1]])
+
+    def track_of_entry(self) -> Array:
+        """(n_assigned,) int64: the track that each entry of ``hit_indices`` belongs to."""
+        return np.repeat(np.arange(len(self)), self.n_hits)
+
+    def labels(self, n_hits: int) -> Array:
+        """(n_hits,) int64: track of each hit, -1 where none."""
+        result = np.full(n_hits, -1, dtype=np.int64)
+        result[self.hit_indices] = self.track_of_entry()
+        return result
+
+    @classmethod
+    def from_labels(cls, labels: Array, membership: Array | None = None, min_hits: int = 1) -> Self:
+        """Canonical tracks from one label per hit.
+
+        Args:
+            labels: (n_hits,) integers; negative = unassigned.
+            membership: (n_hits,) probability of each hit's assignment.
+            min_hits: groups with fewer hits are dropped.
+        """
+        labels = column("labels", labels, np.int64, (None,))
+        assigned = np.flatnonzero(labels >= 0)
+        _, first, inverse, counts = np.unique(
+            labels[assigned], return_index=True, return_inverse=True, return_counts=True
+        )
+        keep = counts >= min_hits
+        order = np.flatnonzero(keep)[np.argsort(first[keep], kind="stable")]
+        canonical = np.full(len(counts), -1, dtype=np.int64)
+        canonical[order] = np.arange(len(order))
+        track = canonical[inverse.reshape(-1)]
+        assigned, track = assigned[track >= 0], track[track >= 0]
+        sort = np.argsort(track, kind="stable")
+        hit_indices = assigned[sort]
+        offsets = np.concatenate([[0], np.cumsum(counts[order])]).astype(np.int64)
+        return cls(offsets, hit_indices, None if membership is None else np.asarray(membership)[hit_indices])
+
+    @classmethod
+    def from_lists(cls, tracks: list[list[int]]) -> Self:
+        """Canonical tracks from lists of hit indices (no hit in two tracks)."""
+        lists = sorted((sorted(t) for t in tracks if len(t)), key=lambda t: t[0])
+        flat = np.array([i for t in lists for i in t], dtype=np.int64)
+        return cls(np.cumsum([0] + [len(t) for t in lists], dtype=np.int64), flat)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tracks(ProtoTracks):
+    """Tracks with perigee parameters with respect to the origin; NaN where no fit was possible."""
+
+    #: (n_tracks,) float64, mm: transverse impact parameter, signed as in ACTS.
+    d0: Array | None = None
+    #: (n_tracks,) float64, mm.
+    z0: Array | None = None
+    #: (n_tracks,) float64, radian in (-pi, pi].
+    phi: Array | None = None
+    #: (n_tracks,) float64, radian in [0, pi].
+    theta: Array | None = None
+    #: (n_tracks,) float64, e/GeV: charge over momentum.
+    qop: Array | None = None
+    #: (n_tracks, 5, 5) float64, in the order of PERIGEE_PARAMETERS and their units.
+    covariance: Array | None = None
+    #: (n_tracks,) float64.
+    chi2: Array | None = None
+    #: (n_tracks,) int32: degrees of freedom.
+    ndf: Array | None = None
+    #: (n_tracks,) float32 in [0, 1]: confidence that the track is one particle's.
+    quality: Array | None = None
+
+    def __post_init__(self) -> None:
+        _check_jagged(self)
+        n = len(self)
+        for name in (*PERIGEE_PARAMETERS, "chi2"):
+            if getattr(self, name) is None:
+                self._set(name, np.full(n, np.nan))
+        if self.ndf is None:
+            self._set("ndf", np.zeros(n, dtype=np.int32))
+        f = np.float64
+        self._columns(n, d0=f, z0=f, phi=f, theta=f, qop=f, chi2=f, ndf=np.int32, quality=np.float32)
+        if self.covariance is not None:
+            self._set("covariance", column("covariance", self.covariance, f, (n, 5, 5)))
+
+    @property
+    def pt(self) -> Array:
+        """(n_tracks,) float64, GeV: transverse momentum for unit charge."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(np.abs(np.sin(self.theta) / self.qop))  # type: ignore[call-overload]
+
+    @property
+    def eta(self) -> Array:
+        """(n_tracks,) float64: pseudorapidity."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(-np.log(np.tan(self.theta / 2)))  # type: ignore[operator]
+
+    @property
+    def fitted(self) -> Array:
+        """(n_tracks,) bool: has parameters."""
+        return np.isfinite(self.qop)  # type: ignore[call-overload,no-any-return]
+
+    def to_awkward(self) -> ak.Array:
+        """One record per track, with jagged ``hit_indices`` and `vector` behaviours (tracks.pt, tracks.eta)."""
+        import vector
+
+        vector.register_awkward()
+        fields: dict[str, Array] = {"pt": self.pt}
+        for name in (*PERIGEE_PARAMETERS, "chi2", "ndf", "quality"):
+            if (values := getattr(self, name)) is not None:
+                fields[name] = values
+        records = ak.zip(fields, with_name="Momentum3D")
+        jagged = {"hit_indices": self.hit_indices, "membership": self.membership}
+        for name, values in jagged.items():
+            if values is not None:
+                records = ak.with_field(records, ak.unflatten(values, self.n_hits), name)
+        if self.covariance is not None:
+            records = ak.with_field(records, ak.from_regular(ak.from_numpy(self.covariance), None), "covariance")
+        return records
+
+    @classmethod
+    def from_awkward(cls, array: ak.Array) -> Self:
+        """The inverse of :meth:`to_awkward`."""
+        have = set(array.fields)
+        names = [n for n in (*PERIGEE_PARAMETERS, "chi2", "ndf", "quality") if n in have]
+        columns = {name: ak.to_numpy(array[name]) for name in names}
+        counts = ak.to_numpy(ak.num(array["hit_indices"]))
+        return cls(
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            hit_indices=ak.to_numpy(ak.flatten(array["hit_indices"])).astype(np.int64),
+            membership=ak.to_numpy(ak.flatten(array["membership"])) if "membership" in have else None,
+            covariance=(
+                ak.to_numpy(array["covariance"]).reshape(len(counts), 5, 5) if "covariance" in have else None
+            ),
+            **columns,
+        )
+
+
+def _check_jagged(tracks: ProtoTracks) -> None:
+    tracks._set("offsets", column("offsets", tracks.offsets, np.int64, (None,)))
+    tracks._set("hit_indices", column("hit_indices", tracks.hit_indices, np.int64, (None,)))
+    offsets, indices = tracks.offsets, tracks.hit_indices
+    n = len(indices)
+    if tracks.membership is not None:
+        tracks._set("membership", column("membership", tracks.membership, np.float32, (n,)))
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != n or (np.diff(offsets) <= 0).any():
+        raise EventDataError(f"offsets must rise from 0 to {n}, the number of hit indices; no track is empty")
+    if not n:
+        return
+    if indices.min() < 0:
+        raise EventDataError(f"hit indices must not be negative, smallest is {indices.min()}")
+    if len(np.unique(indices)) != n:
+        raise EventDataError("a hit index occurs in two tracks, or twice in one")
+    inside = np.ones(n, dtype=bool)
+    inside[offsets[:-1]] = False
+    if (np.diff(indices)[inside[1:]] <= 0).any() or (np.diff(indices[offsets[:-1]]) <= 0).any():
+        raise EventDataError("tracks are not in canonical order; use ProtoTracks.from_labels or from_lists")
