@@ -1,0 +1,44 @@
+"""Networks and model archives.
+
+Where to look: :mod:`~mltrack_plugin.models.archive` (``load_model``, ``save_*``),
+:mod:`~mltrack_plugin.models.card` (what a model expects and returns), :mod:`~mltrack_plugin.models.features`
+(network inputs from hits), :mod:`~mltrack_plugin.models.manifest` (shipped models); one architecture a file,
+built by :func:`build_network`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mltrack_plugin.errors import ConfigurationError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Architecture name -> "module:function or class"; called with the settings as keyword arguments.
+ARCHITECTURES = {"encreg": "mltrack_plugin.models.encreg:EncReg"}
+
+
+def build_network(architecture: str, config: Mapping[str, Any]) -> nn.Module:
+    """A network with untrained weights.
+
+    Args:
+        architecture: key of ``ARCHITECTURES``.
+        config: its settings.
+
+    Raises:
+        ConfigurationError: for an unknown architecture (the nearest is named) or wrong settings.
+    """
+    if architecture not in ARCHITECTURES:
+        raise ConfigurationError(
+            f"no architecture {architecture!r}. {did_you_mean(architecture, ARCHITECTURES)}"
+        )
+    module, _, attribute = ARCHITECTURES[architecture].partition(":")
+    factory = getattr(importlib.import_module(module), attribute)
+    try:
+        network: nn.Module = factory(**config)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"architecture {architecture!r}: {error}") from error
+    return network

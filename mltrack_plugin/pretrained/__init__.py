@@ -1,0 +1,1 @@
+"""Shipped model archives and their manifest; see :mod:`mltrack_plugin.models.manifest`."""
