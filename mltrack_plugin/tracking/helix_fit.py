@@ -26,8 +26,10 @@ Array = npt.NDArray[Any]
 _MAX_ITERATIONS = 15
 #: A step shorter than this many standard deviations ends a track's iteration.
 _SMALL_STEP = 1e-3
-#: Least eigenvalue of the normal matrix (scaled to unit diagonal) of a track that can be fitted.
-_SINGULAR = 1e-13
+#: Added to the diagonal of the normal matrix (scaled to unit diagonal) so that a singular one has an inverse,
+_TINY = 1e-14
+#: which has diagonal elements above this: the hits do not determine the helix.
+_SINGULAR = 1e12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +110,12 @@ def fit_helices(
         good = np.isfinite(start).all(axis=1)
         inner, normal, shares, good = _gauss_newton(hits, start, good)
         scale = 1.0 / np.sqrt(np.einsum("tii->ti", normal))
-        scaled = np.where(good[:, None, None], normal * scale[:, :, None] * scale[:, None, :], np.eye(5))
-    good &= np.linalg.eigvalsh(scaled)[:, 0] > _SINGULAR
+        scaled = normal * scale[:, :, None] * scale[:, None, :]
+        good &= np.isfinite(scaled).all(axis=(1, 2))
     scaled[~good] = np.eye(5)
-    inverse = np.linalg.inv(scaled)[good] * (scale[good, :, None] * scale[good, None, :])
+    inverse = np.linalg.inv(scaled + _TINY * np.eye(5))
+    good &= np.einsum("tii->ti", inverse).max(axis=1) < _SINGULAR
+    inverse = inverse[good] * (scale[good, :, None] * scale[good, None, :])
     jacobian = perigee_jacobian(inner[good], field_z)
 
     fitted = tracks[good]
@@ -191,6 +195,24 @@ def _entries(bounds: Array, tracks: Array) -> Array:
     return np.arange(counts.sum()) + np.repeat(shift, counts)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Transverse:
+    """Where the circles come closest to the hits, all (n_entries,)."""
+
+    #: Signed distance of the hit, along the left normal, mm.
+    u: Array
+    #: Transverse arc length from the perigee, mm, and the angle turned there, in (-pi, pi].
+    s: Array
+    psi: Array
+    sin_psi: Array
+    cos_psi: Array
+    #: Direction of the circle at the closest point.
+    sin: Array
+    cos: Array
+    #: Squared distance from the perigee to the closest point, mm^2.
+    chord2: Array
+
+
 def _start(hits: _Hits) -> Array:
     """(n_tracks, 5) from Karimäki's circle fit and a line in s-z; not finite where that is impossible."""
     n = hits.sum(np.ones_like(hits.x))
@@ -208,7 +230,7 @@ def _start(hits: _Hits) -> Array:
     delta = cos * my - sin * mx - kappa * mr
     root = np.sqrt(1 - 4 * kappa * delta)
     inner = np.stack([2 * delta / (1 + root), phi, 2 * kappa / root, np.zeros_like(phi), np.zeros_like(phi)], 1)
-    s = _transverse(hits, inner)[2]
+    s = _transverse(hits, inner).s
     ms, mz = hits.sum(np.stack([s, hits.z])) / n
     ds, dz = s - ms[hits.track], hits.z - mz[hits.track]
     sz, ss = hits.sum(np.stack([ds * dz, ds * ds]))
@@ -217,69 +239,89 @@ def _start(hits: _Hits) -> Array:
     return inner
 
 
-def _transverse(hits: _Hits, inner: Array) -> tuple[Array, Array, Array, Array, Array]:
-    """Distance to the circle u (along the left normal), turned angle psi, arc length s, direction there.
+def _transverse(hits: _Hits, inner: Array) -> _Transverse:
+    """Closest points of the circles to the hits.
 
     With G = omega (hit - centre): u = (1 - |G|) / omega, written so that omega = 0 is no exception.
     """
-    d0, phi, omega = inner[hits.track, :3].T
-    sin, cos = np.sin(phi), np.cos(phi)
+    d0, phi, omega = inner[:, 0], inner[:, 1], inner[:, 2]
+    per_track = np.stack([d0, omega, 1 + omega * d0, np.sin(phi), np.cos(phi)])
+    d0, omega, lever, sin, cos = per_track[:, hits.track]
     across = hits.x * sin - hits.y * cos
     along = hits.x * cos + hits.y * sin
-    lever = 1 + omega * d0
-    length = np.hypot(lever + omega * across, omega * along)
+    ahead = lever + omega * across
+    sideways = omega * along
+    length = np.sqrt(ahead**2 + sideways**2)
     u = -(omega * (hits.x**2 + hits.y**2) + 2 * lever * across + d0 * (1 + lever)) / (1 + length)
-    cos_psi = (lever + omega * across) / length
-    sin_psi = omega * along / length
+    cos_psi = ahead / length
+    sin_psi = sideways / length
     psi = np.arctan2(sin_psi, cos_psi)
     # psi / omega, by its series where omega vanishes.
     small = (np.abs(sin_psi) < 1e-4) & (cos_psi > 0)
     s = np.where(small, along / length * (1 + sin_psi**2 / 6), psi / np.where(small, 1.0, omega))
-    return u, psi, s, sin * cos_psi + cos * sin_psi, cos * cos_psi - sin * sin_psi
+    return _Transverse(
+        u=u,
+        s=s,
+        psi=psi,
+        sin_psi=sin_psi,
+        cos_psi=cos_psi,
+        sin=sin * cos_psi + cos * sin_psi,
+        cos=cos * cos_psi - sin * sin_psi,
+        # From the perigee, d0 (-sin phi, cos phi), to the closest point, hit - u (-sin, cos) there.
+        chord2=(along - u * sin_psi) ** 2 + (across + u * cos_psi + d0) ** 2,
+    )
 
 
 def _linearise(hits: _Hits, inner: Array) -> tuple[Array, Array, Array]:
     """Normal matrices (n, 5, 5), gradients (n, 5) and each hit's chi2 (n_entries,)."""
-    u, psi, s, sin, cos = _transverse(hits, inner)
-    z0, cot = inner[hits.track, 3:].T
-    w = hits.z - z0 - cot * s
+    p = _transverse(hits, inner)
+    z0, cot = inner.T[3:, hits.track]
+    sin, cos, s = p.sin, p.cos, p.s
     # Covariance of (u, w): the position error projected on the normal, and on z minus cot * tangent.
-    nn = hits.cxx * sin**2 - 2 * hits.cxy * sin * cos + hits.cyy * cos**2
-    nt = (hits.cyy - hits.cxx) * sin * cos + hits.cxy * (cos**2 - sin**2)
-    tt = hits.cxx * cos**2 + 2 * hits.cxy * sin * cos + hits.cyy * sin**2
+    sin2, sincos = sin**2, sin * cos
+    mixed = 2 * hits.cxy * sincos
+    nn = hits.cxx * sin2 + hits.cyy * (1 - sin2) - mixed
+    tt = hits.cxx * (1 - sin2) + hits.cyy * sin2 + mixed
+    nt = (hits.cyy - hits.cxx) * sincos + hits.cxy * (1 - 2 * sin2)
     # Cholesky factor: u / a and (w - b u / a) / c are independent with unit variance.
     a = np.sqrt(nn)
     b = -cot * nt / a
-    c = np.sqrt(np.maximum(hits.czz + cot**2 * tt - b**2, 1e-12 * (hits.czz + cot**2 * tt)))
-    # Derivatives of the predicted point along the normal (for u) and along the tangent (for s);
+    ww = hits.czz + cot**2 * tt
+    c = np.sqrt(np.maximum(ww - b**2, 1e-12 * ww))
+    # Derivatives of u and w. The predicted point moves along its normal (u) and its tangent (s);
     # terms of order u * omega are left out, they only matter far from the solution.
-    half = np.sinc(psi / (2 * np.pi))
-    by_omega_n = 0.5 * (s * half) ** 2
-    by_omega_t = s**2 * _psi_minus_sin(psi)
-    j = np.zeros((6, 2, len(u)))
-    j[0, 0], j[0, 1] = -np.cos(psi), cot * np.sin(psi)
-    j[1, 0] = -(hits.x * cos + hits.y * sin)
-    j[1, 1] = -cot * (hits.y * cos - hits.x * sin - u)
-    j[2, 0], j[2, 1] = -by_omega_n, cot * by_omega_t
-    j[3, 1] = -1.0
-    j[4, 1] = -s
-    j[5, 0], j[5, 1] = u, w
-    j[:, 0] /= a
-    j[:, 1] -= b * j[:, 0]
-    j[:, 1] /= c
-    rows, columns = np.triu_indices(6)
-    sums = hits.sum(np.einsum("kie,kie->ke", j[rows[:-1]], j[columns[:-1]]))
+    along = hits.x * cos + hits.y * sin
+    across = hits.y * cos - hits.x * sin - p.u
+    u = {0: -p.cos_psi, 1: -along, 2: -0.5 * p.chord2, 5: p.u}
+    w = {
+        0: cot * p.sin_psi,
+        1: -cot * across,
+        2: cot * s**2 * _psi_minus_sin(p.psi, p.sin_psi),
+        3: -np.ones_like(s),
+        4: -s,
+        5: hits.z - z0 - cot * s,
+    }
+    for k in u:
+        u[k] = u[k] / a
+    for k in w:
+        w[k] = (w[k] - b * u[k]) / c if k in u else w[k] / c
+    rows, columns = (index[:-1] for index in np.triu_indices(6))
+    products = np.empty((len(rows), len(s)))
+    for product, i, j in zip(products, rows.tolist(), columns.tolist(), strict=True):
+        np.multiply(w[i], w[j], out=product)
+        if i in u and j in u:
+            product += u[i] * u[j]
+    sums = hits.sum(products).T
     matrix = np.empty((len(inner), 6, 6))
-    matrix[:, rows[:-1], columns[:-1]] = sums.T
-    matrix[:, columns[:-1], rows[:-1]] = sums.T
-    return matrix[:, :5, :5], matrix[:, :5, 5], j[5, 0] ** 2 + j[5, 1] ** 2
+    matrix[:, rows, columns] = sums
+    matrix[:, columns, rows] = sums
+    return matrix[:, :5, :5], matrix[:, :5, 5], u[5] ** 2 + w[5] ** 2
 
 
-def _psi_minus_sin(psi: Array) -> Array:
+def _psi_minus_sin(psi: Array, sin_psi: Array) -> Array:
     """(psi - sin psi) / psi^2, by its series for small angles."""
     small = np.abs(psi) < 1e-2
-    safe = np.where(small, 1.0, psi)
-    return np.where(small, psi / 6 * (1 - psi**2 / 20), (safe - np.sin(safe)) / safe**2)
+    return np.where(small, psi / 6 * (1 - psi**2 / 20), (psi - sin_psi) / np.where(small, 1.0, psi**2))
 
 
 def _gauss_newton(hits: _Hits, start: Array, good: Array) -> tuple[Array, Array, Array, Array]:
@@ -298,8 +340,7 @@ def _gauss_newton(hits: _Hits, start: Array, good: Array) -> tuple[Array, Array,
         scaled = matrix * scale[:, :, None] * scale[:, None, :]
         usable = np.isfinite(scaled).all(axis=(1, 2))
         scaled[~usable] = np.eye(5)
-        # The tiny constant keeps the solver alive for tracks that turn out to be singular.
-        scaled[:, range(5), range(5)] += (damping[active] + 1e-14)[:, None]
+        scaled[:, range(5), range(5)] += (damping[active] + _TINY)[:, None]
         step = -np.linalg.solve(scaled, (slope * scale)[:, :, None])[:, :, 0] * scale
         usable &= np.isfinite(step).all(axis=1)
         good[active[~usable]] = False
