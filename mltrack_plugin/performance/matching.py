@@ -1,0 +1,151 @@
+"""Track to particle matching by shared hits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mltrack_plugin.errors import EventDataError
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matching:
+    """The majority particle of every track, and the sizes of tracks and particles.
+
+    Noise (particle id 0) is no particle: it counts in ``track_n_hits`` and is never a majority.
+    """
+
+    #: (n_tracks,) int64: label of each track, ascending.
+    track_labels: Array
+    #: (n_tracks,) int64: hits of the track, noise included.
+    track_n_hits: Array
+    #: (n_tracks,) int64: majority particle as index into ``particle_ids``; -1 if all hits are noise.
+    track_particle: Array
+    #: (n_tracks,) int64: hits of the track that come from its majority particle.
+    track_n_matched: Array
+    #: (n_tracks,) float64: summed weight of those hits.
+    track_weight: Array
+    #: (n_particles,) uint64: particles with at least one hit in the event, ascending.
+    particle_ids: Array
+    #: (n_particles,) int64: hits of the particle in the event.
+    particle_n_hits: Array
+    #: Summed weight of all hits that come from particles.
+    total_weight: float
+
+    @property
+    def n_tracks(self) -> int:
+        """Number of tracks."""
+        return len(self.track_labels)
+
+    @property
+    def n_particles(self) -> int:
+        """Number of particles with at least one hit."""
+        return len(self.particle_ids)
+
+    @property
+    def purity(self) -> Array:
+        """(n_tracks,) float64: fraction of the track's hits that come from its majority particle."""
+        return np.asarray(self.track_n_matched / self.track_n_hits)
+
+    @property
+    def completeness(self) -> Array:
+        """(n_tracks,) float64: fraction of the majority particle's hits that are on the track.
+
+        0 where the track has no majority particle.
+        """
+        return np.asarray(self.track_n_matched / np.maximum(self.majority_n_hits, 1))
+
+    @property
+    def majority_n_hits(self) -> Array:
+        """(n_tracks,) int64: hits of the majority particle in the event, 0 where there is none."""
+        has = self.track_particle >= 0
+        result = np.zeros(self.n_tracks, dtype=np.int64)
+        result[has] = self.particle_n_hits[self.track_particle[has]]
+        return result
+
+
+def match_tracks(
+    track_of_hit: npt.ArrayLike, particle_of_hit: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> Matching:
+    """Find the majority particle of each track from the sparse track x particle hit counts.
+
+    The majority particle has the most hits on the track. Ties go to the particle with the fewest hits in
+    the event (the one whose larger part the track holds), then to the smallest particle id. A tie means a
+    purity of at most 0.5, so only definitions that accept exactly one half depend on this rule. Peers:
+    ``majorityParticleId`` of the ACTS ``TrackTruthMatcher``; ``_analyze_tracks`` of trackml-library (which
+    takes noise for a particle, without effect on its score, and gives ties to the smallest id).
+
+    Args:
+        track_of_hit: (n_hits,) integers: track label of each hit, negative = on no track.
+        particle_of_hit: (n_hits,) integers: particle id of each hit, 0 = noise.
+        weights: (n_hits,) hit weights; default 1. The weight of noise hits is taken as 0.
+
+    Raises:
+        EventDataError: if the lengths differ or an id is not an integer.
+
+    >>> m = match_tracks([0, 0, 0, 1, -1], [7, 7, 9, 9, 9])
+    >>> m.particle_ids[m.track_particle].tolist()
+    [7, 9]
+    >>> m.purity.round(2).tolist(), m.completeness.round(2).tolist()
+    ([0.67, 1.0], [1.0, 0.33])
+    """
+    track = _integers("track_of_hit", track_of_hit, np.int64)
+    particle = _integers("particle_of_hit", particle_of_hit, np.uint64)
+    n_hits = len(track)
+    weight = np.ones(n_hits) if weights is None else np.asarray(weights, dtype=np.float64)
+    if particle.shape != track.shape or weight.shape != track.shape:
+        raise EventDataError(
+            f"one track label, particle id and weight per hit is needed; "
+            f"got {track.shape}, {particle.shape} and {weight.shape}"
+        )
+    real = particle != 0
+    particle_ids, particle_code, particle_n_hits = np.unique(
+        particle[real], return_inverse=True, return_counts=True
+    )
+    assigned = track >= 0
+    track_labels, track_code, track_n_hits = np.unique(
+        track[assigned], return_inverse=True, return_counts=True
+    )
+    n_tracks, n_particles = len(track_labels), len(particle_ids)
+
+    # Dense codes per hit, then one integer per (track, particle) pair that shares at least one hit.
+    particle_of = np.zeros(n_hits, dtype=np.int64)
+    particle_of[real] = particle_code.reshape(-1)
+    both = real[assigned]
+    code = track_code.reshape(-1)[both] * max(n_particles, 1) + particle_of[assigned][both]
+    pairs, inverse, count = np.unique(code, return_inverse=True, return_counts=True)
+    pair_weight = np.bincount(inverse.reshape(-1), weights=weight[assigned][both], minlength=len(pairs))
+    pair_track, pair_particle = np.divmod(pairs, max(n_particles, 1))
+
+    # particle_ids ascend, so the smaller index is the smaller id.
+    order = np.lexsort((pair_particle, particle_n_hits[pair_particle], -count, pair_track))
+    first = np.unique(pair_track[order], return_index=True)[1]
+    best = order[first]
+    track_particle = np.full(n_tracks, -1, dtype=np.int64)
+    track_n_matched = np.zeros(n_tracks, dtype=np.int64)
+    track_weight = np.zeros(n_tracks)
+    track_particle[pair_track[best]] = pair_particle[best]
+    track_n_matched[pair_track[best]] = count[best]
+    track_weight[pair_track[best]] = pair_weight[best]
+    return Matching(
+        track_labels=track_labels,
+        track_n_hits=track_n_hits,
+        track_particle=track_particle,
+        track_n_matched=track_n_matched,
+        track_weight=track_weight,
+        particle_ids=particle_ids,
+        particle_n_hits=particle_n_hits,
+        total_weight=float(weight[real].sum()),
+    )
+
+
+def _integers(name: str, values: npt.ArrayLike, dtype: npt.DTypeLike) -> Array:
+    array = np.asarray(values)
+    if array.size and array.dtype.kind not in "iu":
+        raise EventDataError(f"{name} must hold integers (64-bit ids collapse as floats), got {array.dtype}")
+    return array.astype(dtype, copy=False)
