@@ -7,6 +7,16 @@ from mltrack_plugin.event_data.base import Collection
 from mltrack_plugin.event_data.hits import Hits, TruthLinks
 from mltrack_plugin.event_data.parameters import HitParameters
 from mltrack_plugin.event_data.particles import Particles
+from mltrack_plugin.event_data.selection import HitSelection
 from mltrack_plugin.event_data.tracks import ProtoTracks, Tracks
 
-__all__ = ["Collection", "HitParameters", "Hits", "Particles", "ProtoTracks", "Tracks", "TruthLinks"]
+__all__ = [
+    "Collection",
+    "HitParameters",
+    "HitSelection",
+    "Hits",
+    "Particles",
+    "ProtoTracks",
+    "Tracks",
+    "TruthLinks",
+]

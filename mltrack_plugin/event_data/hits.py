@@ -53,7 +53,8 @@ class Hits(Collection):
         ids, counts = np.unique(self.hit_id, return_counts=True)
         if len(ids) != n:
             raise EventDataError(
-                f"{n - len(ids)} hit ids are repeated (hit_id {ids[np.argmax(counts)]} occurs {counts.max()} times)"
+                f"{n - len(ids)} hit ids are repeated "
+                f"(hit_id {ids[np.argmax(counts)]} occurs {counts.max()} times)"
             )
 
     def __len__(self) -> int:
@@ -73,6 +74,10 @@ class Hits(Collection):
     def phi(self) -> Array:
         """(n,) float32, radian."""
         return np.arctan2(self.y, self.x)
+
+    def take(self, rows: Array) -> Self:
+        """The given rows as hits of their own."""
+        return type(self)(**{name: values[rows] for name, values in self.arrays().items()})
 
     def to_awkward(self) -> ak.Array:
         """Record array with the columns as fields and `vector` behaviours (hits.rho, hits.eta, ...)."""

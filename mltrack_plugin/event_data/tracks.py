@@ -110,6 +110,8 @@ class Tracks(ProtoTracks):
     ndf: Array | None = None
     #: (n_tracks,) float32 in [0, 1]: confidence that the track is one particle's.
     quality: Array | None = None
+    #: (n_assigned,) float32: each hit's share of chi2 (two degrees of freedom); NaN where not fitted.
+    hit_chi2: Array | None = None
 
     def __post_init__(self) -> None:
         _check_jagged(self)
@@ -121,6 +123,8 @@ class Tracks(ProtoTracks):
             self._set("ndf", np.zeros(n, dtype=np.int32))
         f = np.float64
         self._columns(n, d0=f, z0=f, phi=f, theta=f, qop=f, chi2=f, ndf=np.int32, quality=np.float32)
+        if self.hit_chi2 is not None:
+            self._set("hit_chi2", column("hit_chi2", self.hit_chi2, np.float32, (len(self.hit_indices),)))
         if self.covariance is not None:
             self._set("covariance", column("covariance", self.covariance, f, (n, 5, 5)))
 
@@ -128,21 +132,21 @@ class Tracks(ProtoTracks):
     def pt(self) -> Array:
         """(n_tracks,) float64, GeV: transverse momentum for unit charge."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(np.abs(np.sin(self.theta) / self.qop))  # type: ignore[call-overload]
+            return np.asarray(np.abs(np.sin(np.asarray(self.theta)) / np.asarray(self.qop)))
 
     @property
     def eta(self) -> Array:
         """(n_tracks,) float64: pseudorapidity."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(-np.log(np.tan(self.theta / 2)))  # type: ignore[operator]
+            return np.asarray(-np.log(np.tan(np.asarray(self.theta) / 2)))
 
     @property
     def fitted(self) -> Array:
         """(n_tracks,) bool: has parameters."""
-        return np.isfinite(self.qop)  # type: ignore[call-overload,no-any-return]
+        return np.asarray(np.isfinite(np.asarray(self.qop)))
 
     def to_awkward(self) -> ak.Array:
-        """One record per track, with jagged ``hit_indices`` and `vector` behaviours (tracks.pt, tracks.eta)."""
+        """One record per track, jagged ``hit_indices``, and `vector` behaviours (tracks.pt, tracks.eta)."""
         import vector
 
         vector.register_awkward()
@@ -151,12 +155,14 @@ class Tracks(ProtoTracks):
             if (values := getattr(self, name)) is not None:
                 fields[name] = values
         records = ak.zip(fields, with_name="Momentum3D")
-        jagged = {"hit_indices": self.hit_indices, "membership": self.membership}
+        jagged = {"hit_indices": self.hit_indices, "membership": self.membership, "hit_chi2": self.hit_chi2}
         for name, values in jagged.items():
             if values is not None:
                 records = ak.with_field(records, ak.unflatten(values, self.n_hits), name)
         if self.covariance is not None:
-            records = ak.with_field(records, ak.from_regular(ak.from_numpy(self.covariance), None), "covariance")
+            records = ak.with_field(
+                records, ak.from_regular(ak.from_numpy(self.covariance), None), "covariance"
+            )
         return records
 
     @classmethod
@@ -170,6 +176,7 @@ class Tracks(ProtoTracks):
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             hit_indices=ak.to_numpy(ak.flatten(array["hit_indices"])).astype(np.int64),
             membership=ak.to_numpy(ak.flatten(array["membership"])) if "membership" in have else None,
+            hit_chi2=ak.to_numpy(ak.flatten(array["hit_chi2"])) if "hit_chi2" in have else None,
             covariance=(
                 ak.to_numpy(array["covariance"]).reshape(len(counts), 5, 5) if "covariance" in have else None
             ),

@@ -107,7 +107,7 @@ def fit_helices(
     hits = _Hits.build(all_positions, indices[entries], counts[tracks], resolution)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         start = _start(hits)
-        good = np.isfinite(start).all(axis=1)
+        good: Array = np.asarray(np.isfinite(start).all(axis=1))
         inner, normal, shares, good = _gauss_newton(hits, start, good)
         scale = 1.0 / np.sqrt(np.einsum("tii->ti", normal))
         scaled = normal * scale[:, :, None] * scale[:, None, :]
@@ -155,7 +155,9 @@ class _Hits:
         for name in ("rphi", "r", "z"):
             values = np.asarray(getattr(resolution, name), dtype=np.float64)
             if values.ndim > 1 or (values.ndim == 1 and len(values) != len(positions)):
-                raise EventDataError(f"resolution {name!r} must be a number or one per hit, got {values.shape}")
+                raise EventDataError(
+                    f"resolution {name!r} must be a number or one per hit, got {values.shape}"
+                )
             if not (np.isfinite(values).all() and (values >= 0).all()):
                 raise EventDataError(f"resolution {name!r} must be finite and not negative")
             variances.append(np.broadcast_to(values, len(positions))[rows] ** 2)
@@ -176,7 +178,7 @@ class _Hits:
 
     def sum(self, values: Array) -> Array:
         """Sums over the hits of each track, along the last axis."""
-        return np.add.reduceat(values, self.first, axis=-1)
+        return np.asarray(np.add.reduceat(values, self.first, axis=-1))
 
     def subset(self, tracks: Array) -> tuple[_Hits, Array]:
         """The hits of some tracks (ascending rows), and the entries they are."""
@@ -229,7 +231,10 @@ def _start(hits: _Hits) -> Array:
     kappa = (cos * yr - sin * xr) / rr
     delta = cos * my - sin * mx - kappa * mr
     root = np.sqrt(1 - 4 * kappa * delta)
-    inner = np.stack([2 * delta / (1 + root), phi, 2 * kappa / root, np.zeros_like(phi), np.zeros_like(phi)], 1)
+    inner = np.zeros((len(n), 5))
+    inner[:, 0] = 2 * delta / (1 + root)
+    inner[:, 1] = phi
+    inner[:, 2] = 2 * kappa / root
     s = _transverse(hits, inner).s
     ms, mz = hits.sum(np.stack([s, hits.z])) / n
     ds, dz = s - ms[hits.track], hits.z - mz[hits.track]
@@ -355,8 +360,8 @@ def _gauss_newton(hits: _Hits, start: Array, good: Array) -> tuple[Array, Array,
         # The weights move with the track, so chi2 need not fall at every step: only refuse real damage.
         accept = trial_chi2 < 1.1 * chi2[active] + 0.1
         moved = active[accept]
-        inner[moved], normal[moved], gradient[moved] = trial[accept], trial_normal[accept], trial_gradient[accept]
-        chi2[moved] = trial_chi2[accept]
+        inner[moved], chi2[moved] = trial[accept], trial_chi2[accept]
+        normal[moved], gradient[moved] = trial_normal[accept], trial_gradient[accept]
         taken = accept[part.track]
         shares[entries[taken]] = trial_shares[taken]
         damping[active] = np.where(accept, damping[active] / 10, np.maximum(damping[active] * 10, 1e-3))

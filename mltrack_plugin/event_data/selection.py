@@ -1,0 +1,40 @@
+"""Which hits of an event take part in the reconstruction."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from mltrack_plugin.errors import EventDataError
+from mltrack_plugin.event_data.base import Array, Collection, column
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HitSelection(Collection):
+    """Rows of Hits that were kept, and why the others were not.
+
+    Hits themselves are never removed: hit indices of tracks always are rows of the input's Hits.
+    """
+
+    #: (m,) int64, ascending rows of Hits.
+    rows: Array
+    #: (k,) names of the requirements that were applied.
+    reasons: Array
+    #: (k,) int64: hits that each requirement left out (of those that the earlier ones had kept).
+    left_out: Array
+
+    def __post_init__(self) -> None:
+        self._set("rows", column("rows", self.rows, np.int64, (None,)))
+        check_rows(self.rows)
+        self._set("reasons", np.asarray(self.reasons, dtype=np.str_))
+        self._set("left_out", column("left_out", self.left_out, np.int64, (len(self.reasons),)))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def check_rows(rows: Array) -> None:
+    """Raise ``EventDataError`` unless ``rows`` are distinct, ascending and not negative."""
+    if len(rows) and (rows[0] < 0 or (np.diff(rows) <= 0).any()):
+        raise EventDataError("rows of hits must be distinct, ascending and not negative")
