@@ -86,7 +86,7 @@ class SequenceElement(ABC):
     #: Frozen pydantic model with one documented field per setting.
     Config: ClassVar[type[Config]] = Config
 
-    def __init__(self, config: Config | Mapping[str, Any] | None = None, **settings: Any) -> None:
+    def __init__(self, config: BaseModel | Mapping[str, Any] | None = None, **settings: Any) -> None:
         if config is not None and settings:
             raise ConfigurationError(f"{type(self).__name__}: give a config or settings, not both")
         if isinstance(config, self.Config):
