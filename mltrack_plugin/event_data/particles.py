@@ -17,7 +17,8 @@ from mltrack_plugin.event_data.hits import _known_fields
 class Particles(Collection):
     """Particles of one event that may have left hits.
 
-    In detectors without momenta (REDVID) px, py, pz are the unit direction and q is 0.
+    In REDVID, which knows no momenta, (px, py, pz) is the velocity along the track per unit of its parameter and q the
+    direction of turning (0 = straight).
     """
 
     #: (n,) uint64, unique, never 0 (0 marks noise).

@@ -1,0 +1,62 @@
+"""``mltrack train CONFIG``: train a network on simulated events."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def _overrides(pairs: tuple[str, ...]) -> dict[str, Any]:
+    import yaml
+
+    from mltrack_plugin.errors import ConfigurationError
+
+    result = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator:
+            raise ConfigurationError(f"--set {pair}: expected NAME=VALUE, e.g. --set steps=2000")
+        result[name] = yaml.safe_load(value)
+    return result
+
+
+@click.command(name="train")
+@click.argument("config")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder for checkpoints and metrics. Default: runs/<name of the model>.",
+)
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the output folder.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads of the network. Default: torch's own choice.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override a setting of CONFIG.")
+def command(
+    config: str,
+    output: Path | None,
+    resume: bool,
+    device: str,
+    threads: int | None,
+    settings: tuple[str, ...],
+) -> None:
+    """Train the network of CONFIG (a shipped training configuration or a YAML file).
+
+    A checkpoint is written after each validation; an interrupted training goes on with --resume and gives the same
+    weights as an uninterrupted one. `mltrack export` turns the best checkpoint into a model archive.
+    """
+    from mltrack_plugin.errors import require_extra
+    from mltrack_plugin.training.config import load_training_config
+
+    run = load_training_config(config, **_overrides(settings))
+    require_extra("lightning", "train", "training")
+    from mltrack_plugin.training.run import train
+
+    folder = output or Path("runs") / run.name
+    click.echo(f"training {run.name} on {run.dataset}: {run.steps} steps of {run.batch_size} events")
+    click.echo(f"writing checkpoints and metrics to {folder} every {run.validation_every} steps")
+    best = train(run, folder, resume=resume, device=device, threads=threads, progress=sys.stderr.isatty())
+    click.echo(f"done: {best}")
+    click.echo(f"export it with:  mltrack export {best} --output {run.name}.pt")

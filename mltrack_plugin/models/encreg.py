@@ -1,0 +1,181 @@
+"""EncReg: an encoder-only Transformer that regresses the parameters of each hit's track.
+
+Caron et al., "Efficient ML-Assisted Particle Track Reconstruction Designs": all hits of an event go in, for every
+hit the parameters of its track come out, and clustering in that space groups the hits. Blocks are those of
+``torch.nn.TransformerEncoderLayer`` (post-norm, ReLU), written with ``scaled_dot_product_attention``, which that class
+leaves out in evaluation mode on CPUs.
+
+Shapes: B events, N hits (padded), F features, d = ``d_model``, h heads, K outputs.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mltrack_plugin.algorithm import Config
+
+
+class EncRegConfig(Config):
+    """Sizes and constants of an :class:`EncReg`."""
+
+    #: Width of the residual stream.
+    d_model: int = Field(32, ge=1)
+    #: Attention heads.
+    n_heads: int = Field(4, ge=1)
+    #: Hidden width of the feed-forward layers.
+    d_ff: int = Field(128, ge=1)
+    #: Encoder blocks.
+    n_layers: int = Field(6, ge=1)
+    #: Dropout during training.
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    #: "raw": the three input coordinates, scaled, as published. "expanded": derived coordinates and Fourier features.
+    inputs: Literal["raw", "expanded"] = "expanded"
+    #: Mean subtracted from the raw coordinates, in their units.
+    input_mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    #: The raw coordinates are divided by this, in their units.
+    input_scale: tuple[float, ...] = (1.0, 1.0, 1.0)
+    #: "expanded" only: number of Fourier harmonics of phi and eta.
+    harmonics: int = Field(4, ge=0)
+    #: "expanded" only: add r and z per turning angle for both directions of turning. For helices that start at
+    #: azimuth 0 and turn by less than 2 pi these are the radial and pitch coefficients, one of the two pairs right.
+    turning_features: bool = False
+    #: Normalisation before (True) or after (False, as published) attention and feed-forward.
+    norm_first: bool = False
+    #: Physical output = network output x scale + mean.
+    output_mean: tuple[float, ...] = (0.0,)
+    output_scale: tuple[float, ...] = (1.0,)
+
+
+class EncoderBlock(nn.Module):
+    """Self-attention over the hits of an event, then a feed-forward network; residual around both."""
+
+    def __init__(self, config: EncRegConfig) -> None:
+        super().__init__()
+        d = config.d_model
+        self.n_heads = config.n_heads
+        self.norm_first = config.norm_first
+        self.dropout = config.dropout
+        self.qkv = nn.Linear(d, 3 * d)
+        self.out = nn.Linear(d, d)
+        self.up = nn.Linear(d, config.d_ff)
+        self.down = nn.Linear(config.d_ff, d)
+        self.norm1 = nn.LayerNorm(d)
+        self.norm2 = nn.LayerNorm(d)
+
+    def attend(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """(B, N, d) -> (B, N, d); bias (B, 1, 1, N) is -inf at padded hits."""
+        b, n, d = x.shape
+        qkv = self.qkv(x).view(b, n, 3, self.n_heads, d // self.n_heads).permute(2, 0, 3, 1, 4)  # (3, B, h, N, d/h)
+        y = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], attn_mask=bias)
+        y = self.out(y.transpose(1, 2).reshape(b, n, d))
+        return functional.dropout(y, self.dropout, self.training)
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """(B, N, d) -> (B, N, d)."""
+        y = functional.dropout(functional.relu(self.up(x)), self.dropout, self.training)
+        return functional.dropout(self.down(y), self.dropout, self.training)
+
+    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        if self.norm_first:
+            x = x + self.attend(self.norm1(x), bias)
+            return x + self.feed_forward(self.norm2(x))
+        x = self.norm1(x + self.attend(x, bias))
+        return self.norm2(x + self.feed_forward(x))  # type: ignore[no-any-return]
+
+
+class HitEmbedding(nn.Module):
+    """Raw coordinates (B, N, 3) to the residual stream (B, N, d).
+
+    "expanded" derives from Cartesian x, y, z: the scaled coordinates and radius, polar angle, pseudorapidity,
+    the ratio z/r, and the Fourier features of phi and eta, because a linear map of x, y, z can express none of these.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, config: EncRegConfig) -> None:
+        super().__init__()
+        self.expanded = config.inputs == "expanded"
+        self.harmonics = config.harmonics
+        self.turning_features = config.turning_features
+        self.register_buffer("mean", torch.tensor(config.input_mean))
+        self.register_buffer("scale", torch.tensor(config.input_scale))
+        n = 7 + 4 * config.harmonics + 6 * config.turning_features if self.expanded else len(config.input_mean)
+        self.linear = nn.Linear(n, config.d_model)
+
+    def forward(self, features: Tensor) -> Tensor:
+        scaled = (features - self.mean) / self.scale
+        if not self.expanded:
+            return self.linear(scaled)  # type: ignore[no-any-return]
+        x, y, z = features[..., 0:1], features[..., 1:2], features[..., 2:3]
+        r = torch.sqrt(x * x + y * y + 1e-12)
+        phi = torch.atan2(y, x)
+        eta = torch.asinh(z / r).clamp(-6.0, 6.0)
+        columns = [
+            scaled,
+            r / self.scale[0],
+            torch.atan2(r, z),
+            eta,
+            (z / r).clamp(-30.0, 30.0) / 10.0,
+        ]
+        for k in range(self.harmonics):
+            angle = phi * float(k + 1)
+            columns += [torch.sin(angle), torch.cos(angle)]
+            wave = eta * float(2**k)
+            columns += [torch.sin(wave), torch.cos(wave)]
+        if self.turning_features:
+            left = torch.remainder(phi, 2.0 * math.pi)
+            for turned in (left, 2.0 * math.pi - left):
+                turned = turned.clamp(min=0.05)
+                columns += [turned / math.pi - 1.0, (r / turned).clamp(max=4.0), (z / turned).clamp(-4.0, 4.0)]
+        return self.linear(torch.cat(columns, dim=-1))  # type: ignore[no-any-return]
+
+
+class EncReg(nn.Module):
+    """Hits in, parameters of each hit's track out.
+
+    Args:
+        config: sizes, input and output constants.
+    """
+
+    output_mean: Tensor
+    output_scale: Tensor
+
+    def __init__(self, config: EncRegConfig) -> None:
+        super().__init__()
+        if config.d_model % config.n_heads:
+            raise ValueError(f"d_model {config.d_model} is not a multiple of n_heads {config.n_heads}")
+        self.embedding = HitEmbedding(config)
+        self.blocks = nn.ModuleList([EncoderBlock(config) for _ in range(config.n_layers)])
+        self.final_norm = nn.LayerNorm(config.d_model) if config.norm_first else nn.Identity()
+        self.head = nn.Linear(config.d_model, len(config.output_mean))
+        self.register_buffer("output_mean", torch.tensor(config.output_mean))
+        self.register_buffer("output_scale", torch.tensor(config.output_scale))
+
+    def normalised(self, features: Tensor, mask: Tensor) -> Tensor:
+        """(B, N, F) features and (B, N) mask (True = hit) to (B, N, K) outputs of zero mean and unit variance."""
+        x = self.embedding(features)
+        # A whole event without padding needs no mask: attention is then faster. torch.export and ONNX cannot
+        # look at values, so there the mask is always applied.
+        masked = False
+        if not torch.jit.is_scripting():
+            masked = torch.compiler.is_compiling()
+        bias: Tensor | None = None
+        if masked or not bool(mask.all()):
+            bias = torch.zeros_like(mask, dtype=x.dtype).masked_fill(~mask, float("-inf"))[:, None, None, :]
+            if masked:
+                # ONNX Runtime's attention does not broadcast the mask over the queries.
+                bias = bias.expand(-1, -1, mask.shape[1], -1)
+        for block in self.blocks:
+            x = block(x, bias)
+        return self.head(self.final_norm(x))  # type: ignore[no-any-return]
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """(B, N, F) raw coordinates and (B, N) mask to (B, N, K) track parameters in physical units."""
+        return self.normalised(features, mask) * self.output_scale + self.output_mean

@@ -1,0 +1,1 @@
+"""Training (extra ``[train]``): targets, losses, event batches, and the training loop on Lightning."""

@@ -1,0 +1,103 @@
+"""Training configuration: everything a training run depends on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field
+
+from mltrack_plugin.algorithm import Config, validated
+from mltrack_plugin.errors import ConfigurationError, did_you_mean
+
+
+class ClusteringSettings(Config):
+    """HDBSCAN settings used to score validation events."""
+
+    min_cluster_size: int = Field(4, ge=2)
+    min_samples: int = Field(2, ge=1)
+
+
+class TrainingConfig(Config):
+    """One training run."""
+
+    #: Name of the model.
+    name: str
+    #: Version written into the model card.
+    version: str = "1"
+    #: Data set of the simulation (``mltrack simulate``).
+    dataset: str
+    #: Settings of the data set that differ from its defaults.
+    dataset_settings: dict[str, Any] = Field(default_factory=dict)
+    #: Seed of training events, validation events and initial weights.
+    seed: int = Field(1, ge=0)
+    #: Network architecture.
+    architecture: Literal["encreg"] = "encreg"
+    #: Settings of the network; input and output constants are measured on training events.
+    network: dict[str, Any] = Field(default_factory=dict)
+    #: Regressed track parameters, in the order of the outputs.
+    targets: tuple[str, ...]
+    #: Raw coordinates are divided by this (the size of the detector), in their units.
+    length_scale: float = Field(1.0, gt=0)
+    #: Weight of the regression loss.
+    regression_weight: float = Field(1.0, ge=0)
+    #: Weight of the contrastive loss on the regressed parameters.
+    contrastive_weight: float = Field(1.0, ge=0)
+    #: Start value of the clustering scale of each normalised output; it is learned.
+    initial_scale: float = Field(0.1, gt=0)
+    #: Hits per event that the contrastive loss compares with all others.
+    anchors: int = Field(128, ge=1)
+    #: Events per optimiser step.
+    batch_size: int = Field(16, ge=1)
+    #: Optimiser steps.
+    steps: int = Field(ge=1)
+    #: Largest learning rate (AdamW, linear warm-up, cosine decay to zero).
+    learning_rate: float = Field(1e-3, gt=0)
+    #: Steps of the warm-up.
+    warmup_steps: int = Field(200, ge=0)
+    #: AdamW weight decay.
+    weight_decay: float = Field(1e-4, ge=0)
+    #: Largest norm of the gradient.
+    gradient_clip: float = Field(1.0, gt=0)
+    #: Lightning precision.
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    #: Steps between validations; a checkpoint is written after each.
+    validation_every: int = Field(500, ge=1)
+    #: Validation events.
+    validation_events: int = Field(100, ge=1)
+    #: Clustering of the validation events.
+    clustering: ClusteringSettings = ClusteringSettings()
+    #: Detectors that the model is made for.
+    detectors: tuple[str, ...]
+    #: Unit of the coordinates.
+    length_unit: str = "mm"
+
+
+def training_configs() -> dict[str, Path]:
+    """Shipped training configurations by name."""
+    from mltrack_plugin import configs
+
+    folder = Path(configs.__path__[0]) / "training"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_training_config(name_or_path: str, **overrides: Any) -> TrainingConfig:
+    """Read a shipped configuration by name, or a YAML file.
+
+    Raises:
+        ConfigurationError: if it does not exist or a setting is wrong.
+    """
+    shipped = training_configs()
+    path = shipped.get(name_or_path, Path(name_or_path))
+    if not path.is_file():
+        raise ConfigurationError(f"no training configuration {name_or_path!r}. {did_you_mean(name_or_path, shipped)}")
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(settings, dict):
+        raise ConfigurationError(f"{path}: expected settings by name, got {type(settings).__name__}")
+    config = validated(TrainingConfig, settings | overrides, str(path))
+    assert isinstance(config, TrainingConfig)
+    return config

@@ -1,0 +1,45 @@
+"""Losses of the per-hit regression.
+
+Shapes: B events, N hits (padded), K parameters. ``particle`` holds the row of each hit's particle, -1 for noise and
+padding.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def regression_loss(output: Tensor, target: Tensor, particle: Tensor) -> Tensor:
+    """Smooth L1 between normalised outputs and targets (B, N, K), over hits of particles."""
+    real = particle >= 0
+    return functional.smooth_l1_loss(output[real], target[real], beta=0.1)
+
+
+def contrastive_loss(points: Tensor, particle: Tensor, mask: Tensor, max_anchors: int) -> Tensor:
+    """Supervised contrastive loss with half the negative squared distance as logit.
+
+    Khosla et al. 2020, with the positives outside the logarithm: every hit shall be nearer to the other hits of its
+    particle than to the rest of the event, which is what clustering needs and what the regression alone does not ask.
+
+    Args:
+        points: (B, N, K) outputs in the clustering space.
+        particle: (B, N).
+        mask: (B, N), True = hit.
+        max_anchors: the hits compared with all others are these many of each event, evenly spaced; hits are in no
+            particular order, so this is a random sample.
+    """
+    n = points.shape[1]
+    step = max(1, n // max_anchors)
+    anchor_points, anchor_particle = points[:, ::step], particle[:, ::step]
+    distance = torch.cdist(anchor_points, points, compute_mode="donot_use_mm_for_euclid_dist").square()
+    index = torch.arange(n, device=points.device)
+    other = index[None, ::step, None] != index[None, None, :]
+    allowed = other & mask[:, None, :]
+    logits = (-0.5 * distance).masked_fill(~allowed, float("-inf"))
+    log_probability = logits - torch.logsumexp(logits, dim=2, keepdim=True)
+    positive = allowed & (anchor_particle[:, :, None] == particle[:, None, :]) & (anchor_particle[:, :, None] >= 0)
+    count = positive.sum(dim=2)
+    per_anchor = -log_probability.masked_fill(~positive, 0.0).sum(dim=2) / count.clamp(min=1)
+    return per_anchor.sum() / (count > 0).sum().clamp(min=1)
