@@ -128,6 +128,18 @@ class Tracks(ProtoTracks):
         if self.covariance is not None:
             self._set("covariance", column("covariance", self.covariance, f, (n, 5, 5)))
 
+    def select(self, keep: Array) -> Self:
+        """The tracks for which the mask ``keep`` (n_tracks,) is true; the canonical order stays."""
+        entries = keep[self.track_of_entry()]
+        columns: dict[str, Array] = {}
+        for name, values in self.arrays().items():
+            if name in ("hit_indices", "membership", "hit_chi2"):
+                columns[name] = values[entries]
+            elif name != "offsets":
+                columns[name] = values[keep]
+        offsets = np.concatenate([[0], np.cumsum(self.n_hits[keep])]).astype(np.int64)
+        return type(self)(offsets=offsets, **columns)
+
     @property
     def pt(self) -> Array:
         """(n_tracks,) float64, GeV: transverse momentum for unit charge."""

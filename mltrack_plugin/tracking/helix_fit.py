@@ -194,7 +194,7 @@ def _entries(bounds: Array, tracks: Array) -> Array:
     """Concatenated ranges ``bounds[t]:bounds[t + 1]`` of the given tracks."""
     counts = (bounds[1:] - bounds[:-1])[tracks]
     shift = bounds[tracks] - np.concatenate([[0], np.cumsum(counts)[:-1]])
-    return np.arange(counts.sum()) + np.repeat(shift, counts)
+    return np.asarray(np.arange(counts.sum()) + np.repeat(shift, counts))
 
 
 @dataclasses.dataclass(frozen=True)

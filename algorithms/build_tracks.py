@@ -1,0 +1,58 @@
+"""build-tracks: track candidates that pass the requirements become tracks."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import Field
+
+from mltrack_plugin.algorithm import Algorithm, Config, ProcessCode
+from mltrack_plugin.event_data import ProtoTracks, Tracks
+from mltrack_plugin.event_store import EventStore
+
+
+class BuildTracks(Algorithm):
+    """Cleans track candidates: drops doubtful hits, then candidates with too few or too many hits.
+
+    The tracks have canonical ids and no parameters yet (NaN).
+    """
+
+    class Config(Config):
+        """Settings of build-tracks."""
+
+        #: Hits with a smaller membership are taken off their candidate.
+        min_membership: float = Field(default=0.0, ge=0, le=1)
+        #: Candidates with fewer hits are dropped.
+        min_hits: int = Field(default=3, ge=1)
+        #: Candidates with more hits are dropped; ``None`` = no limit.
+        max_hits: int | None = Field(default=None, ge=1)
+        #: Input key.
+        proto_tracks: str = "proto_tracks"
+        #: Output key.
+        tracks: str = "candidate_tracks"
+
+    def __init__(self, config: Config | None = None, **settings: object) -> None:
+        super().__init__(config, **settings)
+        self._proto_tracks = self.read_handle(ProtoTracks, self.config.proto_tracks)
+        self._tracks = self.write_handle(Tracks, self.config.tracks)
+
+    def execute(self, event_store: EventStore) -> ProcessCode:
+        candidates = self._proto_tracks(event_store)
+        membership = candidates.membership
+        if membership is None:
+            membership = np.ones(len(candidates.hit_indices), dtype=np.float32)
+        track = candidates.track_of_entry()
+        keep = membership >= self.config.min_membership
+        counts = np.bincount(track[keep], minlength=len(candidates))
+        good = counts >= self.config.min_hits
+        if self.config.max_hits is not None:
+            good &= counts <= self.config.max_hits
+        keep &= good[track]
+
+        n_rows = int(candidates.hit_indices.max(initial=-1)) + 1
+        labels = np.full(n_rows, -1, dtype=np.int64)
+        labels[candidates.hit_indices[keep]] = track[keep]
+        by_row = np.zeros(n_rows, dtype=np.float32)
+        by_row[candidates.hit_indices] = membership
+        cleaned = ProtoTracks.from_labels(labels, by_row)
+        self._tracks(event_store, Tracks(cleaned.offsets, cleaned.hit_indices, cleaned.membership))
+        return ProcessCode.SUCCESS

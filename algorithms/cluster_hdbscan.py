@@ -1,0 +1,60 @@
+"""hdbscan: group hits whose regressed track parameters agree."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import Field
+
+from mltrack_plugin.algorithm import Algorithm, Config, ProcessCode
+from mltrack_plugin.clustering.hdbscan import SelectionMethod, cluster_hdbscan
+from mltrack_plugin.event_data import HitParameters, ProtoTracks
+from mltrack_plugin.event_store import EventStore
+
+
+class ClusterHDBSCAN(Algorithm):
+    """Clusters hits by HDBSCAN in the space of scaled parameters; a cluster is a track candidate.
+
+    ``membership`` of the candidates is HDBSCAN's: 1 in the densest part of a cluster.
+    """
+
+    class Config(Config):
+        """Settings of hdbscan; the defaults are those published for REDVID."""
+
+        #: Smallest number of hits of a candidate.
+        min_cluster_size: int = Field(default=4, ge=2)
+        #: Neighbours that define the density at a hit; larger = more hits stay unassigned. ``None`` = min_cluster_size.
+        min_samples: int | None = Field(default=2, ge=1)
+        #: Clusters closer than this (in units of the parameters' scales) are not split.
+        epsilon: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+        #: "eom" (excess of mass) or "leaf" (more, smaller clusters).
+        cluster_selection_method: SelectionMethod = "eom"
+        #: Let all hits of an event be one candidate: for events that may hold a single particle.
+        allow_single_cluster: bool = False
+        #: Input key.
+        hit_parameters: str = "hit_parameters"
+        #: Output key.
+        proto_tracks: str = "proto_tracks"
+
+    def __init__(self, config: Config | None = None, **settings: object) -> None:
+        super().__init__(config, **settings)
+        self._parameters = self.read_handle(HitParameters, self.config.hit_parameters)
+        self._proto_tracks = self.write_handle(ProtoTracks, self.config.proto_tracks)
+
+    def execute(self, event_store: EventStore) -> ProcessCode:
+        parameters = self._parameters(event_store)
+        labels, membership = cluster_hdbscan(
+            parameters.scaled,
+            min_cluster_size=self.config.min_cluster_size,
+            min_samples=self.config.min_samples,
+            epsilon=self.config.epsilon,
+            cluster_selection_method=self.config.cluster_selection_method,
+            allow_single_cluster=self.config.allow_single_cluster,
+        )
+        tracks = ProtoTracks.from_labels(labels, membership)
+        # Rows ascend, so the canonical order survives the change from rows of parameters to rows of hits.
+        rows = parameters.hit_rows
+        self._proto_tracks(
+            event_store,
+            ProtoTracks(tracks.offsets, np.asarray(rows[tracks.hit_indices]), tracks.membership),
+        )
+        return ProcessCode.SUCCESS

@@ -1,0 +1,123 @@
+"""encreg: a network regresses the parameters of each hit's track."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from mltrack_plugin.algorithm import Algorithm, Config, ProcessCode
+from mltrack_plugin.errors import ModelError
+from mltrack_plugin.event_data import HitParameters, Hits, HitSelection
+from mltrack_plugin.event_data.base import Array
+from mltrack_plugin.event_store import EventStore
+
+if TYPE_CHECKING:
+    from mltrack_plugin.models.archive import TrackModel
+
+_log = logging.getLogger(__name__)
+
+
+class EncRegTracking(Algorithm):
+    """Applies a regression model to the hits of an event (one event at a time).
+
+    If ``preprocess-hits`` runs before it, only the selected hits are seen by the network. Hits outside
+    the model's ranges in r and z are left out as well as long as they are few; an event that as a
+    whole does not fit (another unit of length, another detector, too many hits) is an error.
+    """
+
+    class Config(Config):
+        """Settings of encreg."""
+
+        #: Shipped model (see ``mltrack models``) or path of a model archive.
+        model: str
+        #: Where the network runs; auto = GPU if there is one.
+        device: Literal["auto", "cpu", "cuda"] = "auto"
+        #: Detector of the input, checked against the model's; ``None`` = not known, not checked.
+        detector: str | None = None
+        #: Share of an event's hits that must lie in the model's ranges; the others get no parameters.
+        min_valid_fraction: float = Field(default=0.9, ge=0, le=1)
+        #: Input keys.
+        hits: str = "hits"
+        selected_hits: str = "selected_hits"
+        #: Output key.
+        hit_parameters: str = "hit_parameters"
+
+    def __init__(self, config: Config | None = None, **settings: object) -> None:
+        super().__init__(config, **settings)
+        self._hits = self.read_handle(Hits, self.config.hits)
+        self._selection = self.read_handle(HitSelection, self.config.selected_hits, optional=True)
+        self._parameters = self.write_handle(HitParameters, self.config.hit_parameters)
+        self._loaded: TrackModel | None = None
+        self._outside = 0
+
+    def initialize(self) -> None:
+        """Load the model.
+
+        Raises:
+            ModelError: if it is missing, damaged, or made for another detector.
+        """
+        from mltrack_plugin.models.archive import load_model
+
+        model = load_model(self.config.model, device=self.config.device)
+        model.card.check_detector(self.config.detector, "the input")
+        self._loaded = model
+        self._outside = 0
+
+    @property
+    def model(self) -> TrackModel:
+        """The loaded model (raises ``ModelError`` before ``initialize``)."""
+        if self._loaded is None:
+            raise ModelError(f"model {self.config.model!r} is not loaded: call initialize() first")
+        return self._loaded
+
+    def execute(self, event_store: EventStore) -> ProcessCode:
+        hits = self._hits(event_store)
+        selection = self._selection.get(event_store)
+        rows = None if selection is None or len(selection) == len(hits) else selection.rows
+        seen = hits if rows is None else hits.take(rows)
+        inside = self._inside(seen)
+        if not inside.all() and np.mean(inside) >= self.config.min_valid_fraction:
+            self._outside += int(np.count_nonzero(~inside))
+            seen = seen.take(inside)
+            rows = np.flatnonzero(inside) if rows is None else rows[inside]
+        card = self.model.card
+        self._parameters(
+            event_store,
+            HitParameters(
+                values=self.model.predict_hits(seen),
+                names=np.asarray(card.outputs),
+                scales=np.asarray(card.output_scales),
+                rows=rows,
+            ),
+        )
+        return ProcessCode.SUCCESS
+
+    def finalize(self) -> None:
+        if self._outside:
+            _log.warning(
+                "%d hits lie outside the ranges of model %r and are on no track",
+                self._outside,
+                self.model.card.name,
+            )
+
+    def describe(self) -> dict[str, str]:
+        card = self.model.card
+        return {
+            "model": card.name,
+            "model_version": card.version,
+            "model_sha256": self.model.sha256,
+            "model_device": self.model.device,
+        }
+
+    def _inside(self, hits: Hits) -> Array:
+        """(n,) bool: in the model's ranges of r and z."""
+        inside = np.ones(len(hits), dtype=bool)
+        for name in ("r", "z"):
+            if name in self.model.card.validity:
+                low, high = self.model.card.validity[name]
+                values = getattr(hits, name)
+                inside &= (values >= low) & (values <= high)
+        return inside

@@ -1,0 +1,105 @@
+"""fit-helix: track parameters and covariances by a helix fit."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from mltrack_plugin.algorithm import Algorithm, Config, ProcessCode
+from mltrack_plugin.errors import EventError
+from mltrack_plugin.event_data import Hits, Tracks
+from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.tracking.helix_fit import HitResolution, fit_helices
+
+
+class Resolution(Config):
+    """Standard deviations of hit positions, mm."""
+
+    #: Along r-phi.
+    rphi: float = Field(gt=0, allow_inf_nan=False)
+    #: Along r; 0 in a barrel, where the module gives r.
+    r: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    #: Along z; 0 in an endcap, where the module gives z.
+    z: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _one_is_measured(self) -> Resolution:
+        if self.r == 0 and self.z == 0:
+            raise ValueError("r or z must be larger than 0")
+        return self
+
+
+class FitHelix(Algorithm):
+    """Fits a helix to each track: d0, z0, phi, theta, q/p with covariance, chi2 and each hit's share of it.
+
+    For detectors in a homogeneous solenoid field along z. Tracks that do not determine a helix (fewer
+    than three distinct hits) keep NaN parameters.
+    """
+
+    class Config(Config):
+        """Settings of fit-helix."""
+
+        #: Solenoid field along z, T.
+        field_z: float = Field(default=2.0, allow_inf_nan=False)
+        #: Resolution of hits, where ``volumes`` does not say otherwise.
+        resolution: Resolution = Resolution(rphi=0.05, r=0.05, z=0.05)
+        #: Resolution by volume id; needs hits with volume ids.
+        volumes: dict[int, Resolution] = {}
+        #: Input keys.
+        hits: str = "hits"
+        candidates: str = "candidate_tracks"
+        #: Output key.
+        tracks: str = "fitted_tracks"
+
+        @model_validator(mode="after")
+        def _has_a_field(self) -> FitHelix.Config:
+            if self.field_z == 0:
+                raise ValueError("field_z must not be 0; without a field leave fit-helix out of the sequence")
+            return self
+
+    def __init__(self, config: Config | None = None, **settings: object) -> None:
+        super().__init__(config, **settings)
+        self._hits = self.read_handle(Hits, self.config.hits)
+        self._candidates = self.read_handle(Tracks, self.config.candidates)
+        self._tracks = self.write_handle(Tracks, self.config.tracks)
+
+    def execute(self, event_store: EventStore) -> ProcessCode:
+        hits = self._hits(event_store)
+        tracks = self._candidates(event_store)
+        fit = fit_helices(
+            hits.positions, tracks.hit_indices, tracks.offsets, self._resolution(hits), self.config.field_z
+        )
+        d0, z0, phi, theta, qop = fit.parameters.T
+        self._tracks(
+            event_store,
+            dataclasses.replace(
+                tracks,
+                d0=d0,
+                z0=z0,
+                phi=phi,
+                theta=theta,
+                qop=qop,
+                covariance=fit.covariance,
+                chi2=fit.chi2,
+                ndf=fit.ndf,
+                hit_chi2=fit.hit_chi2,
+            ),
+        )
+        return ProcessCode.SUCCESS
+
+    def _resolution(self, hits: Hits) -> HitResolution:
+        default = self.config.resolution
+        if not self.config.volumes:
+            return HitResolution(default.rphi, default.r, default.z)
+        if hits.volume_id is None:
+            raise EventError(
+                "fit-helix: 'volumes' is set, but the hits have no volume_id; "
+                "remove the setting or map the branch in the reader's settings"
+            )
+        columns = np.empty((len(hits), 3))
+        columns[:] = (default.rphi, default.r, default.z)
+        for volume, resolution in self.config.volumes.items():
+            columns[hits.volume_id == volume] = (resolution.rphi, resolution.r, resolution.z)
+        return HitResolution(*columns.T)

@@ -1,0 +1,53 @@
+"""track-quality: membership probability of each hit and quality of each track."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from pydantic import Field
+
+from mltrack_plugin.algorithm import Algorithm, Config, ProcessCode
+from mltrack_plugin.event_data import Tracks
+from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.tracking.quality import hit_compatibility, track_quality
+
+
+class TrackQuality(Algorithm):
+    """Gives each hit a membership probability and each track a quality in [0, 1].
+
+    A hit's membership is that of the clustering times its compatibility with the fit
+    (:func:`~mltrack_plugin.tracking.quality.hit_compatibility`); a track's quality combines its hits'
+    memberships with its chi2 (:func:`~mltrack_plugin.tracking.quality.track_quality`). Without a fit
+    the clustering alone decides.
+    """
+
+    class Config(Config):
+        """Settings of track-quality."""
+
+        #: Chi2 (two degrees of freedom) at which a hit is as likely not to belong to its track.
+        hit_chi2_cut: float = Field(default=16.0, gt=0, allow_inf_nan=False)
+        #: Tracks of lower quality are dropped.
+        min_quality: float = Field(default=0.0, ge=0, le=1)
+        #: Input key; "candidate_tracks" where the sequence has no fit.
+        candidates: str = "fitted_tracks"
+        #: Output key.
+        tracks: str = "tracks"
+
+    def __init__(self, config: Config | None = None, **settings: object) -> None:
+        super().__init__(config, **settings)
+        self._candidates = self.read_handle(Tracks, self.config.candidates)
+        self._tracks = self.write_handle(Tracks, self.config.tracks)
+
+    def execute(self, event_store: EventStore) -> ProcessCode:
+        tracks = self._candidates(event_store)
+        n = len(tracks.hit_indices)
+        membership = np.ones(n) if tracks.membership is None else tracks.membership.astype(np.float64)
+        if tracks.hit_chi2 is not None:
+            membership = membership * hit_compatibility(tracks.hit_chi2, self.config.hit_chi2_cut)
+        quality = track_quality(tracks.offsets, membership, tracks.chi2, tracks.ndf)
+        result = dataclasses.replace(tracks, membership=membership, quality=quality)
+        if self.config.min_quality > 0:
+            result = result.select(quality >= self.config.min_quality)
+        self._tracks(event_store, result)
+        return ProcessCode.SUCCESS
