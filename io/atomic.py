@@ -1,0 +1,198 @@
+"""Outputs that appear complete or not at all: a temporary name beside the target, fsync, rename.
+
+Every failure of the operating system becomes an ``OutputError`` that names the output and says what to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from mltrack_plugin.errors import OutputError
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full; free some space or write elsewhere",
+    errno.EDQUOT: "your disk quota is used up; free some space or write elsewhere",
+    errno.EACCES: "no permission; choose a folder that you may write to",
+    errno.EPERM: "no permission; choose a folder that you may write to",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.EFBIG: "the file would exceed the largest size allowed here",
+    errno.ENAMETOOLONG: "the file name is too long; choose a shorter one",
+}
+
+
+@contextlib.contextmanager
+def output_errors(path: Path | str) -> Iterator[None]:
+    """Turn an ``OSError`` inside the block into an ``OutputError`` about ``path``."""
+    try:
+        yield
+    except OSError as error:
+        advice = _ADVICE.get(error.errno or 0, error.strerror or str(error))
+        raise OutputError(f"cannot write {str(path)!r}: {advice}") from error
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Refuse an output that could not be completed, before any work is done.
+
+    Raises:
+        OutputError: if the folder is missing or not writable, or the output exists and must not be replaced.
+    """
+    text = str(path)
+    if "://" in text or text.startswith(("root:/", "s3:/", "http:/", "https:/")):
+        raise OutputError(f"cannot write {text!r}: outputs are local files; write one and copy it afterwards")
+    folder = path.parent
+    with output_errors(path):
+        if not folder.is_dir():
+            what = "is not a folder" if folder.exists() else "does not exist"
+            raise OutputError(
+                f"cannot write {text!r}: {str(folder)!r} {what}; create it first with: mkdir -p {folder}"
+            )
+        if path.exists() and not overwrite:
+            raise OutputError(f"{text!r} exists already; give --overwrite to replace it, or another --output")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(
+                f"cannot write {text!r}: the folder {str(folder)!r} is not writable; choose a folder that you may write to"
+            )
+
+
+def _temporary_name(path: Path) -> Path:
+    # Hidden, so that a glob over outputs never picks up an unfinished one; beside the target, so that the
+    # rename stays inside one file system and is atomic.
+    return path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.part")
+
+
+def _sync_folder(folder: Path) -> None:
+    # Makes the rename itself durable; some network file systems refuse it, and then there is nothing to do.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class AtomicFile:
+    """A binary file under a temporary name until :meth:`commit`.
+
+    Args:
+        path: the final name.
+        overwrite: replace an existing file (only at the moment of completion).
+
+    Raises:
+        OutputError: see :func:`check_target`; a full disk and similar are reported by every method.
+    """
+
+    def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
+        self.path = Path(path)
+        self._overwrite = overwrite
+        check_target(self.path, overwrite=overwrite)
+        if self.path.is_dir():
+            raise OutputError(f"cannot write {str(self.path)!r}: it is a folder; name a file")
+        self._temporary = _temporary_name(self.path)
+        with output_errors(self.path):
+            # "x": never someone else's file; the umask decides the permissions, as for any other file.
+            self.file: IO[bytes] = open(self._temporary, "x+b")
+
+    def commit(self) -> None:
+        """Flush to the disk and give the file its final name; on failure nothing is left.
+
+        Raises:
+            OutputError: if the disk is full, or another job created the output meanwhile.
+        """
+        try:
+            with output_errors(self.path):
+                self.file.flush()
+                os.fsync(self.file.fileno())
+                self.file.close()
+                check_target(self.path, overwrite=self._overwrite)
+                os.replace(self._temporary, self.path)
+        except BaseException:
+            self.abort()
+            raise
+        _sync_folder(self.path.parent)
+
+    def abort(self) -> None:
+        """Remove what was written; harmless after :meth:`commit` or a first ``abort``."""
+        # Closing flushes, and that fails again on a full disk; the descriptor is closed all the same.
+        with contextlib.suppress(OSError):
+            self.file.close()
+        with contextlib.suppress(OSError):
+            self._temporary.unlink()
+
+
+class AtomicFolder:
+    """A folder under a temporary name until :meth:`commit`; the counterpart of :class:`AtomicFile`.
+
+    With ``overwrite`` an existing folder of the same kind is replaced as a whole.
+
+    Args:
+        path: the final name.
+        overwrite: replace an existing folder.
+        marker: name of a file that the existing folder must hold to be replaced, so that a mistyped
+            ``--output`` never deletes a folder that this package did not write. Empty folders may be replaced.
+    """
+
+    def __init__(self, path: Path | str, *, overwrite: bool = False, marker: str) -> None:
+        self.path = Path(path)
+        self._overwrite = overwrite
+        self._marker = marker
+        self._check()
+        self.folder = _temporary_name(self.path)
+        with output_errors(self.path):
+            self.folder.mkdir()
+
+    def _check(self) -> None:
+        check_target(self.path, overwrite=self._overwrite)
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise OutputError(
+                f"cannot write {str(self.path)!r}: it is a file, and this format needs a folder"
+            )
+        if any(self.path.iterdir()) and not (self.path / self._marker).exists():
+            raise OutputError(
+                f"cannot write {str(self.path)!r}: the folder holds files that this program did not write; "
+                "give a new folder"
+            )
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write one file of the folder completely.
+
+        Raises:
+            OutputError: if the disk is full and the like.
+        """
+        with output_errors(self.path / name), open(self.folder / name, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def commit(self) -> None:
+        """Give the folder its final name; on failure nothing is left and an existing one is kept."""
+        retired = _temporary_name(self.path)
+        try:
+            with output_errors(self.path):
+                _sync_folder(self.folder)
+                self._check()
+                if self.path.exists():
+                    os.replace(self.path, retired)
+                try:
+                    os.replace(self.folder, self.path)
+                except BaseException:
+                    if retired.exists():
+                        os.replace(retired, self.path)
+                    raise
+        except BaseException:
+            self.abort()
+            raise
+        shutil.rmtree(retired, ignore_errors=True)
+        _sync_folder(self.path.parent)
+
+    def abort(self) -> None:
+        """Remove what was written; harmless after :meth:`commit` or a first ``abort``."""
+        shutil.rmtree(self.folder, ignore_errors=True)
