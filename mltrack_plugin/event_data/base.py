@@ -56,6 +56,17 @@ class Collection:
         """The inverse of :meth:`arrays`."""
         return cls(**arrays)
 
+    @classmethod
+    def trusted(cls, arrays: Mapping[str, Array]) -> Self:
+        """Construct without validation, for readers that have checked the columns of many events at once.
+
+        Args:
+            arrays: read-only columns of exactly the documented types; absent optional ones are ``None``.
+        """
+        self = object.__new__(cls)
+        self.__dict__.update(arrays)
+        return self
+
     def equals(self, other: object) -> bool:
         """Same type, same columns, same bytes (NaN equals NaN)."""
         if type(self) is not type(other) or not isinstance(other, Collection):

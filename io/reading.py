@@ -1,0 +1,162 @@
+"""What all readers of this package share: settings, the chunk plan, one cached chunk, detector and columns."""
+
+from __future__ import annotations
+
+import bisect
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from mltrack_plugin.io.columns import LENGTH_COLUMNS, Chunk, Table, check_chunk, deliver
+from pydantic import Field
+
+from mltrack_plugin.algorithm import Config, Reader, ReadEvent
+from mltrack_plugin.errors import ConfigurationError
+from mltrack_plugin.event_data import Hits, Particles, TruthLinks
+
+#: Millimetres in one unit of length.
+LENGTH_UNITS = {"um": 1e-3, "mm": 1.0, "cm": 10.0, "m": 1000.0}
+#: Millimetres that light travels in a nanosecond.
+MM_PER_NS = 299.792458
+
+
+class ReaderConfig(Config):
+    """Settings of every reader."""
+
+    #: File, folder or archive; local, or any URL that fsspec or uproot can open.
+    path: str
+    #: Event store key of the hits.
+    hits: str = "hits"
+    #: Event store key of the truth links.
+    truth_links: str = "truth_links"
+    #: Event store key of the particles.
+    particles: str = "particles"
+    #: Name of the detector, if the file does not state it or states it wrongly.
+    detector: str | None = None
+    #: Unit of the lengths in the file (x, y, z, vx, vy, vz, and time as c t).
+    length_unit: Literal["um", "mm", "cm", "m"] = "mm"
+    #: Whether truth links and particles are read where the file has them.
+    read_truth: bool = True
+    #: A truth link to a particle that is not in the particle table: makes the event an error, becomes noise, or stays.
+    unknown_particles: Literal["error", "noise", "keep"] = "error"
+    #: Memory for one chunk of events, bytes.
+    chunk_bytes: int = Field(16 * 1024**2, ge=1024)
+
+
+class ColumnInfo(NamedTuple):
+    """One column as the file has it."""
+
+    table: str
+    name: str
+    type: str
+
+
+class EventReader(Reader):
+    """Base of the readers: a subclass plans chunks in ``initialize`` and reads one chunk at a time.
+
+    ``initialize`` of a subclass opens the input and calls :meth:`_plan`.
+    """
+
+    Config: ClassVar[type[Config]] = ReaderConfig
+    #: Detector that files of this format come from, if that is certain.
+    format_detector: ClassVar[str | None] = None
+
+    def __init__(self, config: Any = None, **settings: Any) -> None:
+        super().__init__(config, **settings)
+        self._edges: list[int] | None = None
+        self._cached: tuple[int, Chunk] | None = None
+        self._file_detector: str | None = None
+        self._keys: dict[str, str | None] = {}
+
+    @property
+    def source(self) -> str:
+        """The path as given."""
+        return str(self.config.path)
+
+    @property
+    def detector(self) -> str | None:
+        """Name of the detector from the settings, the file or the format; ``None`` = unknown."""
+        return self.config.detector or self._file_detector or self.format_detector
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether truth links are delivered (valid after ``initialize``)."""
+        return bool(self._keys.get("truth_links"))
+
+    def num_events(self) -> int:
+        """Number of events in the input."""
+        return self._planned()[-1]
+
+    def column_info(self) -> list[ColumnInfo]:
+        """The columns of the input as they are, for ``mltrack inspect`` (valid after ``initialize``)."""
+        return []
+
+    def events(self, start: int = 0, stop: int | None = None) -> Iterator[ReadEvent]:
+        """Events ``start <= index < stop`` in input order, read in chunks (see :class:`Reader`)."""
+        edges = self._planned()
+        end = edges[-1] if stop is None else min(stop, edges[-1])
+        start = max(start, 0)
+        if start >= end:
+            return
+        for k in range(bisect.bisect_right(edges, start) - 1, len(edges) - 1):
+            if edges[k] >= end:
+                return
+            yield from deliver(self._chunk(k), self._keys, start, end)
+
+    @abstractmethod
+    def _read_chunk(self, first: int, last: int) -> Chunk:
+        """Columns of events ``first <= index < last``, with the input's types and units."""
+
+    def _place(self) -> str:
+        """File and tree for messages about single events."""
+        return self.source
+
+    def _plan(self, edges: list[int], *, truth: bool, particles: bool) -> None:
+        """Fix the chunks (``edges`` rise from 0 to the number of events) and declare what is delivered."""
+        config: ReaderConfig = self.config
+        self._edges = edges if len(edges) > 1 else [0, 0]
+        self._cached = None
+        self._outputs = []
+        truth, particles = truth and config.read_truth, particles and config.read_truth
+        self.write_handle(Hits, config.hits)
+        if truth:
+            self.write_handle(TruthLinks, config.truth_links)
+        if particles:
+            self.write_handle(Particles, config.particles)
+        self._keys = {
+            "hits": config.hits,
+            "truth_links": config.truth_links if truth else None,
+            "particles": config.particles if particles else None,
+        }
+
+    def _planned(self) -> list[int]:
+        if self._edges is None:
+            raise ConfigurationError(f"{type(self).__name__}: call initialize() before reading")
+        return self._edges
+
+    def _chunk(self, k: int) -> Chunk:
+        """Chunk ``k``, checked. The last one is kept: workers ask for it in several short ranges."""
+        if self._cached is None or self._cached[0] != k:
+            edges = self._planned()
+            self._cached = None
+            chunk = self._read_chunk(edges[k], edges[k + 1])
+            _scale(chunk.hits, LENGTH_UNITS[self.config.length_unit])
+            if chunk.particles is not None:
+                _scale(chunk.particles, LENGTH_UNITS[self.config.length_unit])
+            self._cached = (k, check_chunk(chunk, self._place(), self.config.unknown_particles))
+        return self._cached[1]
+
+
+def even_edges(n_events: int, events_per_chunk: int) -> list[int]:
+    """Chunk edges for ``n_events`` events in chunks of equal length."""
+    return [*range(0, n_events, max(1, events_per_chunk)), n_events]
+
+
+def _scale(table: Table, factor: float) -> None:
+    if factor == 1.0:
+        return
+    for name in LENGTH_COLUMNS & table.columns.keys():
+        values = table.columns[name]
+        kind = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
+        table.columns[name] = values.astype(kind) * kind.type(factor)
