@@ -8,8 +8,7 @@ leaves out in evaluation mode on CPUs.
 Shapes: B events, N hits (padded), F features, d = ``d_model``, h heads, K outputs.
 """
 
-from __future__ import annotations
-
+# No "from __future__ import annotations" here: TorchScript cannot resolve class annotations given as text.
 import math
 from typing import Literal
 
