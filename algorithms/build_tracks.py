@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Algorithm, Config, ProcessCode
+from mltrack_plugin.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.event_data import ProtoTracks, Tracks
 from mltrack_plugin.event_store import EventStore
 
@@ -16,7 +20,7 @@ class BuildTracks(Algorithm):
     The tracks have canonical ids and no parameters yet (NaN).
     """
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Settings of build-tracks."""
 
         #: Hits with a smaller membership are taken off their candidate.
@@ -30,7 +34,7 @@ class BuildTracks(Algorithm):
         #: Output key.
         tracks: str = "candidate_tracks"
 
-    def __init__(self, config: Config | None = None, **settings: object) -> None:
+    def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)
         self._proto_tracks = self.read_handle(ProtoTracks, self.config.proto_tracks)
         self._tracks = self.write_handle(Tracks, self.config.tracks)

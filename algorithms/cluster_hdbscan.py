@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Algorithm, Config, ProcessCode
+from mltrack_plugin.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.clustering.hdbscan import SelectionMethod, cluster_hdbscan
 from mltrack_plugin.event_data import HitParameters, ProtoTracks
 from mltrack_plugin.event_store import EventStore
@@ -17,12 +21,13 @@ class ClusterHDBSCAN(Algorithm):
     ``membership`` of the candidates is HDBSCAN's: 1 in the densest part of a cluster.
     """
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Settings of hdbscan; the defaults are those published for REDVID."""
 
         #: Smallest number of hits of a candidate.
         min_cluster_size: int = Field(default=4, ge=2)
-        #: Neighbours that define the density at a hit; larger = more hits stay unassigned. ``None`` = min_cluster_size.
+        #: Neighbours that define the density at a hit; larger = more hits stay unassigned;
+        #: ``None`` = min_cluster_size.
         min_samples: int | None = Field(default=2, ge=1)
         #: Clusters closer than this (in units of the parameters' scales) are not split.
         epsilon: float = Field(default=0.0, ge=0, allow_inf_nan=False)
@@ -35,7 +40,7 @@ class ClusterHDBSCAN(Algorithm):
         #: Output key.
         proto_tracks: str = "proto_tracks"
 
-    def __init__(self, config: Config | None = None, **settings: object) -> None:
+    def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)
         self._parameters = self.read_handle(HitParameters, self.config.hit_parameters)
         self._proto_tracks = self.write_handle(ProtoTracks, self.config.proto_tracks)

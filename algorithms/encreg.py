@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Algorithm, Config, ProcessCode
+from mltrack_plugin.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.errors import ModelError
 from mltrack_plugin.event_data import HitParameters, Hits, HitSelection
 from mltrack_plugin.event_data.base import Array
@@ -28,7 +30,7 @@ class EncRegTracking(Algorithm):
     whole does not fit (another unit of length, another detector, too many hits) is an error.
     """
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Settings of encreg."""
 
         #: Shipped model (see ``mltrack models``) or path of a model archive.
@@ -45,7 +47,7 @@ class EncRegTracking(Algorithm):
         #: Output key.
         hit_parameters: str = "hit_parameters"
 
-    def __init__(self, config: Config | None = None, **settings: object) -> None:
+    def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)
         self._hits = self.read_handle(Hits, self.config.hits)
         self._selection = self.read_handle(HitSelection, self.config.selected_hits, optional=True)

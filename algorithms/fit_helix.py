@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from mltrack_plugin.algorithm import Algorithm, Config, ProcessCode
+from mltrack_plugin.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits, Tracks
 from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.tracking.helix_fit import HitResolution, fit_helices
 
 
-class Resolution(Config):
+class Resolution(BaseConfig):
     """Standard deviations of hit positions, mm."""
 
     #: Along r-phi.
@@ -38,7 +41,7 @@ class FitHelix(Algorithm):
     than three distinct hits) keep NaN parameters.
     """
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Settings of fit-helix."""
 
         #: Solenoid field along z, T.
@@ -46,7 +49,7 @@ class FitHelix(Algorithm):
         #: Resolution of hits, where ``volumes`` does not say otherwise.
         resolution: Resolution = Resolution(rphi=0.05, r=0.05, z=0.05)
         #: Resolution by volume id; needs hits with volume ids.
-        volumes: dict[int, Resolution] = {}
+        volumes: dict[int, Resolution] = Field(default_factory=dict)
         #: Input keys.
         hits: str = "hits"
         candidates: str = "candidate_tracks"
@@ -59,7 +62,7 @@ class FitHelix(Algorithm):
                 raise ValueError("field_z must not be 0; without a field leave fit-helix out of the sequence")
             return self
 
-    def __init__(self, config: Config | None = None, **settings: object) -> None:
+    def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)
         self._hits = self.read_handle(Hits, self.config.hits)
         self._candidates = self.read_handle(Tracks, self.config.candidates)

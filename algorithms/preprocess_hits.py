@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from mltrack_plugin.algorithm import Algorithm, Config, ProcessCode
+from mltrack_plugin.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits, HitSelection
 from mltrack_plugin.event_data.base import Array
@@ -28,7 +30,7 @@ class PreprocessHits(Algorithm):
     requirement left out is stored with the selection and logged.
     """
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Settings of preprocess-hits."""
 
         #: Input key.
@@ -52,7 +54,7 @@ class PreprocessHits(Algorithm):
                     raise ValueError(f"{name} must be [low, high] with low < high, got {list(window)}")
             return self
 
-    def __init__(self, config: Config | None = None, **settings: object) -> None:
+    def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)
         self._hits = self.read_handle(Hits, self.config.hits)
         self._selected = self.write_handle(HitSelection, self.config.selected_hits)
@@ -73,7 +75,9 @@ class PreprocessHits(Algorithm):
         self._selected(
             event_store,
             HitSelection(
-                np.flatnonzero(keep), list(left_out), np.array(list(left_out.values()), dtype=np.int64)
+                np.flatnonzero(keep),
+                np.array(list(left_out), dtype=np.str_),
+                np.array(list(left_out.values()), dtype=np.int64),
             ),
         )
         return ProcessCode.SUCCESS

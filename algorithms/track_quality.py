@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Algorithm, Config, ProcessCode
+from mltrack_plugin.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.event_data import Tracks
 from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.tracking.quality import hit_compatibility, track_quality
@@ -22,7 +25,7 @@ class TrackQuality(Algorithm):
     the clustering alone decides.
     """
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Settings of track-quality."""
 
         #: Chi2 (two degrees of freedom) at which a hit is as likely not to belong to its track.
@@ -34,7 +37,7 @@ class TrackQuality(Algorithm):
         #: Output key.
         tracks: str = "tracks"
 
-    def __init__(self, config: Config | None = None, **settings: object) -> None:
+    def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)
         self._candidates = self.read_handle(Tracks, self.config.candidates)
         self._tracks = self.write_handle(Tracks, self.config.tracks)
@@ -45,7 +48,7 @@ class TrackQuality(Algorithm):
         membership = np.ones(n) if tracks.membership is None else tracks.membership.astype(np.float64)
         if tracks.hit_chi2 is not None:
             membership = membership * hit_compatibility(tracks.hit_chi2, self.config.hit_chi2_cut)
-        quality = track_quality(tracks.offsets, membership, tracks.chi2, tracks.ndf)
+        quality = track_quality(tracks.offsets, membership, np.asarray(tracks.chi2), np.asarray(tracks.ndf))
         result = dataclasses.replace(tracks, membership=membership, quality=quality)
         if self.config.min_quality > 0:
             result = result.select(quality >= self.config.min_quality)
