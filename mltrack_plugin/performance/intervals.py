@@ -31,7 +31,7 @@ def clopper_pearson(
 
     >>> low, high = clopper_pearson([8], [10])
     >>> float(low[0].round(3)), float(high[0].round(3))
-    (0.593, 0.925)
+    (0.595, 0.928)
     """
     from scipy.special import betaincinv
 

@@ -30,7 +30,7 @@ def order_weights(n_hits: int) -> Array:
     """(min(n_hits, 20),) float64: weights of the hits along a track, sum 1; all 0 below four hits.
 
     >>> order_weights(5).round(4).tolist()
-    [0.3704, 0.2222, 0.1111, 0.1111, 0.1852]
+    [0.3571, 0.2143, 0.1071, 0.1071, 0.2143]
     """
     n = min(int(n_hits), MAX_HITS)
     if n < MIN_HITS:

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mltrack_plugin.errors import EventDataError
@@ -109,7 +109,6 @@ def test_hit_order_does_not_matter(event, random):
         assert getattr(a, name).tolist() == getattr(b, name).tolist()
 
 
-@settings(deadline=None)
 @given(EVENTS, st.permutations(range(6)), st.permutations(range(1, 6)))
 def test_names_of_tracks_and_particles_do_not_matter(event, track_names, particle_names):
     renamed = [(track_names[t] if t >= 0 else -1, particle_names[p - 1] if p else 0) for t, p in event]

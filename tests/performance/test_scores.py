@@ -88,6 +88,7 @@ def test_agrees_with_the_slow_reference(event):
         assert score.value == pytest.approx(slow_trackml_score(labels, particles, weights), abs=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore")  # of the library's use of pandas
 @given(HITS)
 def test_agrees_with_trackml_library(event):
     pandas = pytest.importorskip("pandas")
