@@ -1,0 +1,68 @@
+"""Dataset: deterministic events by index, seed and split."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mltrack_plugin.algorithm import Config, validated
+from mltrack_plugin.errors import ConfigurationError, did_you_mean
+from mltrack_plugin.simulation.event import SimulatedEvent
+
+#: Split -> its number in the seeds. Events of different splits never share a random number or a source event.
+SPLITS = {"train": 1, "validation": 2, "test": 3}
+
+
+class Dataset(ABC):
+    """A shipped data set with its parameters.
+
+    Args:
+        name: as in ``mltrack simulate``.
+        tag: number of the data set in the seeds.
+        settings: parameters that differ from the defaults.
+
+    Raises:
+        ConfigurationError: naming each parameter that is wrong.
+    """
+
+    #: Frozen pydantic model, one documented field per parameter.
+    Config: ClassVar[type[Config]] = Config
+
+    def __init__(self, name: str, tag: int, settings: Mapping[str, Any]) -> None:
+        self.name = name
+        self.tag = tag
+        self.config: Any = validated(self.Config, settings, f"data set {name}")
+
+    @property
+    @abstractmethod
+    def detector(self) -> str:
+        """Detector that the hits come from, as models and job configurations name it."""
+
+    @abstractmethod
+    def event(self, index: int, *, seed: int, split: str) -> SimulatedEvent:
+        """Event number ``index``; the same arguments and parameters give the same event.
+
+        Raises:
+            ConfigurationError: if there is no such split, or the parameters cannot be met.
+            MissingExtraError: if the simulation needs an optional package that is not installed.
+        """
+
+    def events(self, n: int, seed: int, split: str) -> Iterator[SimulatedEvent]:
+        """Events 0 to n - 1."""
+        for index in range(n):
+            yield self.event(index, seed=seed, split=split)
+
+    def entropy(self, index: int, seed: int, split: str) -> list[int]:
+        """Entropy for ``np.random.SeedSequence``, different for every data set, split, seed and event.
+
+        Raises:
+            ConfigurationError: if there is no such split, or seed or index is negative.
+        """
+        if split not in SPLITS:
+            raise ConfigurationError(f"no split {split!r}. {did_you_mean(split, SPLITS)}")
+        if seed < 0 or index < 0:
+            raise ConfigurationError(f"seed and event index must not be negative, got {seed} and {index}")
+        return [self.tag, SPLITS[split], seed, index]
