@@ -17,8 +17,8 @@ from mltrack_plugin.errors import ConfigurationError, did_you_mean
 if TYPE_CHECKING:
     from torch import nn
 
-#: Architecture name -> "module:function or class"; called with the settings as keyword arguments.
-ARCHITECTURES = {"encreg": "mltrack_plugin.models.encreg:EncReg"}
+#: Architecture name -> module, class of its configuration, class of the network.
+ARCHITECTURES = {"encreg": ("mltrack_plugin.models.encreg", "EncRegConfig", "EncReg")}
 
 
 def build_network(architecture: str, config: Mapping[str, Any]) -> nn.Module:
@@ -29,16 +29,19 @@ def build_network(architecture: str, config: Mapping[str, Any]) -> nn.Module:
         config: its settings.
 
     Raises:
-        ConfigurationError: for an unknown architecture (the nearest is named) or wrong settings.
+        ConfigurationError: for an unknown architecture or setting (the nearest is named), or a wrong value.
     """
+    from mltrack_plugin.algorithm import validated
+
     if architecture not in ARCHITECTURES:
         raise ConfigurationError(
             f"no architecture {architecture!r}. {did_you_mean(architecture, ARCHITECTURES)}"
         )
-    module, _, attribute = ARCHITECTURES[architecture].partition(":")
-    factory = getattr(importlib.import_module(module), attribute)
+    name, config_class, network_class = ARCHITECTURES[architecture]
+    module = importlib.import_module(name)
+    settings = validated(getattr(module, config_class), config, f"architecture {architecture!r}")
     try:
-        network: nn.Module = factory(**config)
-    except (TypeError, ValueError) as error:
+        network: nn.Module = getattr(module, network_class)(settings)
+    except ValueError as error:
         raise ConfigurationError(f"architecture {architecture!r}: {error}") from error
     return network

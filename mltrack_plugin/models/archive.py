@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -191,13 +191,14 @@ def load_model(
                 "Reinstall mltrack-plugin, or download the model again"
             )
     card, engine = _open(path, content, device)
+    assert engine is not None
     return TrackModel(card=card, sha256=sha256, path=path, device=device, engine=engine)
 
 
 def read_model_card(name_or_path: str | Path) -> ModelCard:
     """The card alone, without loading the network (no torch needed)."""
     path, _ = _locate(name_or_path)
-    return _READERS[path.suffix](path, read_file(path))
+    return _open(path, read_file(path), None)[0]
 
 
 def save_torchscript(module: nn.Module, card: ModelCard, path: str | Path) -> Path:
@@ -213,6 +214,24 @@ def save_torchscript(module: nn.Module, card: ModelCard, path: str | Path) -> Pa
         OutputError: if the file cannot be written.
     """
     from mltrack_plugin.models.torchscript import save
+
+    return write_atomically(path, save(module, card))
+
+
+def save_exported(module: nn.Module, card: ModelCard, path: str | Path) -> Path:
+    """Write a torch.export archive (``.pt2``) with its card inside; arguments as ``save_torchscript``."""
+    from mltrack_plugin.models.exported import save
+
+    return write_atomically(path, save(module, card))
+
+
+def save_onnx(module: nn.Module, card: ModelCard, path: str | Path) -> Path:
+    """Write an ONNX file with its card inside; arguments as ``save_torchscript``.
+
+    Raises:
+        MissingExtraError: without the extra [onnx].
+    """
+    from mltrack_plugin.models.onnx_format import save
 
     return write_atomically(path, save(module, card))
 
@@ -265,21 +284,25 @@ def _resolve_device(device: str) -> str:
     return device
 
 
-def _torchscript_card(path: Path, content: bytes) -> ModelCard:
-    from mltrack_plugin.models import torchscript
+def _open(path: Path, content: bytes, device: str | None) -> tuple[ModelCard, Engine | None]:
+    """Card and, if a device is given, network of a file; the card is checked before anything is loaded."""
+    source = str(path)
+    if path.suffix == ".onnx":
+        from mltrack_plugin.models import onnx_format
 
+        card = onnx_format.read_card(content, source)
+        return card, onnx_format.OnnxEngine(content, device, source) if device else None
     _refuse_pickle(path, content)
-    return torchscript.read_card(read_checked(content, str(path)), str(path))
+    archive = read_checked(content, source)
+    if path.suffix == ".pt2":
+        from mltrack_plugin.models import exported
 
-
-_READERS: dict[str, Callable[[Path, bytes], ModelCard]] = {".pt": _torchscript_card}
-
-
-def _open(path: Path, content: bytes, device: str) -> tuple[ModelCard, Engine]:
+        card = exported.read_card(archive, source)
+        return card, exported.ExportedEngine(archive, device, source) if device else None
     from mltrack_plugin.models import torchscript
 
-    card = _READERS[path.suffix](path, content)
-    return card, torchscript.TorchScriptEngine(content, device, str(path))
+    card = torchscript.read_card(archive, source)
+    return card, torchscript.TorchScriptEngine(content, device, source) if device else None
 
 
 def _refuse_pickle(path: Path, content: bytes) -> None:

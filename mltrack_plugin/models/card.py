@@ -186,8 +186,8 @@ class ModelCard(Config):
         """
         if detector is not None and detector not in self.detectors:
             raise ModelError(
-                f"model {self.name!r} was trained for {' or '.join(self.detectors)}, but {source} holds events "
-                f"of {detector!r}. Choose a model for {detector!r} (see: mltrack models) or train one"
+                f"model {self.name!r} was trained for {' or '.join(self.detectors)}, but {source} holds "
+                f"events of {detector!r}. Choose a model for {detector!r} (see: mltrack models) or train one"
             )
 
     def check_hits(self, hits: Hits) -> None:
@@ -214,7 +214,8 @@ class ModelCard(Config):
                 row = int(np.argmax(bad))
                 raise EventError(
                     f"{int(bad.sum())} of {n} hits have {key} outside [{low:g}, {high:g}], the range of "
-                    f"model {self.name!r} (first at row {row}: {key} = {values[row]:g}){self._unit_hint(columns)}"
+                    f"model {self.name!r} (first at row {row}: {key} = {values[row]:g})"
+                    f"{self._unit_hint(columns)}"
                 )
         if n >= _MIN_HITS_TO_GUESS_UNIT and (hint := self._small_hint(columns)):
             raise EventError(f"all {n} hits lie close to the origin compared with model {self.name!r}{hint}")

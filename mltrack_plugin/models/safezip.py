@@ -81,10 +81,11 @@ def _check_sizes(infos: list[zipfile.ZipInfo], source: str) -> None:
             f"{source}: unpacks to {total} bytes, more than the limit of {MAX_BYTES} for a model archive"
         )
     for info in infos:
-        if info.file_size > MAX_COMPRESSION * max(info.compress_size, 1):
+        ratio = info.file_size / max(info.compress_size, 1)
+        if ratio > MAX_COMPRESSION:
             raise ModelError(
-                f"{source}: member {info.filename!r} is packed {info.file_size / max(info.compress_size, 1):.0f} "
-                "times; model archives are not, so it is not opened"
+                f"{source}: member {info.filename!r} is packed {ratio:.0f} times; "
+                "model archives are not, so it is not opened"
             )
 
 
@@ -136,8 +137,9 @@ def read_file(path: Path) -> bytes:
             raise ModelError(f"{path}: is a folder, not a model archive")
         if path.stat().st_size > MAX_BYTES:
             raise ModelError(f"{path}: larger than the limit of {MAX_BYTES} bytes for a model archive")
-        return path.read_bytes()
+        content: bytes = path.read_bytes()
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from None
+    return content

@@ -149,28 +149,28 @@ def _check_code(content: bytes, where: str) -> None:
         tree = ast.parse(content.decode())
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ModelError(f"{where} cannot be checked ({error}); the file is not opened") from None
+    namespaces = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name in ("__setstate__", "__getstate__"):
             raise ModelError(f"{where} runs code while it is loaded ({node.name}); the file is not opened")
+        if isinstance(node, ast.Name) and node.id in ("torch", "ops") and id(node) not in namespaces:
+            raise ModelError(f"{where} passes the namespace {node.id!r} around; the file is not opened")
         if isinstance(node, ast.Attribute):
+            owner = node.value.id if isinstance(node.value, ast.Name) else ""
             if node.attr in _FORBIDDEN_CALLS:
                 raise ModelError(
                     f"{where} uses the operator {node.attr!r} (files or network); the file is not opened"
                 )
-            if (
-                isinstance(node.value, ast.Name)
-                and node.value.id == "ops"
-                and node.attr not in _ALLOWED_NAMESPACES
-            ):
+            if node.attr == "classes" or (owner == "ops" and node.attr not in _ALLOWED_NAMESPACES):
                 raise ModelError(
-                    f"{where} needs operators of the extension {node.attr!r}; the file is not opened"
+                    f"{where} needs the native extension {owner}.{node.attr}; the file is not opened"
                 )
 
 
 def _plain_executor() -> contextlib.AbstractContextManager[None]:
     import torch
 
-    return torch.jit.optimized_execution(False)  # type: ignore[attr-defined,no-any-return]
+    return torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
