@@ -15,8 +15,7 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
-from io import BytesIO
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -74,7 +73,8 @@ class Journal:
             for path in self.directory.iterdir():
                 if path.name.endswith(".partial") or (not resume and path.name.startswith("chunk-")):
                     path.unlink()
-            self._write("job.json", json.dumps(dict(fingerprint), indent=1).encode())
+            text = json.dumps(dict(fingerprint), indent=1).encode()
+            self._write("job.json", lambda file: file.write(text))
         return 0 if resume else sum(stop - start for start, stop in finished)
 
     def finished(self) -> list[tuple[int, int]]:
@@ -95,12 +95,12 @@ class Journal:
         Raises:
             OutputError: if the disk is full or the directory vanished.
         """
-        buffer = BytesIO()
-        np.savez(
-            buffer, header=np.frombuffer(chunk.header, np.uint8), data=np.frombuffer(chunk.data, np.uint8)
-        )
+        columns = {
+            "header": np.frombuffer(chunk.header, np.uint8),
+            "data": np.frombuffer(chunk.data, np.uint8),
+        }
         with self._output_errors():
-            self._write(_chunk_name(start, stop), buffer.getbuffer())
+            self._write(_chunk_name(start, stop), lambda file: np.savez(file, **columns))
 
     def load(self, start: int, stop: int) -> Packed:
         """The chunk of a range that :meth:`finished` lists.
@@ -163,10 +163,11 @@ class Journal:
             reason = error.strerror or error
             raise OutputError(f"cannot keep the journal {self.directory}: {reason}") from error
 
-    def _write(self, name: str, content: bytes | memoryview) -> None:
+    def _write(self, name: str, fill: Callable[[BinaryIO], object]) -> None:
         partial = self.directory / f"{name}.partial"
         try:
-            partial.write_bytes(content)
+            with partial.open("wb") as file:
+                fill(file)
             os.replace(partial, self.directory / name)
         except OSError:
             with contextlib.suppress(OSError):

@@ -268,7 +268,8 @@ class _Job:
         if self.read_keys:
             for result, event in zip(events, self.reader.events(start, stop), strict=True):
                 if result.complete:
-                    result.collections.update((k, event.collections[k]) for k in self.read_keys)
+                    kept = self.read_keys & event.collections.keys()
+                    result.collections.update((key, event.collections[key]) for key in kept)
         self.summary.resumed += len(events)
         self._count_event(len(events))
         return Chunk(start, stop, events)

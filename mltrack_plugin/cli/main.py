@@ -1,0 +1,135 @@
+"""``mltrack``: the group of commands, and how errors and signals end the program."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+import click
+
+from mltrack_plugin import __version__
+from mltrack_plugin.errors import MltrackError, did_you_mean
+
+#: Command -> (module whose ``command`` it is, what it does). Modules are imported when they are needed.
+COMMANDS = {
+    "run": ("mltrack_plugin.cli.run", "Find the tracks of the events in a file."),
+    "evaluate": ("mltrack_plugin.cli.evaluate", "Score tracks against the truth."),
+    "simulate": ("mltrack_plugin.cli.simulate", "Make events with truth."),
+    "inspect": ("mltrack_plugin.cli.inspect", "Tell what a file holds and which jobs fit it."),
+    "models": ("mltrack_plugin.cli.models", "List the shipped models, or show one."),
+    "configs": ("mltrack_plugin.cli.configs", "List the shipped job configurations, or print one."),
+    "train": ("mltrack_plugin.cli.train", "Train a model."),
+    "export": ("mltrack_plugin.cli.export", "Make a model archive from a checkpoint."),
+}
+
+#: Exit codes of a shell for a process that a signal ended.
+_EXIT_INTERRUPTED = 128 + signal.SIGINT
+_EXIT_TERMINATED = 128 + signal.SIGTERM
+#: sysexits.h: EX_SOFTWARE.
+_EXIT_BUG = 70
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived; handled like Ctrl-C."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when the command runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            ctx.fail(f"no command {args[0]!r}. {did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_text) for name, (_, help_text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mltrack")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error (also after a command).")
+def cli(debug: bool) -> None:
+    """Find particle tracks with Transformers.
+
+    Start with:  mltrack run --input events.root
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code.
+
+    0: done; 1: bad input or output; 2: wrong options or configuration; 70: a bug; 130 and 143: stopped by
+    Ctrl-C and SIGTERM.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    with _terminate_like_ctrl_c():
+        try:
+            result = cli.main(args=arguments, prog_name="mltrack", standalone_mode=False)
+        except click.ClickException as error:
+            error.show()
+            return error.exit_code
+        except BrokenPipeError:
+            # The reader of our output (head, less) has gone: not an error, but nothing more can be written.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except (KeyboardInterrupt, click.Abort) as error:
+            return _fail("stopped", error, debug, _exit_code(error))
+        except (MltrackError, OSError) as error:
+            return _fail(f"error: {error}", error, debug, _exit_code(error))
+        except Exception as error:
+            hint = "" if debug else "\nThis is a bug; please report it with the output of --debug."
+            return _fail(f"internal error: {type(error).__name__}: {error}{hint}", error, debug, _EXIT_BUG)
+    return result if isinstance(result, int) else 0
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, MltrackError):
+        return error.exit_code
+    if isinstance(error, OSError):
+        return 1
+    # click turns a KeyboardInterrupt, and so a SIGTERM, into an Abort.
+    terminated = isinstance(error, Terminated) or isinstance(error.__cause__ or error.__context__, Terminated)
+    return _EXIT_TERMINATED if terminated else _EXIT_INTERRUPTED
+
+
+def _fail(message: str, error: BaseException, debug: bool, code: int) -> int:
+    if debug:
+        traceback.print_exception(error)
+    click.echo(f"mltrack: {message}", err=True)
+    return code
+
+
+@contextlib.contextmanager
+def _terminate_like_ctrl_c() -> Iterator[None]:
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread, where signals never arrive
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
