@@ -176,7 +176,7 @@ class Journal:
 
 
 def unfinished_outputs(output: Path) -> list[Path]:
-    """Temporary files of other processes for the same output, as :mod:`mltrack_plugin.io.atomic` names them."""
+    """Temporary files of other processes for this output, named as in :mod:`mltrack_plugin.io.atomic`."""
     pattern = re.compile(rf"\.{re.escape(output.name[:200])}\.(\d+)-[0-9a-f]+\.part")
     found = []
     for path in output.parent.iterdir():

@@ -32,11 +32,10 @@ def command(name: str | None, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="Job configurations", title_justify="left")
-    for column in ("name", "detectors", "steps", "description"):
-        table.add_column(column, no_wrap=column == "name", overflow="fold")
+    table = Table(title="Job configurations", title_justify="left", box=None, pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    table.add_column("detectors")
+    table.add_column("description")
     for job in jobs:
-        table.add_row(
-            job.name, ", ".join(job.detectors), ", ".join(step.name for step in job.sequence), job.description
-        )
+        table.add_row(job.name, ", ".join(job.detectors), job.description)
     Console().print(table)

@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": ("mltrack_plugin.cli.evaluate", "Score tracks against the truth."),
     "simulate": ("mltrack_plugin.cli.simulate", "Make events with truth."),
     "inspect": ("mltrack_plugin.cli.inspect", "Tell what a file holds and which jobs fit it."),
+    "display": ("mltrack_plugin.cli.display", "Draw the hits and tracks of an event."),
     "models": ("mltrack_plugin.cli.models", "List the shipped models, or show one."),
     "configs": ("mltrack_plugin.cli.configs", "List the shipped job configurations, or print one."),
     "train": ("mltrack_plugin.cli.train", "Train a model."),

@@ -69,7 +69,7 @@ def command(
 
         mltrack run --input events.root
     """
-    from mltrack_plugin.cli.display import job_log, progress, show_summary
+    from mltrack_plugin.cli.job_display import job_log, progress, show_summary
     from mltrack_plugin.sequencer import Sequencer
 
     target = Path(output) if output is not None else default_output(input_)

@@ -32,7 +32,9 @@ def _overrides(pairs: tuple[str, ...]) -> dict[str, Any]:
 )
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the output folder.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(1), help="CPU threads of the network. Default: torch's own choice.")
+@click.option(
+    "--threads", type=click.IntRange(1), help="CPU threads of the network. Default: torch's own choice."
+)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override a setting of CONFIG.")
 def command(
     config: str,
