@@ -138,7 +138,7 @@ def digitisation_config(resolution: float = 1.0) -> dict[str, Any]:
 
 
 @functools.cache
-def _geometry() -> tuple[Any, Any, Any]:
+def generic_detector() -> tuple[Any, Any, Any]:
     """Detector, tracking geometry and surface map; half a second, so built once per process."""
     acts = require_acts()
     examples = require_extra("acts.examples", "acts", PURPOSE)
@@ -159,11 +159,13 @@ def _digitisation(resolution: float) -> Any:
         return acts_json.readDigiConfigFromJson(str(path))
 
 
-def new_sequencer(n_events: int) -> Any:
+def new_sequencer(n_events: int, skip: int = 0) -> Any:
     """A quiet single-threaded ACTS sequencer that does not trap floating point exceptions."""
     acts = require_acts()
     examples = require_extra("acts.examples", "acts", PURPOSE)
-    return examples.Sequencer(events=n_events, numThreads=1, trackFpes=False, logLevel=acts.logging.WARNING)
+    return examples.Sequencer(
+        events=n_events, skip=skip, numThreads=1, trackFpes=False, logLevel=acts.logging.WARNING
+    )
 
 
 def simulate_primaries(
@@ -192,10 +194,15 @@ def run_detector(
     acts = require_acts()
     examples = require_extra("acts.examples", "acts", PURPOSE)
     arrow = require_extra("acts.examples.arrow", "acts", PURPOSE)
-    _, geometry, surfaces = _geometry()
+    _, geometry, surfaces = generic_detector()
     numbers = examples.RandomNumbers(seed=seed)
     quiet = acts.logging.ERROR
-    particles, hits, clusters, hit_map = "particles_simulated", "simhits", "clusters", "simhit_measurements_map"
+    particles, hits, clusters, hit_map = (
+        "particles_simulated",
+        "simhits",
+        "clusters",
+        "simhit_measurements_map",
+    )
     sequencer.addAlgorithm(
         examples.FatrasSimulation(
             # A particle that cannot be propagated (it starts on a volume boundary) is no error of the event.
@@ -230,7 +237,9 @@ def run_detector(
     )
     sequencer.addAlgorithm(examples.DigitizationAlgorithm(digitisation, quiet))
     sequencer.addAlgorithm(
-        arrow.ArrowParticleOutputConverter(level=quiet, inputParticles=particles, outputTable="particle_table")
+        arrow.ArrowParticleOutputConverter(
+            level=quiet, inputParticles=particles, outputTable="particle_table"
+        )
     )
     sequencer.addAlgorithm(
         arrow.ArrowSimHitOutputConverter(

@@ -182,7 +182,9 @@ def stop_hadrons(event: DetectorEvent, probability: float, rng: np.random.Genera
     """
     if probability <= 0:
         return event
-    last = np.where(np.abs(event.pdg) >= 100, rng.geometric(probability, event.n_particles), len(event.time) + 1)
+    last = np.where(
+        np.abs(event.pdg) >= 100, rng.geometric(probability, event.n_particles), len(event.time) + 1
+    )
     sort = np.lexsort((event.time, event.particle))
     counts = np.bincount(event.particle, minlength=event.n_particles)
     order = np.empty(len(sort), dtype=np.int64)
@@ -239,7 +241,9 @@ def compose(
     vertex, momentum = bank.vertex[particles], bank.momentum[particles]
     if n_noise := round(noise * len(rows)):
         extra = rng.integers(len(bank.position), size=n_noise)
-        position = np.concatenate([position, _turned(bank.position[extra], rng.uniform(-np.pi, np.pi, n_noise))])
+        position = np.concatenate(
+            [position, _turned(bank.position[extra], rng.uniform(-np.pi, np.pi, n_noise))]
+        )
         geometry_id = np.concatenate([geometry_id, bank.geometry_id[extra]])
         track, order = np.append(track, np.full(n_noise, -1)), np.append(order, np.full(n_noise, -1))
     if augment:
@@ -263,7 +267,9 @@ def _turned(vectors: Array, angle: Array | float, mirror: bool = False) -> Array
     """Vectors (n, 3) turned around z, float32, and mirrored in z."""
     cosine, sine = np.cos(angle), np.sin(angle)
     x, y, z = vectors.T
-    return np.stack([cosine * x - sine * y, sine * x + cosine * y, -z if mirror else z], axis=1).astype(np.float32)
+    return np.stack([cosine * x - sine * y, sine * x + cosine * y, -z if mirror else z], axis=1).astype(
+        np.float32
+    )
 
 
 def composed_to_event(composed: ComposedEvent) -> SimulatedEvent:

@@ -60,7 +60,10 @@ DATASETS = {
         "Collisions from HepMC3 files, with pile-up, through Fatras and the GenericDetector.",
     ),
     "trackml-10-50": DatasetEntry(
-        _TRACKML, 6, "10-50 particles picked from a TrackML-like event (ttbar, pile-up 200).", {"tracks": (10, 50)}
+        _TRACKML,
+        6,
+        "10-50 particles picked from a TrackML-like event (ttbar, pile-up 200).",
+        {"tracks": (10, 50)},
     ),
     "trackml-200-500": DatasetEntry(
         _TRACKML, 7, "200-500 particles picked from a TrackML-like event.", {"tracks": (200, 500)}

@@ -90,7 +90,9 @@ class PythiaCollisions:
         pt = np.hypot(table[:, _PX], table[:, _PX + 1])
         with np.errstate(divide="ignore"):
             seen = (pt >= self.min_pt) & (np.abs(table[:, _PX + 2]) <= np.sinh(self.max_eta) * pt)
-        inside = (np.hypot(table[:, _X], table[:, _X + 1]) < _MAX_RADIUS) & (np.abs(table[:, _X + 2]) < _MAX_Z)
+        inside = (np.hypot(table[:, _X], table[:, _X + 1]) < _MAX_RADIUS) & (
+            np.abs(table[:, _X + 2]) < _MAX_Z
+        )
         table = table[seen & inside]
         table[:, _X : _X + 3] += self._rng.normal(0.0, self.beam_spot)
         return table

@@ -16,7 +16,13 @@ from pydantic import Field, model_validator
 
 from mltrack_plugin.algorithm import Config
 from mltrack_plugin.errors import ConfigurationError
-from mltrack_plugin.simulation.bank import ParticleBank, bank_from_events, compose, composed_to_event, stop_hadrons
+from mltrack_plugin.simulation.bank import (
+    ParticleBank,
+    bank_from_events,
+    compose,
+    composed_to_event,
+    stop_hadrons,
+)
 from mltrack_plugin.simulation.base import SPLITS, Dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
 
@@ -59,7 +65,16 @@ class TrackmlLikeConfig(Config):
 
 
 #: Parameters that decide what is in a bank; the others only concern the composition.
-_BANK_PARAMETERS = {"sources", "min_pt", "max_eta", "min_hits", "pileup", "hadron_stop", "resolution", "field"}
+_BANK_PARAMETERS = {
+    "sources",
+    "min_pt",
+    "max_eta",
+    "min_hits",
+    "pileup",
+    "hadron_stop",
+    "resolution",
+    "field",
+}
 
 
 class TrackmlLikeDataset(Dataset):

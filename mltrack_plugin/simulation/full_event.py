@@ -1,0 +1,139 @@
+"""Full events of the GenericDetector: detector simulation and noise as collections."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mltrack_plugin.errors import require_extra
+from mltrack_plugin.event_data import Hits, Particles, TruthLinks
+from mltrack_plugin.performance.trackml_weights import trackml_weights
+from mltrack_plugin.simulation.acts_chain import PURPOSE, DetectorEvent, generic_detector, split_geometry_id
+from mltrack_plugin.simulation.event import SimulatedEvent
+
+Array = npt.NDArray[Any]
+
+
+class Modules(NamedTuple):
+    """Sensitive modules of the detector; all are planes, rectangles or trapezoids.
+
+    Attributes:
+        geometry_id: (n,) uint64.
+        center: (n, 3) float64, mm.
+        axes: (n, 2, 3) float64, unit vectors of the local axes.
+        half: (n, 3) float64, mm: half width at the lower end, at the upper end, half length.
+    """
+
+    geometry_id: Array
+    center: Array
+    axes: Array
+    half: Array
+
+
+@functools.cache
+def modules() -> Modules:
+    """The modules of the GenericDetector.
+
+    Raises:
+        MissingExtraError: without pyacts.
+    """
+    acts = require_extra("acts", "acts", PURPOSE)
+    geometry = generic_detector()[1]
+    context = acts.GeometryContext.dangerouslyDefaultConstruct()
+    surfaces: list[Any] = []
+    geometry.visitSurfaces(surfaces.append)
+    ids, points, half = [], [], []
+    direction = acts.Vector3(0, 0, 1)
+    for surface in surfaces:
+        ids.append(surface.geometryId.value)
+        local = (acts.Vector2(0, 0), acts.Vector2(1, 0), acts.Vector2(0, 1))
+        points.append([list(_xyz(surface.localToGlobal(context, p, direction))) for p in local])
+        bounds = list(surface.bounds.values())
+        if isinstance(surface.bounds, acts.TrapezoidBounds):
+            half.append(bounds[:3])
+        else:
+            half.append([bounds[2], bounds[2], bounds[3]])
+    frame = np.array(points)
+    return Modules(
+        np.array(ids, dtype=np.uint64),
+        frame[:, 0],
+        frame[:, 1:] - frame[:, :1],
+        np.array(half, dtype=np.float64),
+    )
+
+
+def noise_hits(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Noise: every module is equally likely, and every point on it.
+
+    Returns:
+        (n, 3) float32 positions in mm, (n,) uint64 geometry ids.
+    """
+    table = modules()
+    row = rng.integers(len(table.half), size=n)
+    low, high, length = table.half[row].T
+    # Along the length the density of a trapezoid is proportional to its width there: inverse of its integral.
+    fraction = rng.random(n)
+    slope = (high - low) / np.maximum(high + low, 1e-12)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        curved = (np.sqrt((1 - slope) ** 2 + 4 * slope * fraction) - 1) / slope
+    v = np.where(np.abs(slope) < 1e-6, 2 * fraction - 1, curved)
+    u = rng.uniform(-1, 1, n) * (low + (high - low) * (v + 1) / 2)
+    axes = table.axes[row]
+    position = table.center[row] + u[:, None] * axes[:, 0] + (v * length)[:, None] * axes[:, 1]
+    return position.astype(np.float32), table.geometry_id[row]
+
+
+def full_event(event: DetectorEvent, noise: float, rng: np.random.Generator) -> SimulatedEvent:
+    """All hits of an event, with noise, ordered by module; all charged particles that left hits.
+
+    Args:
+        event: as simulated.
+        noise: noise hits as a fraction of the particles' hits.
+        rng: source of the noise.
+    """
+    position, geometry_id = event.position, event.geometry_id
+    # A row of the particle columns is a particle; id 0 is noise.
+    truth = (event.particle + 1).astype(np.uint64)
+    if n_noise := round(noise * len(truth)):
+        noise_position, noise_id = noise_hits(n_noise, rng)
+        position, geometry_id = np.concatenate([position, noise_position]), np.append(geometry_id, noise_id)
+        truth = np.append(truth, np.zeros(n_noise, dtype=np.uint64))
+    sort = np.argsort(geometry_id, kind="stable")
+    position, geometry_id, truth = position[sort], geometry_id[sort], truth[sort]
+    x, y, z = position.T
+    volume, layer, module = split_geometry_id(geometry_id)
+    hits = Hits(
+        hit_id=np.arange(1, len(truth) + 1, dtype=np.uint64),
+        x=x,
+        y=y,
+        z=z,
+        volume_id=volume,
+        layer_id=layer,
+        module_id=module,
+        geometry_id=geometry_id,
+    )
+    counts = np.bincount(event.particle, minlength=event.n_particles)
+    seen = np.flatnonzero(counts)
+    vx, vy, vz = event.vertex[seen].T
+    px, py, pz = event.momentum[seen].T
+    particles = Particles(
+        particle_id=(seen + 1).astype(np.uint64),
+        vx=vx,
+        vy=vy,
+        vz=vz,
+        px=px,
+        py=py,
+        pz=pz,
+        q=event.charge[seen],
+        nhits=counts[seen],
+        pdg_id=event.pdg[seen],
+    )
+    weight = trackml_weights(truth, z, particles.particle_id, vz, particles.pt)
+    return SimulatedEvent(hits, TruthLinks(truth, weight), particles)
+
+
+def _xyz(vector: Any) -> tuple[float, float, float]:
+    return vector[0], vector[1], vector[2]
