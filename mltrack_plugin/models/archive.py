@@ -8,156 +8,41 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from mltrack_plugin import __version__
 from mltrack_plugin.errors import ModelError, OutputError
 from mltrack_plugin.models.card import ModelCard
 from mltrack_plugin.models.manifest import sha256_of, shipped_model
-from mltrack_plugin.models.safezip import read_checked, read_file
+from mltrack_plugin.models.safezip import CheckedZip, read_checked, read_file
+from mltrack_plugin.models.track_model import Engine, TrackModel
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from mltrack_plugin.event_data import Hits
-    from mltrack_plugin.event_data.base import Array
-
 #: File name suffixes of model archives.
 SUFFIXES = (".pt", ".pt2", ".onnx")
-#: On a GPU, events of similar length are padded to batches of at most this many hits, padding included.
-_BATCH_HITS = 32_768
-
-
-class Engine(Protocol):
-    """A loaded network, whatever runs it."""
-
-    @property
-    def parameters(self) -> int:
-        """Number of weights."""
-        ...
-
-    def __call__(self, features: Array, mask: Array) -> Array:
-        """(B, N, F) float32 and (B, N) bool -> (B, N, K) float32."""
-        ...
 
 
 @dataclass(frozen=True)
-class TrackModel:
-    """A network with its card, ready to be applied to events.
+class ModelFile:
+    """A model archive whose structure, checksums and card are verified; the network is not loaded yet.
 
     Attributes:
-        card: what it expects and returns.
-        sha256: of the file, in hexadecimal.
         path: the file.
-        device: where it runs, "cpu" or "cuda".
-        engine: the network itself.
+        content: its bytes.
+        sha256: of the content, in hexadecimal.
+        card: the model card.
+        archive: the unpacked members; ``None`` for .onnx, which is no zip file.
     """
 
-    card: ModelCard
-    sha256: str
     path: Path
-    device: str
-    engine: Engine
-
-    @property
-    def parameters(self) -> int:
-        """Number of weights."""
-        return self.engine.parameters
-
-    def predict(self, features: Array) -> Array:
-        """Apply the network to one event.
-
-        Args:
-            features: (n, F) float32 in the card's units and order (see ``ModelCard.hit_features``).
-
-        Returns:
-            (n, K) float32, one column per output of the card; (0, K) for an event without hits.
-
-        Raises:
-            ModelError: if the number of features, or of the network's outputs, differs from the card.
-        """
-        return self.predict_batch([features])[0]
-
-    def predict_hits(self, hits: Hits) -> Array:
-        """Check the event against the card, compute the features and apply the network.
-
-        Returns:
-            (n, K) float32.
-
-        Raises:
-            EventError: if the event lies outside the card's validity ranges.
-        """
-        self.card.check_hits(hits)
-        return self.predict(self.card.hit_features(hits))
-
-    def predict_batch(self, events: Sequence[Array]) -> list[Array]:
-        """Apply the network to several events: one by one on a CPU (padding costs more than it
-        saves there), in padded batches of similar length on a GPU.
-
-        Args:
-            events: (n_i, F) float32 each.
-
-        Returns:
-            (n_i, K) float32 each, in the order of ``events``.
-        """
-        import numpy as np
-
-        inputs = [self._checked(features) for features in events]
-        results = [np.zeros((0, len(self.card.outputs)), dtype=np.float32)] * len(inputs)
-        for batch in self._batches([len(features) for features in inputs]):
-            longest = max(len(inputs[i]) for i in batch)
-            padded = np.zeros((len(batch), longest, len(self.card.features)), dtype=np.float32)
-            mask = np.zeros((len(batch), longest), dtype=np.bool_)
-            for row, i in enumerate(batch):
-                padded[row, : len(inputs[i])] = inputs[i]
-                mask[row, : len(inputs[i])] = True
-            output = self._run(padded, mask)
-            for row, i in enumerate(batch):
-                results[i] = output[row, : len(inputs[i])]
-        return results
-
-    def _batches(self, lengths: list[int]) -> list[list[int]]:
-        """Rows of events to run together; events without hits are in none."""
-        order = [i for i, n in enumerate(lengths) if n]
-        if self.device == "cpu":
-            return [[i] for i in order]
-        order.sort(key=lambda i: lengths[i])
-        batches: list[list[int]] = []
-        for i in order:
-            if batches and lengths[i] * (len(batches[-1]) + 1) <= _BATCH_HITS:
-                batches[-1].append(i)
-            else:
-                batches.append([i])
-        return batches
-
-    def _checked(self, features: Array) -> Array:
-        import numpy as np
-
-        features = np.ascontiguousarray(features, dtype=np.float32)
-        if features.ndim != 2 or features.shape[1] != len(self.card.features):
-            raise ModelError(
-                f"model {self.card.name!r} needs features of shape (n, {len(self.card.features)}): "
-                f"{', '.join(self.card.features)}; got {features.shape}"
-            )
-        return features
-
-    def _run(self, features: Array, mask: Array) -> Array:
-        try:
-            output = self.engine(features, mask)
-        except RuntimeError as error:
-            last = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-            raise ModelError(
-                f"{self.path}: the network failed on {features.shape[1]} hits: {last}"
-            ) from error
-        wanted = (*mask.shape, len(self.card.outputs))
-        if output.shape != wanted:
-            raise ModelError(
-                f"{self.path}: the network returned shape {output.shape}, its card promises {wanted} "
-                f"({', '.join(self.card.outputs)}). Export the model again"
-            )
-        return output
+    content: bytes
+    sha256: str
+    card: ModelCard
+    archive: CheckedZip | None
 
 
 def load_model(
@@ -179,61 +64,107 @@ def load_model(
             one expected; with the reason and what to do.
         MissingExtraError: for .onnx without the extra [onnx].
     """
-    path, expected = _locate(name_or_path)
-    wanted = [s.lower() for s in (expected if verify else None, expected_sha256) if s]
     device = _resolve_device(device)
+    return load_file(read_model_file(name_or_path, verify, expected_sha256), device)
+
+
+def read_model_file(
+    name_or_path: str | Path, verify: bool = True, expected_sha256: str | None = None
+) -> ModelFile:
+    """Everything that :func:`load_model` checks, without loading the network (needs no torch)."""
+    path, shipped_sha256 = _locate(name_or_path)
     content = read_file(path)
     sha256 = sha256_of(content)
-    for checksum in wanted:
-        if checksum != sha256:
+    for wanted in (shipped_sha256 if verify else None, expected_sha256):
+        if wanted is not None and wanted.lower() != sha256:
             raise ModelError(
-                f"{path}: sha256 is {sha256}, expected {checksum}; the file was changed or damaged. "
+                f"{path}: sha256 is {sha256}, expected {wanted}; the file was changed or damaged. "
                 "Reinstall mltrack-plugin, or download the model again"
             )
-    card, engine = _open(path, content, device)
-    assert engine is not None
-    return TrackModel(card=card, sha256=sha256, path=path, device=device, engine=engine)
+    return check_content(path, content)
 
 
-def read_model_card(name_or_path: str | Path) -> ModelCard:
-    """The card alone, without loading the network (no torch needed)."""
-    path, _ = _locate(name_or_path)
-    return _open(path, read_file(path), None)[0]
+def check_content(path: Path, content: bytes) -> ModelFile:
+    """Verify a model archive that is in memory; ``path`` gives its format and stands in messages.
+
+    Raises:
+        ModelError, MissingExtraError: as :func:`load_model`.
+    """
+    archive: CheckedZip | None = None
+    if path.suffix == ".onnx":
+        from mltrack_plugin.models import onnx_format
+
+        card = onnx_format.read_card(content, str(path))
+    else:
+        from mltrack_plugin.models import exported, torchscript
+
+        _refuse_pickle(path, content)
+        archive = read_checked(content, str(path))
+        card = (exported if path.suffix == ".pt2" else torchscript).read_card(archive, str(path))
+    return ModelFile(path, content, sha256_of(content), card, archive)
+
+
+def load_file(file: ModelFile, device: str = "cpu") -> TrackModel:
+    """Load the network of a verified file on "cpu" or "cuda"."""
+    source = str(file.path)
+    engine: Engine
+    if file.archive is None:
+        from mltrack_plugin.models.onnx_format import OnnxEngine
+
+        engine = OnnxEngine(file.content, device, source)
+    elif file.path.suffix == ".pt2":
+        from mltrack_plugin.models.exported import ExportedEngine
+
+        engine = ExportedEngine(file.archive, device, source)
+    else:
+        from mltrack_plugin.models.torchscript import TorchScriptEngine
+
+        engine = TorchScriptEngine(file.content, device, source)
+    return TrackModel(card=file.card, sha256=file.sha256, path=file.path, device=device, engine=engine)
+
+
+def pack(module: nn.Module, card: ModelCard, suffix: str) -> bytes:
+    """The content of a model archive.
+
+    Args:
+        module: ``forward(features (B, N, F) float32, mask (B, N) bool) -> (B, N, K) float32``; mask is True
+            for real hits, which padding must not change.
+        card: its card.
+        suffix: ".pt" (TorchScript), ".pt2" (torch.export) or ".onnx".
+
+    Raises:
+        ModelError: if the format is unknown, or cannot express the module.
+        MissingExtraError: for .onnx without the extra [onnx].
+    """
+    from mltrack_plugin.models import exported, onnx_format, torchscript
+
+    writers = {".pt": torchscript.save, ".pt2": exported.save, ".onnx": onnx_format.save}
+    if suffix not in writers:
+        raise ModelError(f"no model format {suffix!r}; there is {', '.join(writers)}")
+    parameters = sum(p.numel() for p in module.parameters())
+    version = card.mltrack_version or __version__
+    card = card.model_copy(update={"parameters": parameters, "mltrack_version": version})
+    return writers[suffix](module, card)
 
 
 def save_torchscript(module: nn.Module, card: ModelCard, path: str | Path) -> Path:
-    """Write a TorchScript archive (``.pt``) with its card inside.
-
-    Args:
-        module: ``forward(features (B, N, F) float32, mask (B, N) bool) -> (B, N, K) float32``.
-        card: its card.
-        path: the file; replaced if it exists.
+    """Write a TorchScript archive (``.pt``) with its card inside (see ``pack``), replacing an existing file.
 
     Raises:
         ModelError: if the module cannot be scripted.
         OutputError: if the file cannot be written.
     """
-    from mltrack_plugin.models.torchscript import save
-
-    return write_atomically(path, save(module, card))
+    return write_atomically(path, pack(module, card, ".pt"))
 
 
 def save_exported(module: nn.Module, card: ModelCard, path: str | Path) -> Path:
-    """Write a torch.export archive (``.pt2``) with its card inside; arguments as ``save_torchscript``."""
-    from mltrack_plugin.models.exported import save
-
-    return write_atomically(path, save(module, card))
+    """Write a torch.export archive (``.pt2``); otherwise as ``save_torchscript``."""
+    return write_atomically(path, pack(module, card, ".pt2"))
 
 
 def save_onnx(module: nn.Module, card: ModelCard, path: str | Path) -> Path:
-    """Write an ONNX file with its card inside; arguments as ``save_torchscript``.
-
-    Raises:
-        MissingExtraError: without the extra [onnx].
-    """
-    from mltrack_plugin.models.onnx_format import save
-
-    return write_atomically(path, save(module, card))
+    """Write an ONNX file; otherwise as ``save_torchscript``. Needs the extra [onnx]."""
+    return write_atomically(path, pack(module, card, ".onnx"))
 
 
 def write_atomically(path: str | Path, content: bytes) -> Path:
@@ -282,27 +213,6 @@ def _resolve_device(device: str) -> str:
     if not torch.cuda.is_available():
         raise ModelError("no CUDA device is available (or torch is installed without CUDA); use --device cpu")
     return device
-
-
-def _open(path: Path, content: bytes, device: str | None) -> tuple[ModelCard, Engine | None]:
-    """Card and, if a device is given, network of a file; the card is checked before anything is loaded."""
-    source = str(path)
-    if path.suffix == ".onnx":
-        from mltrack_plugin.models import onnx_format
-
-        card = onnx_format.read_card(content, source)
-        return card, onnx_format.OnnxEngine(content, device, source) if device else None
-    _refuse_pickle(path, content)
-    archive = read_checked(content, source)
-    if path.suffix == ".pt2":
-        from mltrack_plugin.models import exported
-
-        card = exported.read_card(archive, source)
-        return card, exported.ExportedEngine(archive, device, source) if device else None
-    from mltrack_plugin.models import torchscript
-
-    card = torchscript.read_card(archive, source)
-    return card, torchscript.TorchScriptEngine(content, device, source) if device else None
 
 
 def _refuse_pickle(path: Path, content: bytes) -> None:

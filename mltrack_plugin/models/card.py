@@ -52,6 +52,8 @@ class ModelCard(Config):
     architecture: str
     #: Settings of the architecture, as :func:`~mltrack_plugin.models.build_network` takes them.
     hyperparameters: dict[str, JsonValue] = Field(default_factory=dict)
+    #: Number of trainable weights; filled in when the archive is written.
+    parameters: int = Field(0, ge=0)
     #: Input features in the order of the network's columns; names of :mod:`~mltrack_plugin.models.features`.
     features: tuple[str, ...] = Field(min_length=1)
     #: Unit of every feature and (where it has one) output: "mm", "cm", "m", "redvid"; "rad"; "1".

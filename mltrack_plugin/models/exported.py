@@ -1,11 +1,11 @@
 """torch.export archives (``.pt2``): a graph of tensor operators as JSON, weights as raw bytes.
 
 What ``torch.export.load`` does with a hostile file (torch 2.13): it unpickles weights and constants that are
-marked ``use_pickle``, falls back to unrestricted unpickling of the sample inputs, evaluates symbolic sizes with
-``sympy.sympify`` and ``guards_code`` as Python, and looks operators up as any attribute of ``torch``. Here
-torch never gets the file itself: the members are checked, the graph must consist of ATen operators and plain
-sizes, and an archive without pickles, guards and metadata is rebuilt from them. The same cleaning on export
-removes source paths, and makes the bytes reproducible.
+marked ``use_pickle``, falls back to unrestricted unpickling of the sample inputs, evaluates symbolic sizes
+with ``sympy.sympify`` and ``guards_code`` as Python, and looks operators up as any attribute of ``torch``.
+Here torch never gets the file itself: the members are checked, the graph must consist of ATen operators and
+plain sizes, and an archive without pickles, guards and metadata is rebuilt from them. The same cleaning on
+export removes source paths, and makes the bytes reproducible.
 """
 
 from __future__ import annotations
@@ -140,11 +140,6 @@ class ExportedEngine:
                 f"{source}: torch {torch.__version__} cannot load the archive ({error}). Export it again"
             ) from error
         self._device = torch.device(device)
-
-    @property
-    def parameters(self) -> int:
-        """Number of weights."""
-        return sum(p.numel() for p in self._module.parameters())
 
     def __call__(self, features: Array, mask: Array) -> Array:
         """(B, N, F) float32 and (B, N) bool -> (B, N, K) float32."""

@@ -109,7 +109,6 @@ class OnnxEngine:
     """
 
     def __init__(self, content: bytes, device: str, source: str) -> None:
-        onnx = require_extra("onnx", "onnx", _PURPOSE)
         runtime = require_extra("onnxruntime", "onnx", _PURPOSE)
         import torch
 
@@ -120,9 +119,6 @@ class OnnxEngine:
         options.intra_op_num_threads = torch.get_num_threads()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4
-        self.parameters = sum(
-            int(_size(tensor.dims)) for tensor in onnx.load_model_from_string(content).graph.initializer
-        )
         try:
             self._session = runtime.InferenceSession(content, options, providers=[provider])
         except Exception as error:
@@ -134,13 +130,6 @@ class OnnxEngine:
         """(B, N, F) float32 and (B, N) bool -> (B, N, K) float32."""
         result: Array = self._session.run(None, {"features": features, "mask": mask})[0]
         return result
-
-
-def _size(dims: Any) -> int:
-    product = 1
-    for dim in dims:
-        product *= dim
-    return product
 
 
 def _first_line(error: Exception) -> str:

@@ -111,11 +111,6 @@ class TorchScriptEngine:
                 ) from error
         self._device = torch.device(device)
 
-    @property
-    def parameters(self) -> int:
-        """Number of weights."""
-        return sum(p.numel() for p in self._module.parameters())
-
     def __call__(self, features: Array, mask: Array) -> Array:
         """(B, N, F) float32 and (B, N) bool -> (B, N, K) float32."""
         import torch
