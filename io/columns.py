@@ -94,6 +94,38 @@ def join(tables: list[dict[str, Array]]) -> Table:
     return Table({n: np.concatenate([t[n] for t in filled]) for n in names}, offsets)
 
 
+def align(
+    flat: Mapping[str, tuple[Array, Array]], label: Mapping[str, str], place: str, numbers: Array
+) -> tuple[Table, dict[int, Exception]]:
+    """One table from columns with offsets of their own.
+
+    Events whose columns differ in length are emptied and reported.
+
+    Args:
+        flat: column -> (values, offsets).
+        label: column -> what it is called in the file, for messages.
+        place: file and tree for messages.
+        numbers: event numbers, for messages.
+    """
+    names = list(flat)
+    counts = {n: np.diff(flat[n][1]) for n in names}
+    first = counts[names[0]]
+    good = np.ones(len(first), dtype=bool)
+    errors: dict[int, Exception] = {}
+    for n in names[1:]:
+        for i in np.flatnonzero(counts[n] != first).tolist():
+            good[i] = False
+            errors[i] = EventError(
+                f"{place}, event {numbers[i]}: {label[n]!r} has {counts[n][i]} entries, "
+                f"{label[names[0]]!r} has {first[i]}"
+            )
+    columns = {n: values for n, (values, _) in flat.items()}
+    if errors:
+        columns = {n: values[np.repeat(good, counts[n])] for n, values in columns.items()}
+        first = np.where(good, first, 0)
+    return Table(columns, np.concatenate([[0], np.cumsum(first)]).astype(np.int64)), errors
+
+
 def check_chunk(chunk: Chunk, place: str, unknown_particles: str = "error") -> Chunk:
     """Convert all columns to their types and find every event that breaks the event data contract.
 

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import uproot
 from mltrack_plugin.io import storage
-from mltrack_plugin.io.columns import Table
+from mltrack_plugin.io.columns import Table, align
 from mltrack_plugin.io.reading import ColumnInfo
 
-from mltrack_plugin.errors import EventError, InputError, did_you_mean
+from mltrack_plugin.errors import InputError, did_you_mean
 
 Array = npt.NDArray[Any]
 
@@ -157,24 +157,7 @@ def jagged_table(
         numbers: event numbers, for messages.
     """
     flat = {field: flatten(arrays[branch], f"{place}, branch {branch!r}") for field, branch in fields.items()}
-    names = list(flat)
-    counts = {n: np.diff(flat[n][1]) for n in names}
-    first = counts[names[0]]
-    good = np.ones(len(first), dtype=bool)
-    errors: dict[int, Exception] = {}
-    for n in names[1:]:
-        for i in np.flatnonzero(counts[n] != first).tolist():
-            good[i] = False
-            errors[i] = EventError(
-                f"{place}, event {numbers[i]}: branch {fields[n]!r} has {counts[n][i]} entries, "
-                f"branch {fields[names[0]]!r} has {first[i]}"
-            )
-    if errors:
-        columns = {n: values[np.repeat(good, counts[n])] for n, (values, _) in flat.items()}
-        first = np.where(good, first, 0)
-    else:
-        columns = {n: values for n, (values, _) in flat.items()}
-    return Table(columns, np.concatenate([[0], np.cumsum(first)]).astype(np.int64)), errors
+    return align(flat, fields, place, numbers)
 
 
 def flatten(array: ak.Array, place: str) -> tuple[Array, Array]:

@@ -1,0 +1,251 @@
+"""ColliderML parquet (Open Data Detector), also what the Arrow writers of ACTS make: one row per event, list columns.
+
+The path is a ``tracker_hits`` file or a folder of such files. The particles are in the file whose name has
+``particles`` in place of ``tracker_hits`` (and ``truth`` in place of ``reco``), or in ``particles_path``.
+
+Hits: x, y, z (digitised), time, volume_id, layer_id, surface_id (-> ``module_id``); early files also have cell_id, which
+is not read. ``hit_id`` is the row, from 0, which ``hit_ids`` of the tracks files count. Particles: the early files lack
+``primary`` and the perigee columns, which are not needed. Times are ns in the files, mm (c = 1) here.
+
+Particle ids are stored increased by 1, because 0 is a particle there and noise here; "none" (2**64 - 1, or -1 in early
+files) becomes 0. Hits of particles that the particle table does not hold (secondaries that were dropped) keep their id
+by default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mltrack_plugin.algorithm import Config
+from mltrack_plugin.errors import InputError
+from mltrack_plugin.io import parquet_file, storage
+from mltrack_plugin.io.columns import Chunk, Table, align
+from mltrack_plugin.io.reading import MM_PER_NS, ColumnInfo, EventReader, ReaderConfig
+from mltrack_plugin.io.root_events import row_numbers
+
+Array = npt.NDArray[Any]
+
+_HITS = {n: n for n in ("x", "y", "z", "time", "volume_id", "layer_id", "particle_id")} | {"module_id": "surface_id"}
+_PARTICLES = {n: n for n in ("particle_id", "vx", "vy", "vz", "px", "py", "pz", "pdg_id")} | {
+    "q": "charge",
+    "nhits": "num_tracker_hits",
+}
+_OPTIONAL = {"time", "volume_id", "layer_id", "module_id", "particle_id", "pdg_id", "nhits"}
+
+
+class ColliderMLConfig(ReaderConfig):
+    """Settings of the reader of ColliderML files."""
+
+    #: File of the particles, if it is not found by its name.
+    particles_path: str | None = None
+    #: See ReaderConfig; the released files drop many secondaries from the particle table.
+    unknown_particles: Literal["error", "noise", "keep"] = "keep"
+
+
+@dataclasses.dataclass(slots=True)
+class _Part:
+    """Some rows of one row group of one file: a chunk."""
+
+    file: int
+    row_group: int
+    #: Number of batches of the row group before this one.
+    batch: int
+    rows_per_batch: int
+
+
+@dataclasses.dataclass(slots=True)
+class _Pair:
+    """A hits file and its particles file."""
+
+    path: str
+    hits: Any
+    hit_fields: dict[str, str]
+    event_ids: Array
+    particles: Any = None
+    particles_path: str = ""
+    particle_fields: dict[str, str] = dataclasses.field(default_factory=dict)
+    row_of_event: dict[int, int] = dataclasses.field(default_factory=dict)
+
+
+class ColliderMLReader(EventReader):
+    """Reads ColliderML files row group by row group, in batches."""
+
+    Config: ClassVar[type[Config]] = ColliderMLConfig
+    format_name = "colliderml"
+    format_detector = "odd"
+
+    def initialize(self) -> None:
+        """Open the files.
+
+        Raises:
+            InputError: if a file or column is missing or damaged, or there are no events.
+        """
+        config: ColliderMLConfig = self.config
+        paths = self._hit_files()
+        self._pairs = [self._open_pair(p) for p in paths]
+        edges = [0]
+        self._parts: list[_Part] = []
+        for k, pair in enumerate(self._pairs):
+            meta = pair.hits.metadata
+            for group in range(meta.num_row_groups):
+                rows = meta.row_group(group).num_rows
+                size = max(1, meta.row_group(group).total_byte_size)
+                step = max(1, min(rows, config.chunk_bytes * rows // size))
+                for batch, start in enumerate(range(0, rows, step)):
+                    self._parts.append(_Part(k, group, batch, step))
+                    edges.append(edges[-1] + min(step, rows - start))
+        if len(edges) == 1:
+            raise InputError(f"{config.path} holds no events")
+        self._part_of_edge = {first: part for first, part in zip(edges, self._parts, strict=False)}
+        self._offset_of_file = np.concatenate([[0], np.cumsum([len(p.event_ids) for p in self._pairs])])
+        self._stream: tuple[_Part | None, Any] = (None, None)
+        self._particle_rows: tuple[int, int, Any] = (-1, -1, None)
+        self._plan(
+            edges,
+            truth=all("particle_id" in p.hit_fields for p in self._pairs),
+            particles=all(p.particles is not None for p in self._pairs),
+        )
+
+    def column_info(self) -> list[ColumnInfo]:
+        """Columns of the first file and its particles."""
+        pair = self._pairs[0]
+        info = [ColumnInfo("tracker_hits", f.name, str(f.type)) for f in pair.hits.schema_arrow]
+        if pair.particles is not None:
+            info += [ColumnInfo("particles", f.name, str(f.type)) for f in pair.particles.schema_arrow]
+        return info
+
+    def _hit_files(self) -> list[str]:
+        path = self.config.path
+        if storage.kind_of(path) == "file":
+            return [path]
+        folder = storage.open_folder(path)
+        names = [n for n in folder.names if "tracker_hits" in n and n.endswith(".parquet")]
+        if not names:
+            raise InputError(f"{path} holds no events: there is no *tracker_hits*.parquet in it")
+        return [folder.path(n) for n in names]
+
+    def _open_pair(self, path: str) -> _Pair:
+        file = parquet_file.open_parquet(path)
+        fields = _choose(file, path, _HITS)
+        pair = _Pair(path, file, fields, _event_ids(file, path))
+        particles_path = self.config.particles_path or _particles_beside(path)
+        if particles_path is not None and self.config.read_truth:
+            pair.particles = parquet_file.open_parquet(particles_path)
+            pair.particles_path = particles_path
+            pair.particle_fields = _choose(pair.particles, particles_path, _PARTICLES)
+            ids = _event_ids(pair.particles, particles_path)
+            pair.row_of_event = {n: i for i, n in enumerate(ids.tolist())}
+            if len(pair.row_of_event) != len(ids):
+                raise InputError(f"{particles_path}: event ids are repeated")
+            lost = [n for n in pair.event_ids.tolist() if n not in pair.row_of_event]
+            if lost:
+                raise InputError(
+                    f"{particles_path} has no row for {len(lost)} events of {path} (first: event_id {lost[0]}); "
+                    "give the right file with particles_path, or read_truth: false"
+                )
+        return pair
+
+    def _read_chunk(self, first: int, last: int) -> Chunk:
+        part = self._part_of_edge[first]
+        pair = self._pairs[part.file]
+        batch = self._batch(part)
+        offset = int(self._offset_of_file[part.file])
+        numbers = pair.event_ids[first - offset : last - offset]
+        hits, errors = _table(batch, pair.hit_fields, pair.path, numbers)
+        hits.columns["hit_id"] = row_numbers(hits.offsets)
+        if "time" in hits.columns:
+            hits.columns["time"] = hits.columns["time"] * MM_PER_NS
+        if not self._keys["truth_links"]:
+            hits.columns.pop("particle_id", None)
+        else:
+            hits.columns["particle_id"] = _shifted(hits.columns["particle_id"])
+        particles = None
+        if self._keys["particles"]:
+            particles = self._particles_of(part.file, numbers, errors)
+        return Chunk(first, numbers, hits, particles, errors)
+
+    def _batch(self, part: _Part) -> Any:
+        """The part's record batch; reading on from the part before it decodes nothing twice."""
+        previous, stream = self._stream
+        following = previous is not None and dataclasses.replace(previous, batch=previous.batch + 1) == part
+        if not following:
+            pair = self._pairs[part.file]
+            columns = list(pair.hit_fields.values())
+            stream = parquet_file.read_batches(pair.hits, pair.path, part.row_group, columns, part.rows_per_batch)
+            for _ in range(part.batch):
+                next(stream)
+        batch = next(stream)
+        self._stream = (part, stream)
+        return batch
+
+    def _particles_of(self, k: int, numbers: Array, errors: dict[int, Exception]) -> Table:
+        """Particles of the events with these numbers, in this order."""
+        pair = self._pairs[k]
+        rows = [pair.row_of_event[n] for n in numbers.tolist()]
+        tables = []
+        meta = pair.particles.metadata
+        ends = np.cumsum([meta.row_group(g).num_rows for g in range(meta.num_row_groups)])
+        for i, row in enumerate(rows):
+            group = int(np.searchsorted(ends, row, side="right"))
+            if self._particle_rows[:2] != (k, group):
+                table = pair.particles.read_row_group(group, columns=list(pair.particle_fields.values()))
+                self._particle_rows = (k, group, table.combine_chunks())
+            start = row - (int(ends[group - 1]) if group else 0)
+            tables.append(self._particle_rows[2].slice(start, 1))
+        counts, columns = [], {f: [] for f in pair.particle_fields}
+        for i, one in enumerate(tables):
+            batch = one.to_batches()[0]
+            table, problems = _table(batch, pair.particle_fields, pair.particles_path, numbers[i : i + 1])
+            if problems:
+                errors.setdefault(i, problems[0])
+            counts.append(int(table.offsets[-1]))
+            for field, values in table.columns.items():
+                columns[field].append(values)
+        joined = {f: np.concatenate(v) for f, v in columns.items()}
+        joined["particle_id"] = _shifted(joined["particle_id"])
+        return Table(joined, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+
+
+def _choose(file: Any, path: str, fields: dict[str, str]) -> dict[str, str]:
+    parquet_file.require_columns(file, path, [c for f, c in fields.items() if f not in _OPTIONAL])
+    there = parquet_file.column_names(file)
+    return {f: c for f, c in fields.items() if c in there}
+
+
+def _event_ids(file: Any, path: str) -> Array:
+    if "event_id" not in parquet_file.column_names(file):
+        return np.arange(file.metadata.num_rows)
+    ids = file.read(columns=["event_id"]).column("event_id").combine_chunks()
+    if ids.null_count:
+        raise InputError(f"{path}: event_id has {ids.null_count} null values")
+    values: Array = ids.to_numpy(zero_copy_only=False)
+    if values.dtype.kind not in "iu":
+        raise InputError(f"{path}: event_id holds {ids.type}, one integer per event is needed")
+    return values
+
+
+def _particles_beside(path: str) -> str | None:
+    """The particles file that belongs to a hits file by its name, if it exists."""
+    name = path.rsplit("/", 1)[-1]
+    if "tracker_hits" not in name:
+        return None
+    there = set(storage.sibling_names(path))
+    plain = name.replace("tracker_hits", "particles")
+    for candidate in (plain.replace("reco.", "truth."), plain):
+        if candidate in there:
+            return storage.sibling(path, candidate)
+    return None
+
+
+def _table(batch: Any, fields: dict[str, str], path: str, numbers: Array) -> tuple[Table, dict[int, Exception]]:
+    flat = {f: parquet_file.list_column(batch.column(c), f"{path}, column {c!r}") for f, c in fields.items()}
+    return align(flat, fields, path, numbers)
+
+
+def _shifted(ids: Array) -> Array:
+    """Ids increased by 1 modulo 2**64: "none" (all bits set) becomes 0, the mark of noise."""
+    return ids.astype(np.uint64) + np.uint64(1)

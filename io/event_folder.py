@@ -1,0 +1,142 @@
+"""Base of the readers of folders (or zip archives) with some CSV files per event: ``event000000123-hits.csv``."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mltrack_plugin.algorithm import Config
+from mltrack_plugin.errors import EventDataError, EventError, InputError, did_you_mean
+from mltrack_plugin.io import csv_table, storage
+from mltrack_plugin.io.columns import Chunk, join
+from mltrack_plugin.io.reading import ColumnInfo, EventReader, ReaderConfig, even_edges
+
+Array = npt.NDArray[Any]
+Columns = dict[str, Array]
+
+_NAME = re.compile(r"^(?P<folder>(?:.*/)?)event(?P<number>\d+)-(?P<stem>[^/]+?)\.csv(?:\.gz|\.bz2|\.xz)?$")
+
+
+class EventFolderConfig(ReaderConfig):
+    """Settings of the readers of CSV folders."""
+
+    #: Ignore columns that the format does not know, instead of refusing the file.
+    allow_extra_columns: bool = False
+
+
+class EventFolderReader(EventReader):
+    """Reads one event's files at a time; a file that is wrong spoils its event only.
+
+    The path is a folder, a zip archive, or one file of an event (then only this event is read).
+    """
+
+    Config: ClassVar[type[Config]] = EventFolderConfig
+
+    @abstractmethod
+    def _open_event_files(self) -> tuple[bool, bool]:
+        """Choose the files to read from ``self._files`` and check the first event's columns.
+
+        Returns:
+            Whether there is truth, and whether there are particles.
+        """
+
+    @abstractmethod
+    def _read_event(self, number: int) -> tuple[Columns, Columns | None]:
+        """Hit (with truth) and particle columns of one event; raises InputError or EventDataError."""
+
+    def initialize(self) -> None:
+        """List the files and look into the first event's.
+
+        Raises:
+            InputError: if there are no events, or the first event's files lack columns.
+        """
+        path = self.config.path
+        self._folder = storage.open_folder(path)
+        self._info: list[ColumnInfo] = []
+        self._files: dict[int, dict[str, str]] = {}
+        single = None
+        if storage.kind_of(path) == "file" and not storage.is_zip(path):
+            single = _NAME.match(path)
+            if single is None:
+                raise InputError(
+                    f"{path}: files of this format are named like event000000123-hits.csv; give the folder or such a file"
+                )
+        for name in self._folder.names:
+            if (match := _NAME.match(name)) is None:
+                continue
+            number = int(match["number"])
+            if single is not None and number != int(single["number"]):
+                continue
+            files = self._files.setdefault(number, {})
+            if match["stem"] in files:
+                raise InputError(
+                    f"{path} has two files for {match['stem']!r} of event {number}: "
+                    f"{files[match['stem']]} and {name}"
+                )
+            files[match["stem"]] = name
+        if not self._files:
+            raise InputError(
+                f"{path} holds no events: there is no file named like event000000123-hits.csv. "
+                f"{'It holds: ' + ', '.join(self._folder.names[:5]) if self._folder.names else 'It is empty.'}"
+            )
+        truth, particles = self._open_event_files()
+        if not self._numbers:
+            raise InputError(f"{path} holds no events")
+        self._plan(even_edges(len(self._numbers), 1), truth=truth, particles=particles)
+
+    def column_info(self) -> list[ColumnInfo]:
+        """Columns of the first event's files."""
+        return self._info
+
+    def _events_with(self, stem: str) -> list[int]:
+        """Numbers of the events that have a file, ascending; raises InputError if none has."""
+        numbers = sorted(n for n, files in self._files.items() if stem in files)
+        if not numbers:
+            stems = {s for files in self._files.values() for s in files}
+            raise InputError(f"{self.source} has no event...-{stem}.csv. {did_you_mean(stem, stems)}")
+        self._numbers = numbers
+        return numbers
+
+    def _stem_of_all(self, *stems: str) -> str | None:
+        """The first stem that the first event has a file for."""
+        there = self._files[self._numbers[0]]
+        return next((s for s in stems if s in there), None)
+
+    def _header(self, stem: str) -> list[str]:
+        """Column names of the first event's file, noted for ``column_info``."""
+        name = self._files[self._numbers[0]][stem]
+        names = csv_table.header(self._folder.read(name), self._folder.path(name))
+        self._info += [ColumnInfo(stem, n, "text") for n in names]
+        return names
+
+    def _parse(
+        self, number: int, stem: str, types: dict[str, Any], required: tuple[str, ...], known: tuple[str, ...]
+    ) -> Columns:
+        """Columns of one file of one event."""
+        name = self._files[number].get(stem)
+        if name is None:
+            raise InputError(f"{self.source} has no file event{number:09d}-{stem}.csv, other events have it")
+        data, place = self._folder.read(name), self._folder.path(name)
+        there = csv_table.header(data, place)
+        csv_table.check_columns(there, place, required, known, self.config.allow_extra_columns)
+        return csv_table.parse(data, place, types)
+
+    def _read_chunk(self, first: int, last: int) -> Chunk:
+        hits: list[Columns] = []
+        particles: list[Columns] = []
+        errors: dict[int, Exception] = {}
+        with_particles = self._keys["particles"] is not None
+        for i, number in enumerate(self._numbers[first:last]):
+            try:
+                event_hits, event_particles = self._read_event(number)
+            except (InputError, EventDataError) as error:
+                errors[i] = EventError(f"event {number}: {error}")
+                event_hits, event_particles = {}, None
+            hits.append(event_hits)
+            particles.append(event_particles or {})
+        numbers = np.array(self._numbers[first:last], dtype=np.int64)
+        return Chunk(first, numbers, join(hits), join(particles) if with_particles else None, errors)

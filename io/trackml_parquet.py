@@ -1,0 +1,92 @@
+"""TrackML events as flat Parquet tables with truth: one row per hit, the particle's columns repeated in each row.
+
+Columns: event_id, hit_id, x, y, z, volume_id, layer_id, module_id, particle_id, vx, vy, vz, px, py, pz, q, nhits; others
+are ignored. The path is a file, or a folder with files named ``*labelled*.parquet``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mltrack_plugin.errors import InputError
+from mltrack_plugin.io import parquet_file, storage
+from mltrack_plugin.io.columns import Chunk, Table
+from mltrack_plugin.io.reading import ColumnInfo, EventReader
+
+Array = npt.NDArray[Any]
+
+_HITS = ("hit_id", "x", "y", "z", "volume_id", "layer_id", "module_id", "particle_id")
+_KINEMATICS = ("vx", "vy", "vz", "px", "py", "pz", "q", "nhits")
+REQUIRED = ("event_id", *_HITS, *_KINEMATICS)
+
+
+class TrackmlParquetReader(EventReader):
+    """Reads labelled TrackML tables, one file at a time."""
+
+    format_name = "trackml-parquet"
+    format_detector = "trackml"
+
+    def initialize(self) -> None:
+        """Open the files and find the events.
+
+        Raises:
+            InputError: if a file or column is missing or damaged, or there are no events.
+        """
+        path = self.config.path
+        paths = [path]
+        if storage.kind_of(path) == "folder":
+            folder = storage.open_folder(path)
+            paths = [folder.path(n) for n in folder.names if "labelled" in n and n.endswith(".parquet")]
+        self._files = {p: parquet_file.open_parquet(p) for p in paths}
+        self._path_of_edge: dict[int, str] = {}
+        edges = [0]
+        for file_path, file in self._files.items():
+            parquet_file.require_columns(file, file_path, REQUIRED)
+            events = self._columns(file_path, ["event_id"])["event_id"]
+            if len(events):
+                self._path_of_edge[edges[-1]] = file_path
+                edges.append(edges[-1] + 1 + int(np.count_nonzero(np.diff(events))))
+        if len(edges) == 1:
+            raise InputError(f"{path} holds no events")
+        self._plan(edges, truth=True, particles=True)
+
+    def column_info(self) -> list[ColumnInfo]:
+        """Columns of the first file."""
+        path, file = next(iter(self._files.items()))
+        return [ColumnInfo(path.rsplit("/", 1)[-1], f.name, str(f.type)) for f in file.schema_arrow]
+
+    def _columns(self, path: str, names: list[str]) -> dict[str, Array]:
+        try:
+            table = self._files[path].read(columns=names, use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{path} cannot be read ({error}); it may be damaged") from error
+        for name in names:
+            if table.column(name).null_count:
+                raise InputError(f"{path}, column {name!r} has {table.column(name).null_count} null values")
+        return {n: table.column(n).combine_chunks().to_numpy(zero_copy_only=False) for n in names}
+
+    def _read_chunk(self, first: int, last: int) -> Chunk:
+        columns = self._columns(self._path_of_edge[first], list(REQUIRED))
+        events = columns["event_id"]
+        heads = np.append(0, np.flatnonzero(np.diff(events)) + 1)
+        offsets = np.append(heads, len(events)).astype(np.int64)
+        names = [n for n in _HITS if n != "particle_id" or self._keys["truth_links"]]
+        hits = Table({n: columns[n] for n in names}, offsets)
+        particles = _first_rows(columns, offsets) if self._keys["particles"] else None
+        return Chunk(first, events[heads], hits, particles)
+
+
+def _first_rows(columns: dict[str, Array], offsets: Array) -> Table:
+    """Particles from the first hit of each, in order of their ids."""
+    rows = []
+    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+        ids, first = np.unique(columns["particle_id"][start:stop], return_index=True)
+        rows.append(first[ids != 0] + start)
+    picked = np.concatenate(rows)
+    counts = [len(r) for r in rows]
+    particles = {n: columns[n][picked] for n in ("particle_id", *_KINEMATICS)}
+    return Table(particles, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
