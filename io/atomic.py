@@ -162,15 +162,15 @@ class AtomicFolder:
             )
 
     def write(self, name: str, content: bytes) -> None:
-        """Write one file of the folder completely.
+        """Write one new file of the folder completely.
+
+        Not synchronised file by file: an fsync per event would take longer than the reconstruction.
 
         Raises:
-            OutputError: if the disk is full and the like.
+            OutputError: if the disk is full and the like, or the file is there already.
         """
         with output_errors(self.path / name), open(self.folder / name, "xb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
 
     def commit(self) -> None:
         """Give the folder its final name; on failure nothing is left and an existing one is kept."""

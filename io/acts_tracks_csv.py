@@ -1,0 +1,243 @@
+"""Tracks as CSV files of ACTS: a folder with ``event%09d-tracks.csv`` and ``event%09d-params.csv`` per event.
+
+The columns are those of ``CsvTrackWriter`` and ``CsvTrackParameterWriter``. The former has no impact parameters,
+hence the latter. Numbers are written with all their digits, so that they come back exactly.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mltrack_plugin.algorithm import Config as BaseConfig
+from mltrack_plugin.algorithm import Writer
+from mltrack_plugin.errors import InputError, OutputError, did_you_mean
+from mltrack_plugin.event_data import Hits, Tracks, TruthLinks
+from mltrack_plugin.event_data.base import Array
+from mltrack_plugin.event_data.tracks import PERIGEE_PARAMETERS
+from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.io.atomic import AtomicFolder
+from mltrack_plugin.io.root_tracks import check_indices
+from mltrack_plugin.io.track_rows import tracks_from_rows
+from mltrack_plugin.io.track_truth import DUPLICATE, FAKE, MATCHED, UNKNOWN, TrackTruth, barcode_parts, track_truth
+
+#: Facts about the job, and the sign that the folder was written by this package.
+META_FILE = "meta.json"
+TRACK_COLUMNS = (
+    *("track_id", "seed_id", "particleId", "nStates", "nMajorityHits", "nMeasurements", "nOutliers", "nHoles"),
+    *("nSharedHits", "chi2", "ndf", "chi2/ndf", "pT", "eta", "phi", "truthMatchProbability"),
+    *("good/duplicate/fake", "Measurements_ID"),
+)
+PARAMETER_COLUMNS = (
+    "trackId",
+    *PERIGEE_PARAMETERS,
+    *(f"var_{p}" for p in PERIGEE_PARAMETERS),
+    *(f"cov_{a}{b}" for a in PERIGEE_PARAMETERS for b in PERIGEE_PARAMETERS if a != b),
+)
+_OFF_DIAGONAL = [(i, j) for i in range(5) for j in range(5) if i != j]
+_WORDS = {UNKNOWN: "unknown", MATCHED: "good", DUPLICATE: "duplicate", FAKE: "fake"}
+_TRACK_FILE = re.compile(r"event(\d{9,})-(tracks\w*)\.csv")
+
+
+class ActsTracksCsvWriter(Writer):
+    """Writes a folder with two files per event, and the facts about the job in ``meta.json``.
+
+    ``Measurements_ID`` are hit indices, which are the measurement ids of ACTS input. Without truth, the class of a
+    track is "unknown" and its particle all zero.
+    """
+
+    format_name: ClassVar[str] = "acts-tracks-csv"
+
+    class Config(BaseConfig):
+        """Settings."""
+
+        #: Output folder.
+        path: str
+        #: Replace a folder that this writer made.
+        overwrite: bool = False
+        #: Event store keys.
+        tracks: str = "tracks"
+        hits: str = "hits"
+        truth_links: str = "truth_links"
+
+    def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
+        super().__init__(config, **settings)
+        self._tracks = self.read_handle(Tracks, self.config.tracks)
+        self._hits = self.read_handle(Hits, self.config.hits)
+        self._truth_links = self.read_handle(TruthLinks, self.config.truth_links, optional=True)
+        self._folder: AtomicFolder | None = None
+        self._info: dict[str, str] = {}
+
+    def initialize(self) -> None:
+        """Make the temporary folder.
+
+        Raises:
+            OutputError: if the output exists already or cannot be written.
+        """
+        self._folder = AtomicFolder(self.config.path, overwrite=self.config.overwrite, marker=META_FILE)
+
+    def set_job_info(self, info: Mapping[str, str]) -> None:
+        """Facts about the job for ``meta.json``."""
+        self._info.update(info)
+
+    def write(self, event_store: EventStore) -> None:
+        """Write the files of one event.
+
+        Raises:
+            OutputError: if the event number was written already, or the disk is full.
+        """
+        number, tracks = event_store.event_number, self._tracks(event_store)
+        check_indices(number, tracks, len(self._hits(event_store)))
+        truth = track_truth(tracks, self._truth_links.get(event_store))
+        folder = self._opened()
+        folder.write(f"event{number:09d}-tracks.csv", _csv(TRACK_COLUMNS, _track_rows(tracks, truth)))
+        folder.write(f"event{number:09d}-params.csv", _csv(PARAMETER_COLUMNS, _parameter_rows(tracks)))
+
+    def finalize(self) -> None:
+        """Write the metadata and give the folder its name; on failure nothing is left.
+
+        Raises:
+            OutputError: if the disk is full and the like.
+        """
+        try:
+            folder = self._opened()
+            folder.write(META_FILE, json.dumps(self._info, indent=1, sort_keys=True).encode())
+            folder.commit()
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Remove everything written so far."""
+        if self._folder is not None:
+            self._folder.abort()
+
+    def _opened(self) -> AtomicFolder:
+        if self._folder is None:
+            raise OutputError(f"{self.name}: initialize() must be called before writing {self.config.path!r}")
+        return self._folder
+
+
+def _csv(columns: tuple[str, ...], rows: Iterator[str]) -> bytes:
+    return "\n".join([",".join(columns), *rows, ""]).encode()
+
+
+def _track_rows(tracks: Tracks, truth: TrackTruth) -> Iterator[str]:
+    parts = np.stack(barcode_parts(truth.particle_id), axis=1).tolist()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reduced = np.asarray(tracks.chi2) / np.asarray(tracks.ndf)
+    floats = np.stack([tracks.chi2, reduced, tracks.pt, tracks.eta, tracks.phi], axis=1).tolist()  # type: ignore[arg-type]
+    integers = np.stack([tracks.n_hits, truth.n_majority, tracks.ndf, truth.classification], axis=1).tolist()  # type: ignore[arg-type]
+    for i, ((n, majority, ndf, kind), (chi2, per_ndf, pt, eta, phi)) in enumerate(zip(integers, floats, strict=True)):
+        pv, sv, particle, generation, sub = parts[i]
+        measurements = "".join(f"{index}," for index in tracks.hits_of(i).tolist())
+        yield (
+            f"{i},{i},vp={pv}|vs={sv}|p={particle}|g={generation}|sp={sub},{n},{majority},{n},0,0,0,"
+            f"{chi2!r},{ndf},{per_ndf!r},{pt!r},{eta!r},{phi!r},{majority / n!r},{_WORDS[kind]},\"[{measurements}]\""
+        )
+
+
+def _parameter_rows(tracks: Tracks) -> Iterator[str]:
+    covariance = np.full((len(tracks), 5, 5), np.nan) if tracks.covariance is None else tracks.covariance
+    columns = [getattr(tracks, p) for p in PERIGEE_PARAMETERS]
+    columns += [covariance[:, i, i] for i in range(5)] + [covariance[:, i, j] for i, j in _OFF_DIAGONAL]
+    for i, row in enumerate(np.stack(columns, axis=1).tolist()):
+        yield f"{i}," + ",".join(map(repr, row))
+
+
+def read_acts_tracks_csv(path: Path | str) -> Iterator[tuple[int, Tracks]]:
+    """Stream the tracks of a folder with ACTS ``tracks`` CSV files, in the order of the event numbers.
+
+    Reads what :class:`ActsTracksCsvWriter` wrote and what ACTS writes (``tracks_ckf.csv``). Without a params file
+    phi and theta come from the tracks file, d0, z0 and q/p are NaN.
+
+    Yields:
+        event number and tracks.
+
+    Raises:
+        InputError: naming file, event and column, if something is missing or damaged, or a hit is on two tracks.
+    """
+    for number, file in track_files(path):
+        place = f"{str(file)!r}, event {number}"
+        rows = _read_rows(file, ("track_id", "chi2", "ndf", "eta", "phi", "Measurements_ID"))
+        try:
+            hits = [[int(index) for index in row["Measurements_ID"].strip("[]").split(",") if index] for row in rows]
+            columns = {
+                "chi2": np.array([float(row["chi2"]) for row in rows]),
+                "ndf": np.array([int(row["ndf"]) for row in rows], dtype=np.int32),
+            }
+            parameters = file.with_name(f"event{file.name[5:].split('-')[0]}-params.csv")
+            if parameters.exists():
+                columns |= _read_parameters(parameters, [row["track_id"] for row in rows])
+            else:
+                columns["phi"] = np.array([float(row["phi"]) for row in rows])
+                columns["theta"] = 2 * np.arctan(np.exp(-np.array([float(row["eta"]) for row in rows])))
+        except ValueError as error:
+            raise InputError(f"{place}: {error}") from error
+        counts = np.array([len(h) for h in hits], dtype=np.int64)
+        indices = np.array([index for h in hits for index in h], dtype=np.int64)
+        yield number, tracks_from_rows(place, counts, indices, **columns)
+
+
+def track_files(path: Path | str) -> list[tuple[int, Path]]:
+    """(event number, file) of the track files in a folder, by event number.
+
+    Raises:
+        InputError: if there is none, or there are tracks of several names (``-tracks_ckf``, ``-tracks_ambi``).
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise InputError(f"no such folder: {str(path)!r}")
+    found = [(match, file) for file in folder.iterdir() if (match := _TRACK_FILE.fullmatch(file.name))]
+    stems = sorted({match[2] for match, _ in found})
+    if len(stems) > 1:
+        raise InputError(f"{str(path)!r} holds several kinds of tracks ({', '.join(stems)}); keep one in the folder")
+    return sorted((int(match[1]), file) for match, file in found)
+
+
+def read_acts_tracks_meta(path: Path | str) -> dict[str, str]:
+    """The facts about the job; empty if the folder has no ``meta.json``."""
+    file = Path(path) / META_FILE
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def _read_rows(file: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{str(file)!r} cannot be read: {error}") from error
+    reader = csv.DictReader(io.StringIO(text))
+    names = reader.fieldnames or []
+    for name in needed:
+        if name not in names:
+            raise InputError(f"{str(file)!r} has no column {name!r}. {did_you_mean(name, names)}")
+    rows = list(reader)
+    for i, row in enumerate(rows):
+        if None in row or None in row.values():
+            raise InputError(f"{str(file)!r}, line {i + 2}: another number of values than columns")
+    return rows
+
+
+def _read_parameters(file: Path, track_ids: list[str]) -> dict[str, Array]:
+    """Perigee parameters and covariance of the tracks with the given ids, in that order."""
+    rows = {row["trackId"]: row for row in _read_rows(file, PARAMETER_COLUMNS)}
+    if missing := [i for i in track_ids if i not in rows]:
+        raise ValueError(f"track {missing[0]} has no parameters in {file.name!r}")
+    names = PARAMETER_COLUMNS[1:]
+    table = np.array([[float(rows[i][n]) for n in names] for i in track_ids]).reshape(-1, len(names))
+    columns: dict[str, Array] = {p: table[:, i] for i, p in enumerate(PERIGEE_PARAMETERS)}
+    covariance = np.empty((len(table), 5, 5))
+    for i in range(5):
+        covariance[:, i, i] = table[:, 5 + i]
+    for k, (i, j) in enumerate(_OFF_DIAGONAL):
+        covariance[:, i, j] = table[:, 10 + k]
+    if np.isfinite(covariance).any():
+        columns["covariance"] = covariance
+    return columns

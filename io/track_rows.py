@@ -1,0 +1,45 @@
+"""Tracks from files that other programs may have written: any order of tracks and of hits on a track."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mltrack_plugin.errors import EventDataError, InputError
+from mltrack_plugin.event_data import Tracks
+from mltrack_plugin.event_data.base import Array
+
+
+def tracks_from_rows(place: str, counts: Array, hit_indices: Array, **columns: Array | None) -> Tracks:
+    """Tracks in canonical order.
+
+    Args:
+        place: file and event, for messages.
+        counts: (n_tracks,) hits per track; tracks without hits are left out.
+        hit_indices: the tracks' hit indices one after the other.
+        columns: per-track columns of Tracks.
+
+    Raises:
+        InputError: if a hit is on two tracks, or a value violates the contract of Tracks.
+    """
+    counts = np.asarray(counts, dtype=np.int64)
+    indices = np.asarray(hit_indices, dtype=np.int64)
+    track = np.repeat(np.arange(len(counts)), counts)
+    if len(np.unique(indices)) != len(indices):
+        values, seen = np.unique(indices, return_counts=True)
+        raise InputError(
+            f"{place}: hit {values[np.argmax(seen)]} is on {seen.max()} tracks; tracks that share hits cannot be "
+            "read, resolve the ambiguities first"
+        )
+    by_hit = np.argsort(indices)
+    # The first time a track is met while going through the hits in order is at its smallest hit.
+    met, first = np.unique(track[by_hit], return_index=True)
+    order = met[np.argsort(first)]
+    rank = np.empty(len(counts), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    entries = by_hit[np.argsort(rank[track[by_hit]], kind="stable")]
+    offsets = np.concatenate([[0], np.cumsum(counts[order])])
+    given = {n: c if c is None else np.asarray(c)[order] for n, c in columns.items()}
+    try:
+        return Tracks(offsets, indices[entries], **given)
+    except EventDataError as error:
+        raise InputError(f"{place}: {error}") from error

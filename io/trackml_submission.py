@@ -1,0 +1,190 @@
+"""Submissions to the TrackML challenge: ``event_id,hit_id,track_id``, one row for every hit."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from mltrack_plugin.algorithm import Config as BaseConfig
+from mltrack_plugin.algorithm import Writer
+from mltrack_plugin.errors import InputError, OutputError, did_you_mean
+from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks
+from mltrack_plugin.event_data.base import Array
+from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.io.atomic import AtomicFile, output_errors
+from mltrack_plugin.io.root_tracks import check_indices
+
+COLUMNS = ("event_id", "hit_id", "track_id")
+HEADER = ",".join(COLUMNS)
+_PLAIN_ROWS = pa.csv.WriteOptions(include_header=False, quoting_style="none")
+
+
+def sidecar_of(path: Path | str) -> Path:
+    """Where the facts about the job are: the challenge's format has no place for them."""
+    return Path(f"{path}.meta.json")
+
+
+class TrackMLSubmissionWriter(Writer):
+    """Writes a submission, and the facts about the job in ``PATH.meta.json``.
+
+    Tracks are numbered from 1 in each event. The challenge wants every hit of an event to be present.
+    """
+
+    format_name: ClassVar[str] = "trackml-submission"
+
+    class Config(BaseConfig):
+        """Settings."""
+
+        #: Output file.
+        path: str
+        #: Replace an existing file.
+        overwrite: bool = False
+        #: Hits on no track: all in track 0, as in the challenge's sample submission (and exact when read back);
+        #: or "distinct", one track each, so that they can never count as a found particle.
+        unassigned: Literal["zero", "distinct"] = "zero"
+        #: Event store keys.
+        tracks: str = "tracks"
+        hits: str = "hits"
+
+    def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
+        super().__init__(config, **settings)
+        self._tracks = self.read_handle(Tracks, self.config.tracks)
+        self._hits = self.read_handle(Hits, self.config.hits)
+        self._output: AtomicFile | None = None
+        self._sidecar: AtomicFile | None = None
+        self._info: dict[str, str] = {}
+
+    def initialize(self) -> None:
+        """Open the temporary files.
+
+        Raises:
+            OutputError: if the output exists already or cannot be written.
+        """
+        path, overwrite = self.config.path, self.config.overwrite
+        self._output = AtomicFile(path, overwrite=overwrite)
+        try:
+            self._sidecar = AtomicFile(sidecar_of(path), overwrite=overwrite)
+            with output_errors(path):
+                self._output.file.write(f"{HEADER}\n".encode())
+        except BaseException:
+            self.abort()
+            raise
+
+    def set_job_info(self, info: Mapping[str, str]) -> None:
+        """Facts about the job for ``PATH.meta.json``."""
+        self._info.update(info)
+
+    def write(self, event_store: EventStore) -> None:
+        """Append the hits of one event.
+
+        Raises:
+            OutputError: if a hit index of a track is no hit of the event, or the disk is full.
+        """
+        number, tracks, hits = event_store.event_number, self._tracks(event_store), self._hits(event_store)
+        if self._output is None:
+            raise OutputError(f"{self.name}: initialize() must be called before writing {self.config.path!r}")
+        check_indices(number, tracks, len(hits))
+        track_id = tracks.labels(len(hits)) + 1
+        if self.config.unassigned == "distinct":
+            free = track_id == 0
+            track_id[free] = len(tracks) + 1 + np.arange(np.count_nonzero(free))
+        columns = [np.full(len(hits), number, np.uint64), hits.hit_id, track_id]
+        rows = pa.BufferOutputStream()
+        pa.csv.write_csv(pa.table([pa.array(c) for c in columns], names=COLUMNS), rows, _PLAIN_ROWS)
+        with output_errors(self.config.path):
+            self._output.file.write(rows.getvalue())
+
+    def finalize(self) -> None:
+        """Complete the files and give them their names; on failure nothing is left.
+
+        Raises:
+            OutputError: if the disk is full and the like.
+        """
+        if self._output is None or self._sidecar is None:
+            raise OutputError(f"{self.name}: initialize() must be called before writing {self.config.path!r}")
+        try:
+            with output_errors(self._sidecar.path):
+                self._sidecar.file.write(json.dumps(self._info, indent=1, sort_keys=True).encode())
+                self._sidecar.file.flush()
+            self._output.commit()
+            self._sidecar.commit()
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Remove everything written so far."""
+        for output in (self._output, self._sidecar):
+            if output is not None:
+                output.abort()
+
+
+def read_trackml_submission(path: Path | str) -> Iterator[tuple[int, Tracks]]:
+    """Stream a submission whose rows are in the order of the event's hits (as this package writes it).
+
+    Hit indices are positions among the event's rows; track 0 holds the unassigned hits. Track parameters are NaN.
+
+    Yields:
+        event number and tracks.
+
+    Raises:
+        InputError: if the file is missing, a column is missing or holds other things than integers, a hit is
+            repeated, or the rows of an event are not together.
+    """
+    seen: set[int] = set()
+    for number, hit_id, track_id in _events(path):
+        place = f"{str(path)!r}, event {number}"
+        if number in seen:
+            raise InputError(f"{place}: its rows are not together")
+        seen.add(number)
+        if len(np.unique(hit_id)) != len(hit_id):
+            raise InputError(f"{place}: a hit_id is repeated; the challenge wants every hit once")
+        if len(track_id) and track_id.min() < 0:
+            raise InputError(f"{place}: track_id {track_id.min()} is negative")
+        proto = ProtoTracks.from_labels(track_id - 1)
+        yield number, Tracks(proto.offsets, proto.hit_indices)
+
+
+def _events(path: Path | str) -> Iterator[tuple[int, Array, Array]]:
+    """Rows of one event after the other; an event may reach over several blocks of the file."""
+    types = dict.fromkeys(COLUMNS, pa.int64()) | {"hit_id": pa.uint64()}
+    with contextlib.ExitStack() as stack:
+        try:
+            options = pa.csv.ConvertOptions(column_types=types)
+            reader = stack.enter_context(pa.csv.open_csv(path, convert_options=options))
+        except FileNotFoundError:
+            raise InputError(f"no such file: {str(path)!r}") from None
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{str(path)!r} is not a readable CSV file: {error}") from error
+        names = reader.schema.names
+        for name in COLUMNS:
+            if name not in names:
+                raise InputError(f"{str(path)!r} has no column {name!r}. {did_you_mean(name, names)}")
+        parts: list[list[Array]] = []
+        try:
+            for batch in reader:
+                table = [np.asarray(batch.column(names.index(n))) for n in COLUMNS]
+                cuts = [0, *(np.flatnonzero(np.diff(table[0])) + 1).tolist(), len(table[0])]
+                for a, b in zip(cuts, cuts[1:], strict=False):
+                    part = [column[a:b] for column in table]
+                    if parts and len(part[0]) and parts[0][0][0] != part[0][0]:
+                        yield _one_event(parts)
+                        parts = []
+                    if len(part[0]):
+                        parts.append(part)
+        except pa.ArrowException as error:
+            raise InputError(f"{str(path)!r} is damaged: {error}") from error
+        if parts:
+            yield _one_event(parts)
+
+
+def _one_event(parts: list[list[Array]]) -> tuple[int, Array, Array]:
+    number, hit_id, track_id = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return int(number[0]), hit_id, track_id
