@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import pickle
 import signal
 import traceback
 from collections import deque
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mltrack_plugin import errors
 from mltrack_plugin.algorithm import Algorithm, Reader, SequenceElement
-from mltrack_plugin.errors import MltrackError
+from mltrack_plugin.errors import ConfigurationError, MltrackError
 from mltrack_plugin.event_loop import Chunk, EventLoop, OnError
 from mltrack_plugin.packing import Packed, pack, unpack
 from mltrack_plugin.summary import StepTime
@@ -147,6 +148,7 @@ class WorkerPool:
             ``describe()`` of each algorithm.
 
         Raises:
+            ConfigurationError: if classes of the sequence cannot be imported elsewhere.
             MltrackError: if a worker cannot initialize its sequence.
         """
         context = multiprocessing.get_context("spawn")
@@ -158,8 +160,15 @@ class WorkerPool:
                 mine, theirs = context.Pipe()
                 process = context.Process(target=_work, args=(theirs, self._assignment), daemon=True)
                 self._workers.append(_Worker(process, mine, deque()))
-                process.start()
-                theirs.close()
+                try:
+                    process.start()
+                except (pickle.PicklingError, AttributeError, TypeError) as error:
+                    raise ConfigurationError(
+                        f"the sequence cannot be sent to worker processes ({error}): define readers and algorithms "
+                        "at the top level of a module, or use one worker"
+                    ) from error
+                finally:
+                    theirs.close()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         kind, facts = self._receive(self._workers[0])

@@ -8,12 +8,12 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from mltrack_plugin.algorithm import Algorithm, Config, ProcessCode, Reader, ReadEvent, Writer
-from mltrack_plugin.errors import EventDataError, EventError
+from mltrack_plugin.errors import EventDataError, EventError, ModelError
 from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks
 from mltrack_plugin.event_store import EventStore
 
@@ -65,6 +65,8 @@ class Halves(Algorithm):
         filter_at: tuple[int, ...] = ()
         #: Event number at which the process kills itself with SIGKILL.
         kill_at: int | None = None
+        #: ``initialize`` fails.
+        damaged_model: bool = False
         #: s, per event.
         wait_s: float = 0.0
 
@@ -72,6 +74,10 @@ class Halves(Algorithm):
         super().__init__(config, **settings)
         self.hits = self.read_handle(Hits, self.config.hits)
         self.tracks = self.write_handle(Tracks, self.config.output)
+
+    def initialize(self) -> None:
+        if self.config.damaged_model:
+            raise ModelError("the archive is damaged")
 
     def execute(self, event_store: EventStore) -> ProcessCode:
         number, config = event_store.event_number, self.config
@@ -104,8 +110,6 @@ class JsonLines(Writer):
         overwrite: bool = False
         tracks: str = "tracks"
         with_hits: bool = False
-
-    live: ClassVar[list[str]] = []
 
     def __init__(self, config: Any = None, **settings: Any) -> None:
         super().__init__(config, **settings)
