@@ -26,12 +26,29 @@ from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.io.atomic import AtomicFolder
 from mltrack_plugin.io.root_tracks import check_indices
 from mltrack_plugin.io.track_rows import tracks_from_rows
-from mltrack_plugin.io.track_truth import DUPLICATE, FAKE, MATCHED, UNKNOWN, TrackTruth, barcode_parts, track_truth
+from mltrack_plugin.io.track_truth import (
+    DUPLICATE,
+    FAKE,
+    MATCHED,
+    UNKNOWN,
+    TrackTruth,
+    barcode_parts,
+    track_truth,
+)
 
 #: Facts about the job, and the sign that the folder was written by this package.
 META_FILE = "meta.json"
 TRACK_COLUMNS = (
-    *("track_id", "seed_id", "particleId", "nStates", "nMajorityHits", "nMeasurements", "nOutliers", "nHoles"),
+    *(
+        "track_id",
+        "seed_id",
+        "particleId",
+        "nStates",
+        "nMajorityHits",
+        "nMeasurements",
+        "nOutliers",
+        "nHoles",
+    ),
     *("nSharedHits", "chi2", "ndf", "chi2/ndf", "pT", "eta", "phi", "truthMatchProbability"),
     *("good/duplicate/fake", "Measurements_ID"),
 )
@@ -135,12 +152,14 @@ def _track_rows(tracks: Tracks, truth: TrackTruth) -> Iterator[str]:
         reduced = np.asarray(tracks.chi2) / np.asarray(tracks.ndf)
     floats = np.stack([tracks.chi2, reduced, tracks.pt, tracks.eta, tracks.phi], axis=1).tolist()  # type: ignore[arg-type]
     integers = np.stack([tracks.n_hits, truth.n_majority, tracks.ndf, truth.classification], axis=1).tolist()  # type: ignore[arg-type]
-    for i, ((n, majority, ndf, kind), (chi2, per_ndf, pt, eta, phi)) in enumerate(zip(integers, floats, strict=True)):
+    for i, ((n, majority, ndf, kind), (chi2, per_ndf, pt, eta, phi)) in enumerate(
+        zip(integers, floats, strict=True)
+    ):
         pv, sv, particle, generation, sub = parts[i]
         measurements = "".join(f"{index}," for index in tracks.hits_of(i).tolist())
         yield (
             f"{i},{i},vp={pv}|vs={sv}|p={particle}|g={generation}|sp={sub},{n},{majority},{n},0,0,0,"
-            f"{chi2!r},{ndf},{per_ndf!r},{pt!r},{eta!r},{phi!r},{majority / n!r},{_WORDS[kind]},\"[{measurements}]\""
+            f'{chi2!r},{ndf},{per_ndf!r},{pt!r},{eta!r},{phi!r},{majority / n!r},{_WORDS[kind]},"[{measurements}]"'
         )
 
 
@@ -168,7 +187,10 @@ def read_acts_tracks_csv(path: Path | str) -> Iterator[tuple[int, Tracks]]:
         place = f"{str(file)!r}, event {number}"
         rows = _read_rows(file, ("track_id", "chi2", "ndf", "eta", "phi", "Measurements_ID"))
         try:
-            hits = [[int(index) for index in row["Measurements_ID"].strip("[]").split(",") if index] for row in rows]
+            hits = [
+                [int(index) for index in row["Measurements_ID"].strip("[]").split(",") if index]
+                for row in rows
+            ]
             columns = {
                 "chi2": np.array([float(row["chi2"]) for row in rows]),
                 "ndf": np.array([int(row["ndf"]) for row in rows], dtype=np.int32),
@@ -198,7 +220,9 @@ def track_files(path: Path | str) -> list[tuple[int, Path]]:
     found = [(match, file) for file in folder.iterdir() if (match := _TRACK_FILE.fullmatch(file.name))]
     stems = sorted({match[2] for match, _ in found})
     if len(stems) > 1:
-        raise InputError(f"{str(path)!r} holds several kinds of tracks ({', '.join(stems)}); keep one in the folder")
+        raise InputError(
+            f"{str(path)!r} holds several kinds of tracks ({', '.join(stems)}); keep one in the folder"
+        )
     return sorted((int(match[1]), file) for match, file in found)
 
 

@@ -82,7 +82,12 @@ class ColliderMLTracksWriter(Writer):
             OutputError: if the output exists already or cannot be written.
         """
         self._atomic = AtomicFile(self.config.path, overwrite=self.config.overwrite)
-        self._parquet = pq.ParquetWriter(self._atomic.file, SCHEMA, compression="zstd")
+        try:
+            with output_errors(self.config.path):
+                self._parquet = pq.ParquetWriter(self._atomic.file, SCHEMA, compression="zstd")
+        except BaseException:
+            self.abort()
+            raise
 
     def set_job_info(self, info: Mapping[str, str]) -> None:
         """Facts about the job for the key/value metadata of the file."""
@@ -96,7 +101,9 @@ class ColliderMLTracksWriter(Writer):
         """
         number, tracks = event_store.event_number, self._tracks(event_store)
         if number >= 1 << 32:
-            raise OutputError(f"event number {number} does not fit into the 32 bits that this layout has for it")
+            raise OutputError(
+                f"event number {number} does not fit into the 32 bits that this layout has for it"
+            )
         check_indices(number, tracks, len(self._hits(event_store)))
         truth = track_truth(tracks, self._truth_links.get(event_store))
         particle_id = np.where(truth.particle_id == 0, np.uint64(NO_PARTICLE), truth.particle_id)
@@ -156,7 +163,9 @@ def _table(events: list[_Event]) -> pa.Table:
     hit_edges = pa.array(np.concatenate([[0], np.cumsum(n_hits)]), pa.int32())
     rows = pa.array(joined([t.hit_indices for t in tracks], np.int64).astype(np.uint32))
     hit_lists = lists(pa.ListArray.from_arrays(hit_edges, rows))
-    columns = {n: lists(pa.array(joined([getattr(t, n) for t in tracks], np.float32))) for n in PERIGEE_PARAMETERS}
+    columns = {
+        n: lists(pa.array(joined([getattr(t, n) for t in tracks], np.float32))) for n in PERIGEE_PARAMETERS
+    }
     columns |= {
         "event_id": pa.array([e.event_number for e in events], pa.uint32()),
         "majority_particle_id": lists(pa.array(joined([e.particle_id for e in events], np.uint64))),
@@ -183,7 +192,9 @@ def read_colliderml_tracks(path: Path | str) -> Iterator[tuple[int, Tracks]]:
         for name in ("event_id", "hit_ids", *PERIGEE_PARAMETERS):
             if name not in names:
                 raise InputError(f"{str(path)!r} has no column {name!r}. {did_you_mean(name, names)}")
-        for batch in file.iter_batches(batch_size=FLUSH_EVENTS, columns=["event_id", "hit_ids", *PERIGEE_PARAMETERS]):
+        for batch in file.iter_batches(
+            batch_size=FLUSH_EVENTS, columns=["event_id", "hit_ids", *PERIGEE_PARAMETERS]
+        ):
             columns = {n: batch.column(n) for n in batch.schema.names}
             for i, number in enumerate(columns["event_id"].to_pylist()):
                 hits = columns["hit_ids"][i].values

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from mltrack_plugin.io.root_output import Column
-from mltrack_plugin.io.root_writer import Chunk, RootWriter, RootWriterConfig, joined
 
 from mltrack_plugin.errors import EventDataError, OutputError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
 from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.io.root_output import Column
+from mltrack_plugin.io.root_writer import Chunk, RootWriter, RootWriterConfig, joined
 
 _HITS = {
     "hit_id": "u8",

@@ -9,14 +9,14 @@ from typing import Any, ClassVar, NamedTuple
 import awkward as ak
 import numpy as np
 import numpy.typing as npt
-from mltrack_plugin.io import root_file
-from mltrack_plugin.io.root_output import Column
-from mltrack_plugin.io.root_writer import Chunk, RootWriter, RootWriterConfig, joined
 
 from mltrack_plugin.errors import EventDataError, InputError, OutputError
 from mltrack_plugin.event_data import Hits, Tracks
 from mltrack_plugin.event_data.tracks import PERIGEE_PARAMETERS
 from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.io import root_file
+from mltrack_plugin.io.root_output import Column
+from mltrack_plugin.io.root_writer import Chunk, RootWriter, RootWriterConfig, joined
 
 TREE = "tracks"
 #: Rows and columns of the upper triangle, row by row.

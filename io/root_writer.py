@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from mltrack_plugin.io.root_output import Column, Container, RootFile, RootTable
 
 from mltrack_plugin.algorithm import Config, Writer
 from mltrack_plugin.errors import OutputError
 from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.io.root_output import Column, Container, RootFile, RootTable
 
 #: The buffer is written at this many events or bytes, whichever comes first. Both depend on the content
 #: alone, so the baskets (and the bytes of the file) never depend on workers or chunk sizes.

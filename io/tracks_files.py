@@ -9,7 +9,14 @@ from typing import NamedTuple
 
 from mltrack_plugin.errors import InputError
 from mltrack_plugin.event_data import Tracks
-from mltrack_plugin.io import acts_tracks_csv, colliderml_tracks, root_file, root_tracks, trackml_submission, tracksummary
+from mltrack_plugin.io import (
+    acts_tracks_csv,
+    colliderml_tracks,
+    root_file,
+    root_tracks,
+    trackml_submission,
+    tracksummary,
+)
 
 
 class _Format(NamedTuple):
@@ -89,4 +96,6 @@ def _root_format(path: Path | str) -> str:
             f"{str(path)!r} is a tracksummary file, which does not say which hits are on a track; "
             "write the tracks with another writer"
         )
-    raise InputError(f"{str(path)!r} has no tree {root_tracks.TREE!r}, only: {', '.join(sorted(trees)) or 'none'}")
+    raise InputError(
+        f"{str(path)!r} has no tree {root_tracks.TREE!r}, only: {', '.join(sorted(trees)) or 'none'}"
+    )

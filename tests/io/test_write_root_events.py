@@ -10,13 +10,14 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from mltrack_plugin.io.root_events_writer import RootEventsWriter
-from mltrack_plugin.io.root_tracks import read_meta
 from writing_events import NUMBERS, make_event, without, write_all
 
 from mltrack_plugin.errors import OutputError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
 from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.io.root_events import RootEventsReader
+from mltrack_plugin.io.root_events_writer import RootEventsWriter
+from mltrack_plugin.io.root_tracks import read_meta
 
 CONTAINERS = pytest.mark.parametrize("container", ["ttree", "rntuple"])
 
@@ -51,12 +52,10 @@ def test_every_column_comes_back(tmp_path: Path, container: str, optional: bool)
 
 
 def test_reader_of_this_package_agrees(tmp_path: Path) -> None:
-    from mltrack_plugin.io import open_events
-
     events = [make_event(n) for n in NUMBERS]
-    reader = open_events(str(write(tmp_path / "events.root", events, detector="redvid")))
+    reader = RootEventsReader(path=str(write(tmp_path / "events.root", events, detector="redvid")))
     reader.initialize()
-    assert reader.detector == "redvid"  # type: ignore[attr-defined]
+    assert reader.detector == "redvid"
     read = list(reader.events())
     assert [r.event_number for r in read] == list(NUMBERS)
     for event, got in zip(events, read, strict=True):
@@ -97,7 +96,7 @@ def test_same_content_gives_the_same_bytes(tmp_path: Path, container: str) -> No
 
 def test_columns_must_not_change(tmp_path: Path) -> None:
     writer = RootEventsWriter(path=str(tmp_path / "events.root"))
-    with pytest.raises(OutputError, match="event 2 has the columns .* must have the same columns"):
+    with pytest.raises(OutputError, match=r"event 2 has the columns .* must have the same columns"):
         write_all(writer, [make_event(1), make_event(2, optional=False)])
     writer.abort()
     assert os.listdir(tmp_path) == []

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import uproot
-from mltrack_plugin.io import root_writer
-from mltrack_plugin.io.root_tracks import RootTracksWriter, read_meta, read_tracks
 from writing_events import NUMBERS, make_event, without, write_all
 
 from mltrack_plugin.errors import InputError, OutputError
 from mltrack_plugin.event_data import Tracks
+from mltrack_plugin.io import root_writer
+from mltrack_plugin.io.root_tracks import RootTracksWriter, read_meta, read_tracks
 
 CONTAINERS = pytest.mark.parametrize("container", ["ttree", "rntuple"])
 
@@ -193,7 +193,7 @@ def test_hit_index_beyond_the_hits(tmp_path: Path) -> None:
     event.add("hits", make_event(9, n_hits=10).get("hits", object))
     writer = RootTracksWriter(path=str(tmp_path / "tracks.root"))
     writer.initialize()
-    with pytest.raises(OutputError, match="event 9: hit index .* but the event has 10 hits"):
+    with pytest.raises(OutputError, match=r"event 9: hit index .* but the event has 10 hits"):
         writer.write(event)
     writer.abort()
 
