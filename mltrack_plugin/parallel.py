@@ -164,8 +164,8 @@ class WorkerPool:
                     process.start()
                 except (pickle.PicklingError, AttributeError, TypeError) as error:
                     raise ConfigurationError(
-                        f"the sequence cannot be sent to worker processes ({error}): define readers and algorithms "
-                        "at the top level of a module, or use one worker"
+                        f"the sequence cannot be sent to worker processes ({error}): define readers and "
+                        "algorithms at the top level of a module, or use one worker"
                     ) from error
                 finally:
                     theirs.close()

@@ -81,7 +81,7 @@ def test_class_that_workers_cannot_import_is_refused(tmp_path):
         """Known in this function only."""
 
     sequencer = Sequencer(workers=2).add_reader(GeneratedEvents()).add_algorithm(Local())
-    with pytest.raises(ConfigurationError, match="cannot be sent to worker processes.*Local"):
+    with pytest.raises(ConfigurationError, match=r"cannot be sent to worker processes.*Local"):
         sequencer.add_writer(JsonLines(path=str(tmp_path / "out"))).run()
     assert list(tmp_path.iterdir()) == []
     assert no_children_left()

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 #: Writer for an output whose job configuration names none, by suffix ("" = a folder).
-WRITERS = {".root": "root-tracks"}
+WRITERS = {
+    ".root": "root-tracks",
+    ".parquet": "colliderml-tracks",
+    ".csv": "trackml-submission",
+    "": "acts-tracks-csv",
+}
 
 
 @click.command()

@@ -1,0 +1,41 @@
+"""require-radial-span: drop tracks whose hits lie in a narrow range of radius."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from mltrack_plugin import Algorithm, EventStore, Hits, ProcessCode, Tracks
+from mltrack_plugin import Config as BaseConfig
+
+
+class RequireRadialSpan(Algorithm):
+    """Keeps the tracks whose outermost hit lies at least ``min_span`` further out than the innermost one."""
+
+    class Config(BaseConfig):
+        """Settings of require-radial-span."""
+
+        #: Smallest distance between the radii of the innermost and the outermost hit, mm.
+        min_span: float = Field(default=100.0, ge=0)
+        #: Input keys.
+        hits: str = "hits"
+        candidates: str = "all_tracks"
+        #: Output key.
+        tracks: str = "tracks"
+
+    def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
+        super().__init__(config, **settings)
+        self._hits = self.read_handle(Hits, self.config.hits)
+        self._candidates = self.read_handle(Tracks, self.config.candidates)
+        self._tracks = self.write_handle(Tracks, self.config.tracks)
+
+    def execute(self, event_store: EventStore) -> ProcessCode:
+        tracks = self._candidates(event_store)
+        r = self._hits(event_store).r[tracks.hit_indices]
+        starts = tracks.offsets[:-1]
+        span = np.maximum.reduceat(r, starts) - np.minimum.reduceat(r, starts) if len(tracks) else np.zeros(0)
+        self._tracks(event_store, tracks.select(span >= self.config.min_span))
+        return ProcessCode.SUCCESS
