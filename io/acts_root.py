@@ -100,6 +100,12 @@ class ActsRootReader(EventReader):
             particles=self._particles is not None,
         )
 
+    def finalize(self) -> None:
+        """Close the files."""
+        super().finalize()
+        for file in self._open.values():
+            file.close()
+
     def column_info(self) -> list[ColumnInfo]:
         """Branches of the trees that are read."""
         return self._info

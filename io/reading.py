@@ -67,6 +67,7 @@ class EventReader(Reader):
         self._edges: list[int] | None = None
         self._cached: tuple[int, Chunk] | None = None
         self._file_detector: str | None = None
+        self._file_dataset: str | None = None
         self._keys: dict[str, str | None] = {}
 
     @property
@@ -80,6 +81,11 @@ class EventReader(Reader):
         return self.config.detector or self._file_detector or self.format_detector
 
     @property
+    def dataset(self) -> str | None:
+        """Name of the simulated data set, where the file states it."""
+        return self._file_dataset
+
+    @property
     def has_truth(self) -> bool:
         """Whether truth links are delivered (valid after ``initialize``)."""
         return bool(self._keys.get("truth_links"))
@@ -87,6 +93,10 @@ class EventReader(Reader):
     def num_events(self) -> int:
         """Number of events in the input."""
         return self._planned()[-1]
+
+    def finalize(self) -> None:
+        """Let go of the last chunk; ``initialize`` may be called again."""
+        self._cached = None
 
     def column_info(self) -> list[ColumnInfo]:
         """The columns of the input as they are, for ``mltrack inspect`` (valid after ``initialize``)."""

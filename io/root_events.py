@@ -63,7 +63,8 @@ class RootEventsReader(EventReader):
         self._file = root_file.open_root(config.path)
         name, self._tree = root_file.find_tree(self._file, config.path, [config.tree])
         self._tree_place = f"{config.path}, tree {name!r}"
-        self._file_detector = root_file.read_meta(self._file).get("detector") or None
+        meta = root_file.read_meta(self._file)
+        self._file_detector, self._file_dataset = meta.get("detector") or None, meta.get("dataset") or None
         optional = [n for n in HIT_COLUMNS if n not in ("x", "y", "z")]
         if not config.read_truth:
             optional = [n for n in optional if n not in ("particle_id", "weight")]
@@ -115,6 +116,11 @@ class RootEventsReader(EventReader):
                 f"{place} has {tree.num_entries} entries, tree {config.tree!r} has {self._tree.num_entries}; "
                 "both must have one entry per event"
             )
+
+    def finalize(self) -> None:
+        """Close the file."""
+        super().finalize()
+        self._file.close()
 
     def _all_branches(self) -> list[str]:
         return [*self._fields.values(), *([self._number] if self._number else [])]
