@@ -27,6 +27,8 @@ class ScoreCollectorConfig(Config):
     tracks: str = "tracks"
     #: Hits that a particle must have left to be asked for, and a track must have to be credited.
     min_hits: int = Field(default=DEFAULT_MIN_HITS, ge=1)
+    #: Name of the detector, if it is known (see :class:`ScoreAccumulator`).
+    detector: str | None = None
 
 
 class ScoreCollector(Writer):
@@ -41,7 +43,7 @@ class ScoreCollector(Writer):
         self, config: ScoreCollectorConfig | Mapping[str, Any] | None = None, **settings: Any
     ) -> None:
         super().__init__(config, **settings)
-        self.accumulator = ScoreAccumulator(min_hits=self.config.min_hits)
+        self.accumulator = ScoreAccumulator(min_hits=self.config.min_hits, detector=self.config.detector)
         self._hits = self.read_handle(Hits, self.config.hits)
         self._truth_links = self.read_handle(TruthLinks, self.config.truth_links)
         self._particles = self.read_handle(Particles, self.config.particles, optional=True)

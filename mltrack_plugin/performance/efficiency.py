@@ -80,7 +80,8 @@ def double_majority_efficiency(matching: Matching, min_hits: int = DEFAULT_MIN_H
     """Particles with a track of which they have at least half and which holds more than half of them.
 
     The track has at least ``min_hits`` hits, at least 50% of them from the particle, and less than 50% of the
-    particle's hits are outside the track; all particles with at least one hit are in the denominator.
+    particle's hits are outside the track; it counts once, for its majority particle. All particles with at
+    least one hit are in the denominator.
     Published as "double majority efficiency" (the published code asks for strictly more than half both ways);
     peer: ``double_majority`` of gnn_tracking.
     """

@@ -34,18 +34,23 @@ SCORES = ("trackml_score", "fit_accuracy")
 WeightSource = Literal["input", "trackml", "unit"]
 
 
+#: Detectors whose simulation knows no momenta: the momentum columns hold the shape of the track.
+DETECTORS_WITHOUT_MOMENTA = ("redvid",)
+
+
 def hit_weights(
-    hits: Hits, truth_links: TruthLinks, particles: Particles | None
+    hits: Hits, truth_links: TruthLinks, particles: Particles | None, detector: str | None = None
 ) -> tuple[Array | None, WeightSource]:
     """Weights for the TrackML score of one event, and where they come from.
 
     - ``"input"``: the weights that the input carries;
     - ``"trackml"``: else, where charged particles with momenta are known, the recipe of the challenge;
-    - ``"unit"``: else (REDVID) weight 1 per hit, which is ``None`` here.
+    - ``"unit"``: else, and in a detector without momenta (REDVID), weight 1 per hit, which is ``None`` here.
     """
     if truth_links.weight is not None:
         return truth_links.weight, "input"
-    if particles is not None and len(particles) and bool((particles.q != 0).any()):
+    momenta = detector not in DETECTORS_WITHOUT_MOMENTA
+    if momenta and particles is not None and bool((particles.q != 0).any()):
         weights = trackml_weights(
             truth_links.particle_id, hits.z, particles.particle_id, particles.vz, particles.pt
         )
@@ -64,6 +69,8 @@ class ScoreAccumulator:
         min_hits: hits that a particle must have left to be asked for, and a track must have to be credited.
         pt_edges: bin edges in GeV, rising.
         eta_edges: bin edges, rising.
+        detector: name of the detector, if it is known; one of DETECTORS_WITHOUT_MOMENTA has weight 1 per hit
+            and nothing to bin in pT.
     """
 
     def __init__(
@@ -71,6 +78,7 @@ class ScoreAccumulator:
         min_hits: int = DEFAULT_MIN_HITS,
         pt_edges: tuple[float, ...] = PT_EDGES,
         eta_edges: tuple[float, ...] = ETA_EDGES,
+        detector: str | None = None,
     ) -> None:
         if min_hits < 1:
             raise ConfigurationError(f"min_hits must be at least 1, got {min_hits}")
@@ -79,6 +87,7 @@ class ScoreAccumulator:
         for name, edges in self.edges.items():
             if len(edges) < 2 or any(not b > a for a, b in itertools.pairwise(edges)):
                 raise ConfigurationError(f"{name} bin edges must rise, got {edges}")
+        self.detector = detector
         self.weight_sources: set[str] = set()
         #: Rows of one event: numerators and denominators of SCORES.
         self._scores: list[tuple[float, ...]] = []
@@ -115,7 +124,7 @@ class ScoreAccumulator:
                 f"a track holds hit {int(tracks.hit_indices.max())}, but the event has {len(hits)} hits: "
                 "the tracks belong to another event"
             )
-        weights, source = hit_weights(hits, truth_links, particles)
+        weights, source = hit_weights(hits, truth_links, particles, self.detector)
         matching = match_tracks(tracks.labels(len(hits)), truth_links.particle_id, weights)
         self.weight_sources.add(source)
         self._counts["hits"] += len(hits)
@@ -127,6 +136,9 @@ class ScoreAccumulator:
         self._scores.append(tuple(f.numerator for f in fractions) + tuple(f.denominator for f in fractions))
 
         values = _kinematics(matching, hits, tracks, particles)
+        if self.detector in DETECTORS_WITHOUT_MOMENTA:
+            for of in values.values():
+                of["pt"] = np.full(len(of["pt"]), np.nan)
         for name, metric in METRICS.items():
             terms = metric(matching, self.min_hits)
             self._totals[name] += (int(terms.numerator.sum()), int(terms.denominator.sum()))
@@ -140,7 +152,7 @@ class ScoreAccumulator:
         Raises:
             ConfigurationError: if they were made with different settings.
         """
-        if (self.min_hits, self.edges) != (other.min_hits, other.edges):
+        if (self.min_hits, self.edges, self.detector) != (other.min_hits, other.edges, other.detector):
             raise ConfigurationError("score accumulators with different settings cannot be merged")
         self.weight_sources |= other.weight_sources
         self._scores += other._scores
@@ -156,13 +168,14 @@ class ScoreAccumulator:
         """Everything as a JSON-ready dictionary; a metric without entries is ``None``.
 
         Keys: ``events``; the counts ``hits``, ``noise_hits``, ``tracks``, ``particles``,
-        ``reconstructable_particles``; ``min_hits``; ``hit_weights`` (the sources of `hit_weights`); each
-        metric ``m`` with ``m_low`` and ``m_high``; ``fractions``: metric -> numerator and denominator;
+        ``reconstructable_particles``; ``min_hits``; ``detector``; ``hit_weights``: their sources;
+        each metric ``m`` with ``m_low`` and ``m_high``; ``fractions``: metric -> numerator and denominator;
         ``intervals``: how the uncertainties were made; ``binned``: variable -> ``edges``, ``unit`` and
         metric -> lists ``value``, ``low``, ``high``, ``numerator``, ``denominator``, and the sum ``outside``
         of the denominators outside the edges.
         """
         result: dict[str, Any] = {"events": len(self._scores), **self._counts, "min_hits": self.min_hits}
+        result["detector"] = self.detector
         result["hit_weights"] = sorted(self.weight_sources)
         fractions: dict[str, list[float]] = {}
         k = len(SCORES)

@@ -104,7 +104,7 @@ def slow_metrics(event, min_hits):
     ids = sorted({p for _, p in event} - {0})
     size = {p: sum(q == p for _, q in event) for p in ids}
     result = {name: [0, 0] for name in METRICS}
-    perfect, double, matched = set(), set(), {}
+    perfect, double, matched = set(), 0, {}
     for track in tracks:
         n = len(track)
         long_enough = n >= min_hits
@@ -112,9 +112,10 @@ def slow_metrics(event, min_hits):
         best = max(shares.values(), default=0)
         result["lhc_match_efficiency"][0] += long_enough and best / n >= 0.75
         perfect |= {p for p, k in shares.items() if long_enough and k == n == size[p]}
-        double |= {
-            p for p, k in shares.items() if long_enough and k / n >= 0.5 and (size[p] - k) / size[p] < 0.5
-        }
+        # A track counts once, even if it is half of one whole particle and half of another.
+        double += long_enough and any(
+            k / n >= 0.5 and (size[p] - k) / size[p] < 0.5 for p, k in shares.items()
+        )
         owner = [p for p, k in shares.items() if long_enough and k / n > 0.5]
         result["fake_rate"][0] += not owner
         for p in owner:
@@ -129,7 +130,7 @@ def slow_metrics(event, min_hits):
     asked = {p for p in ids if size[p] >= min_hits}
     result["efficiency"] = [len(asked & set(matched)), len(asked)]
     result["perfect_match_efficiency"] = [len(perfect), len(ids)]
-    result["double_majority_efficiency"] = [len(double), len(ids)]
+    result["double_majority_efficiency"] = [double, len(ids)]
     return {name: tuple(value) for name, value in result.items()}
 
 

@@ -1,0 +1,332 @@
+"""``mltrack evaluate``: score tracks against the truth."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mltrack_plugin.algorithm import Algorithm, Reader
+    from mltrack_plugin.summary import Summary
+
+#: Per-event times of the JSON; null where the tracks were read from a file.
+TIMES = ("cpu_ms_model", "cpu_ms_clustering", "cpu_ms_total")
+#: Rows of the table by key of ``ScoreAccumulator.result``.
+_ROWS = {
+    "trackml_score": "TrackML score",
+    "fit_accuracy": "FitAccuracy",
+    "perfect_match_efficiency": "perfect match efficiency",
+    "lhc_match_efficiency": "LHC-style match efficiency",
+    "double_majority_efficiency": "double majority efficiency",
+    "efficiency": "efficiency",
+    "fake_rate": "fake rate (every track counts)",
+    "duplicate_rate": "duplicate rate",
+    "purity": "purity of matched tracks",
+    "completeness": "completeness of matched tracks",
+}
+
+
+@click.command()
+@click.option(
+    "--input", "input_", required=True, metavar="PATH", help="Events with truth: file, folder or URL."
+)
+@click.option("--tracks", metavar="PATH", help="Tracks of these events. Default: reconstruct them now.")
+@click.option(
+    "--config",
+    metavar="NAME|FILE",
+    help="Job configuration. Default: the one that fits the input. With --tracks only its reader counts.",
+)
+@click.option("--model", metavar="NAME|FILE", help="Model instead of the one that the configuration names.")
+@click.option("--format", "format_", metavar="FORMAT", help="Input format. Default: by the content.")
+@click.option("--events", type=click.IntRange(1), metavar="N", help="Evaluate N events at most.")
+@click.option("--skip", type=click.IntRange(0), default=0, metavar="N", help="Leave out the first N events.")
+@click.option(
+    "--min-hits",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Hits that a particle must have left to be asked for, and a track must have to be credited.",
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the network runs.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads per process.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--on-error",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="What to do about an event that cannot be processed.",
+)
+@click.option("--json", "json_", metavar="FILE", help="Write all results as JSON, too (replaces the file).")
+@click.option("--plots", metavar="DIR", help="Draw the plots into this folder (needs the extra [plot]).")
+def command(
+    input_: str,
+    tracks: str | None,
+    config: str | None,
+    model: str | None,
+    format_: str | None,
+    events: int | None,
+    skip: int,
+    min_hits: int,
+    device: str | None,
+    threads: int,
+    workers: int,
+    on_error: Any,
+    json_: str | None,
+    plots: str | None,
+) -> None:
+    """Score tracks against the truth that the input carries.
+
+    The tracks are those of --tracks, or they are reconstructed now, as `mltrack run` would.
+    The definitions of all scores are in docs/metrics.md.
+
+        mltrack evaluate --input events.root --tracks events.tracks.root --plots plots
+    """
+    from mltrack_plugin.cli.job_display import job_log, progress
+    from mltrack_plugin.cli.run import write_report
+    from mltrack_plugin.errors import ConfigurationError
+
+    if tracks is not None and model is not None:
+        raise ConfigurationError("give --tracks (score these) or --model (reconstruct with it), not both")
+    _check_outputs(json_, plots, (input_, tracks))
+    with job_log() as console, progress(console) as show:
+        if tracks is not None:
+            reader = open_truth(input_, format_, config)
+            result = score_file(reader, tracks, events, skip, min_hits, on_error, show)
+        else:
+            options = {"events": events, "skip": skip, "threads": threads, "workers": workers}
+            job_options = {**options, "on_error": on_error, "progress": show}
+            result = score_job(input_, format_, config, model, device, min_hits, job_options)
+    _show(result)
+    if json_ is not None:
+        write_report(json_, result, overwrite=True)
+        click.echo(f"wrote {json_}")
+    if plots is not None:
+        from mltrack_plugin.performance.plots import plot_results
+
+        files = plot_results(result, plots, title=str(result.get("job") or Path(str(tracks)).name))
+        click.echo(f"wrote {len(files)} plots to {plots}")
+
+
+def open_truth(path: str, format: str | None, config: str | None) -> Reader:
+    """An initialized reader of an input that carries truth.
+
+    Raises:
+        InputError: if the input cannot be read or has no truth.
+    """
+    from mltrack_plugin.io import open_events
+    from mltrack_plugin.job import load_job
+
+    settings = dict(load_job(config).reader) if config is not None else {}
+    named = settings.pop("format", None)
+    reader = open_events(path, format=format or named, **settings)
+    reader.initialize()
+    require_truth(reader)
+    return reader
+
+
+def require_truth(reader: Reader) -> None:
+    """Raise ``InputError`` unless the events of an initialized reader carry truth links."""
+    from mltrack_plugin.errors import InputError
+    from mltrack_plugin.event_data import TruthLinks
+
+    if not any(issubclass(handle.kind, TruthLinks) for handle in reader.outputs):
+        reader.finalize()
+        raise InputError(
+            f"{reader.source} carries no truth (which particle made each hit), so nothing can be scored; "
+            "evaluate simulated events, or use `mltrack run` to find tracks without scores"
+        )
+
+
+def score_file(
+    reader: Reader, tracks_path: str, events: int | None, skip: int, min_hits: int, on_error: str, show: Any
+) -> dict[str, Any]:
+    """Score the tracks of a file against the events of an initialized reader.
+
+    Returns:
+        ``ScoreAccumulator.result``, with TIMES null, ``tracks_file``, the number ``events_without_tracks`` of
+        events that the tracks file lacks (they are not scored), and ``skipped_events``.
+
+    Raises:
+        InputError: if the tracks do not belong to the events.
+        EventError: if an event cannot be read and ``on_error`` is ``"fail"``, or if none can be scored.
+    """
+    from mltrack_plugin.cli.paired_events import checked_event, event_range, paired_events
+    from mltrack_plugin.errors import EventError
+    from mltrack_plugin.performance.summary import ScoreAccumulator
+
+    scores = ScoreAccumulator(min_hits=min_hits, detector=getattr(reader, "detector", None))
+    keys = _keys(reader)
+    start, stop = event_range(reader, events, skip)
+    missing = 0
+    skipped: list[dict[str, Any]] = []
+    try:
+        pairs = paired_events(reader, tracks_path, events, skip)
+        for done, (event, tracks) in enumerate(pairs, start=1):
+            try:
+                checked_event(event, reader.source)
+            except EventError as error:
+                if on_error == "fail":
+                    raise
+                skipped.append({"event_number": event.event_number, "reason": str(error)})
+            else:
+                if tracks is None:
+                    missing += 1
+                else:
+                    found: dict[str, Any] = {n: event.collections[key] for n, key in keys.items()}
+                    scores.add(tracks=tracks, **found)
+            show(done, stop - start)
+    finally:
+        reader.finalize()
+    result = scores.result()
+    if not result["events"]:
+        reasons = "; ".join(s["reason"] for s in skipped[:1])
+        raise EventError(f"{reader.source}: no event could be scored" + (f": {reasons}" if reasons else ""))
+    return {
+        "input": reader.source,
+        "tracks_file": tracks_path,
+        "job": None,
+        **result,
+        **dict.fromkeys(TIMES),
+        "events_without_tracks": missing,
+        "skipped_events": skipped,
+    }
+
+
+def score_job(
+    path: str,
+    format: str | None,
+    config: str | None,
+    model: str | None,
+    device: str | None,
+    min_hits: int,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Reconstruct the events of an input and score the tracks.
+
+    Returns:
+        ``ScoreAccumulator.result``, with TIMES in ms of CPU per event, ``job``, ``model`` (the models' names
+        and checksums), ``timing`` (the summary of the sequencer) and ``skipped_events``.
+    """
+    from mltrack_plugin.cli.run import open_input
+    from mltrack_plugin.performance.collect import ScoreCollector
+    from mltrack_plugin.sequencer import Sequencer
+
+    reader, job = open_input(path, format, config)
+    require_truth(reader)
+    detector = getattr(reader, "detector", None)
+    algorithms = job.algorithms(model=model, device=device, detector=detector)
+    collector = ScoreCollector(
+        {"min_hits": min_hits, "detector": detector, "tracks": _last_tracks(algorithms), **_keys(reader)}
+    )
+    sequencer = Sequencer(**options).add_reader(reader).add_writer(collector)
+    for algorithm in algorithms:
+        sequencer.add_algorithm(algorithm)
+    summary = sequencer.run()
+    return {
+        "input": path,
+        "tracks_file": None,
+        "job": job.name,
+        **collector.accumulator.result(),
+        **times(summary, algorithms),
+        "skipped_events": [dataclasses.asdict(skipped) for skipped in summary.skipped],
+        "timing": summary.to_dict(),
+    }
+
+
+def times(summary: Summary, algorithms: list[Algorithm]) -> dict[str, float]:
+    """TIMES in ms of CPU per event, from the steps of a job.
+
+    The model is what makes hit parameters, clustering what reads them; the total is reading and all
+    algorithms, without the scoring. The first event, which warms up the network, is included.
+    """
+    from mltrack_plugin.event_data import HitParameters
+
+    n = max(summary.events, 1)
+    # Steps are the reader, the algorithms and the writers, in this order.
+    steps = list(zip(algorithms, summary.steps[1:], strict=False))
+    total = summary.steps[0].cpu_s + sum(step.cpu_s for _, step in steps)
+    model = sum(s.cpu_s for a, s in steps if any(issubclass(h.kind, HitParameters) for h in a.outputs))
+    clustering = sum(s.cpu_s for a, s in steps if any(issubclass(h.kind, HitParameters) for h in a.inputs))
+    return dict(zip(TIMES, (1e3 * t / n for t in (model, clustering, total)), strict=True))
+
+
+def _keys(reader: Reader) -> dict[str, str]:
+    """Argument of ``ScoreAccumulator.add`` -> event store key, of what the reader delivers."""
+    names = {"Hits": "hits", "TruthLinks": "truth_links", "Particles": "particles"}
+    return {names[h.kind.__name__]: h.key for h in reader.outputs if h.kind.__name__ in names}
+
+
+def _last_tracks(algorithms: list[Algorithm]) -> str:
+    """Key of the job's result: the last collection of tracks that is written."""
+    from mltrack_plugin.errors import ConfigurationError
+    from mltrack_plugin.event_data import ProtoTracks
+
+    for algorithm in reversed(algorithms):
+        for handle in algorithm.outputs:
+            if issubclass(handle.kind, ProtoTracks):
+                return handle.key
+    raise ConfigurationError("the job makes no tracks, so nothing can be scored")
+
+
+def _check_outputs(json_: str | None, plots: str | None, inputs: tuple[str | None, ...]) -> None:
+    """Refuse outputs that could not be written, before any work is done."""
+    from mltrack_plugin.errors import OutputError, require_extra
+    from mltrack_plugin.io.atomic import check_target
+
+    if json_ is not None:
+        if any(path is not None and Path(path).absolute() == Path(json_).absolute() for path in inputs):
+            raise OutputError(f"--json {json_} would replace an input; give another name")
+        check_target(Path(json_), overwrite=True)
+    if plots is not None:
+        require_extra("matplotlib", "plot", "--plots")
+        if Path(plots).exists() and not Path(plots).is_dir():
+            raise OutputError(f"--plots {plots} is a file; give a folder")
+        check_target(Path(plots), overwrite=True)
+
+
+def _show(result: dict[str, Any]) -> None:
+    """Print the table to standard output."""
+    from rich.console import Console
+
+    console = Console()
+    lines = [
+        f"{result['events']} events, {result['hits']} hits ({result['noise_hits']} noise), "
+        f"{result['tracks']} tracks, {result['particles']} particles "
+        f"({result['reconstructable_particles']} with at least {result['min_hits']} hits)",
+        f"hit weights of the scores: {', '.join(result['hit_weights']) or 'none'}",
+    ]
+    if missing := result.get("events_without_tracks"):
+        lines.append(f"warning: {missing} events of the input are not in {result['tracks_file']}; not scored")
+    if skipped := result["skipped_events"]:
+        lines.append(f"warning: {len(skipped)} events could not be processed and are not scored")
+        lines += [f"  event {s['event_number']}: {s['reason']}" for s in skipped[:5]]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print()
+    console.print(_table(result))
+
+
+def _table(result: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    table = Table(title="Scores against the truth", title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for name in ("value", "68% interval", "of"):
+        table.add_column(name, justify="right")
+    for key, label in _ROWS.items():
+        value, low, high = (result[name] for name in (key, f"{key}_low", f"{key}_high"))
+        top, bottom = result["fractions"][key]
+        counted = f"{top} / {bottom}" if isinstance(bottom, int) else ""
+        interval = "" if low is None or high is None else f"{low:.4f} - {high:.4f}"
+        table.add_row(label, "-" if value is None else f"{value:.4f}", interval, counted)
+    for key in TIMES:
+        if result[key] is not None:
+            table.add_row(f"CPU ms per event, {key.removeprefix('cpu_ms_')}", f"{result[key]:.3f}")
+    return table
