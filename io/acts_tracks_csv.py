@@ -1,7 +1,7 @@
 """Tracks as CSV files of ACTS: a folder with ``event%09d-tracks.csv`` and ``event%09d-params.csv`` per event.
 
-The columns are those of ``CsvTrackWriter`` and ``CsvTrackParameterWriter``. The former has no impact parameters,
-hence the latter. Numbers are written with all their digits, so that they come back exactly.
+The columns are those of ``CsvTrackWriter`` and ``CsvTrackParameterWriter``. The former has no impact
+parameters, hence the latter. Numbers are written with all their digits, so that they come back exactly.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv
 
 from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.algorithm import Writer
@@ -66,8 +68,8 @@ _TRACK_FILE = re.compile(r"event(\d{9,})-(tracks\w*)\.csv")
 class ActsTracksCsvWriter(Writer):
     """Writes a folder with two files per event, and the facts about the job in ``meta.json``.
 
-    ``Measurements_ID`` are hit indices, which are the measurement ids of ACTS input. Without truth, the class of a
-    track is "unknown" and its particle all zero.
+    ``Measurements_ID`` are hit indices, which are the measurement ids of ACTS input. Without truth, the class
+    of a track is "unknown" and its particle all zero.
     """
 
     format_name: ClassVar[str] = "acts-tracks-csv"
@@ -114,8 +116,8 @@ class ActsTracksCsvWriter(Writer):
         check_indices(number, tracks, len(self._hits(event_store)))
         truth = track_truth(tracks, self._truth_links.get(event_store))
         folder = self._opened()
-        folder.write(f"event{number:09d}-tracks.csv", _csv(TRACK_COLUMNS, _track_rows(tracks, truth)))
-        folder.write(f"event{number:09d}-params.csv", _csv(PARAMETER_COLUMNS, _parameter_rows(tracks)))
+        folder.write(f"event{number:09d}-tracks.csv", _track_csv(tracks, truth))
+        folder.write(f"event{number:09d}-params.csv", _parameter_csv(tracks))
 
     def finalize(self) -> None:
         """Write the metadata and give the folder its name; on failure nothing is left.
@@ -142,46 +144,56 @@ class ActsTracksCsvWriter(Writer):
         return self._folder
 
 
-def _csv(columns: tuple[str, ...], rows: Iterator[str]) -> bytes:
-    return "\n".join([",".join(columns), *rows, ""]).encode()
+def _track_csv(tracks: Tracks, truth: TrackTruth) -> bytes:
+    return "\n".join([",".join(TRACK_COLUMNS), *_track_rows(tracks, truth), ""]).encode()
 
 
 def _track_rows(tracks: Tracks, truth: TrackTruth) -> Iterator[str]:
-    parts = np.stack(barcode_parts(truth.particle_id), axis=1).tolist()
+    parts = np.column_stack(barcode_parts(truth.particle_id)).tolist()
+    chi2, ndf, phi = (_array(c) for c in (tracks.chi2, tracks.ndf, tracks.phi))
     with np.errstate(divide="ignore", invalid="ignore"):
-        reduced = np.asarray(tracks.chi2) / np.asarray(tracks.ndf)
-    floats = np.stack([tracks.chi2, reduced, tracks.pt, tracks.eta, tracks.phi], axis=1).tolist()  # type: ignore[arg-type]
-    integers = np.stack([tracks.n_hits, truth.n_majority, tracks.ndf, truth.classification], axis=1).tolist()  # type: ignore[arg-type]
-    for i, ((n, majority, ndf, kind), (chi2, per_ndf, pt, eta, phi)) in enumerate(
-        zip(integers, floats, strict=True)
-    ):
+        floats = np.column_stack([chi2, chi2 / ndf, tracks.pt, tracks.eta, phi]).tolist()
+    integers = np.column_stack([tracks.n_hits, truth.n_majority, ndf, truth.classification]).tolist()
+    for i, (n, majority, dof, kind) in enumerate(integers):
         pv, sv, particle, generation, sub = parts[i]
+        total, reduced, pt, eta, angle = floats[i]
         measurements = "".join(f"{index}," for index in tracks.hits_of(i).tolist())
         yield (
             f"{i},{i},vp={pv}|vs={sv}|p={particle}|g={generation}|sp={sub},{n},{majority},{n},0,0,0,"
-            f'{chi2!r},{ndf},{per_ndf!r},{pt!r},{eta!r},{phi!r},{majority / n!r},{_WORDS[kind]},"[{measurements}]"'
+            f"{total!r},{dof},{reduced!r},{pt!r},{eta!r},{angle!r},{majority / n!r},"
+            f'{_WORDS[kind]},"[{measurements}]"'
         )
 
 
-def _parameter_rows(tracks: Tracks) -> Iterator[str]:
-    covariance = np.full((len(tracks), 5, 5), np.nan) if tracks.covariance is None else tracks.covariance
-    columns = [getattr(tracks, p) for p in PERIGEE_PARAMETERS]
+def _parameter_csv(tracks: Tracks) -> bytes:
+    n = len(tracks)
+    covariance = np.full((n, 5, 5), np.nan) if tracks.covariance is None else tracks.covariance
+    columns = [np.arange(n), *(_array(getattr(tracks, p)) for p in PERIGEE_PARAMETERS)]
     columns += [covariance[:, i, i] for i in range(5)] + [covariance[:, i, j] for i, j in _OFF_DIAGONAL]
-    for i, row in enumerate(np.stack(columns, axis=1).tolist()):
-        yield f"{i}," + ",".join(map(repr, row))
+    # Formats numbers several times faster than Python, with all digits too.
+    rows = pa.BufferOutputStream()
+    table = pa.table([pa.array(np.ascontiguousarray(c)) for c in columns], names=PARAMETER_COLUMNS)
+    pa.csv.write_csv(table, rows, pa.csv.WriteOptions(include_header=False, quoting_style="none"))
+    return b"".join([",".join(PARAMETER_COLUMNS).encode(), b"\n", rows.getvalue()])
+
+
+def _array(column: Array | None) -> Array:
+    """A column that Tracks fills in if it is not given."""
+    return np.asarray(column)
 
 
 def read_acts_tracks_csv(path: Path | str) -> Iterator[tuple[int, Tracks]]:
     """Stream the tracks of a folder with ACTS ``tracks`` CSV files, in the order of the event numbers.
 
-    Reads what :class:`ActsTracksCsvWriter` wrote and what ACTS writes (``tracks_ckf.csv``). Without a params file
-    phi and theta come from the tracks file, d0, z0 and q/p are NaN.
+    Reads what :class:`ActsTracksCsvWriter` wrote and what ACTS writes (``tracks_ckf.csv``). Without a params
+    file phi and theta come from the tracks file, d0, z0 and q/p are NaN.
 
     Yields:
         event number and tracks.
 
     Raises:
-        InputError: naming file, event and column, if something is missing or damaged, or a hit is on two tracks.
+        InputError: naming file, event and column, if something is missing or damaged, or a hit is on two
+            tracks.
     """
     for number, file in track_files(path):
         place = f"{str(file)!r}, event {number}"
@@ -212,7 +224,8 @@ def track_files(path: Path | str) -> list[tuple[int, Path]]:
     """(event number, file) of the track files in a folder, by event number.
 
     Raises:
-        InputError: if there is none, or there are tracks of several names (``-tracks_ckf``, ``-tracks_ambi``).
+        InputError: if there is no such folder, or it has tracks of several names (``-tracks_ckf``,
+            ``-tracks_ambi``).
     """
     folder = Path(path)
     if not folder.is_dir():

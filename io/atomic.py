@@ -57,7 +57,8 @@ def check_target(path: Path, *, overwrite: bool) -> None:
             raise OutputError(f"{text!r} exists already; give --overwrite to replace it, or another --output")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise OutputError(
-                f"cannot write {text!r}: the folder {str(folder)!r} is not writable; choose a folder that you may write to"
+                f"cannot write {text!r}: the folder {str(folder)!r} is not writable; "
+                "choose a folder that you may write to"
             )
 
 
@@ -97,7 +98,7 @@ class AtomicFile:
         self._temporary = _temporary_name(self.path)
         with output_errors(self.path):
             # "x": never someone else's file; the umask decides the permissions, as for any other file.
-            self.file: IO[bytes] = open(self._temporary, "x+b")
+            self.file: IO[bytes] = open(self._temporary, "x+b")  # noqa: SIM115 - closed by commit or abort
 
     def commit(self) -> None:
         """Flush to the disk and give the file its final name; on failure nothing is left.
@@ -135,7 +136,8 @@ class AtomicFolder:
         path: the final name.
         overwrite: replace an existing folder.
         marker: name of a file that the existing folder must hold to be replaced, so that a mistyped
-            ``--output`` never deletes a folder that this package did not write. Empty folders may be replaced.
+            ``--output`` never deletes a folder that this package did not write. Empty folders may be
+            replaced.
     """
 
     def __init__(self, path: Path | str, *, overwrite: bool = False, marker: str) -> None:

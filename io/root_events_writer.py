@@ -83,8 +83,8 @@ class RootEventsWriter(RootWriter):
             self._present = present
         elif present != self._present:
             raise OutputError(
-                f"event {event.event_number} has the columns {present}, the events before it {self._present}; "
-                f"all events in {self.config.path!r} must have the same columns"
+                f"event {event.event_number} has the columns {present}, the events before it have "
+                f"{self._present}; all events in {self.config.path!r} must have the same columns"
             )
         return event, sum(a.nbytes for table in (rows, event.particles or {}) for a in table.values())
 

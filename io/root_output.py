@@ -207,8 +207,8 @@ class RootFile:
         head = file.read(512)
         if head.count(_PROVISIONAL.bytes) != 2:
             raise OutputError(
-                f"cannot write {str(self.path)!r}: uproot {uproot.__version__} lays the file header out in a way that "
-                "this package does not know; install another version of uproot"
+                f"cannot write {str(self.path)!r}: uproot {uproot.__version__} lays the file header out in a "
+                "way that this package does not know; install another version of uproot"
             )
         file.seek(0)
         file.write(head.replace(_PROVISIONAL.bytes, identity.bytes))

@@ -107,7 +107,8 @@ def check_indices(event_number: int, tracks: Tracks, n_hits: int) -> None:
     """Raise ``OutputError`` if a hit index of the tracks is not a row of the hits."""
     if len(tracks.hit_indices) and int(tracks.hit_indices.max()) >= n_hits:
         raise OutputError(
-            f"event {event_number}: hit index {tracks.hit_indices.max()} on a track, but the event has {n_hits} hits"
+            f"event {event_number}: hit index {tracks.hit_indices.max()} on a track, "
+            f"but the event has {n_hits} hits"
         )
 
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.algorithm import Config, Writer
+from mltrack_plugin.algorithm import Config as BaseConfig
+from mltrack_plugin.algorithm import Writer
 from mltrack_plugin.errors import OutputError
 from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.io.root_output import Column, Container, RootFile, RootTable
@@ -29,7 +30,7 @@ class Chunk(NamedTuple):
     counts: dict[str, npt.NDArray[Any]]
 
 
-class RootWriterConfig(Config):
+class RootWriterConfig(BaseConfig):
     """Settings of every ROOT writer."""
 
     #: Output file.
@@ -49,7 +50,7 @@ class RootWriter(Writer):
     #: Value of ``format_version`` in the meta table.
     content_version = "1"
 
-    def __init__(self, config: Config | Mapping[str, Any] | None = None, **settings: Any) -> None:
+    def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)
         self._file: RootFile | None = None
         self._tables: dict[str, RootTable] = {}

@@ -27,8 +27,8 @@ def tracks_from_rows(place: str, counts: Array, hit_indices: Array, **columns: A
     if len(np.unique(indices)) != len(indices):
         values, seen = np.unique(indices, return_counts=True)
         raise InputError(
-            f"{place}: hit {values[np.argmax(seen)]} is on {seen.max()} tracks; tracks that share hits cannot be "
-            "read, resolve the ambiguities first"
+            f"{place}: hit {values[np.argmax(seen)]} is on {seen.max()} tracks; tracks that share hits "
+            "cannot be read, resolve the ambiguities first"
         )
     by_hit = np.argsort(indices)
     # The first time a track is met while going through the hits in order is at its smallest hit.

@@ -15,7 +15,7 @@ from mltrack_plugin.performance.matching import match_tracks
 UNKNOWN, MATCHED, DUPLICATE, FAKE = range(4)
 #: ``matchingRatio`` of the ACTS ``TrackTruthMatcher``.
 MATCHING_RATIO = 0.5
-# Packed ACTS barcodes start here (particle 1 of vertex 0); smaller ids are plain numbers of other simulations.
+# Packed ACTS barcodes start here (particle 1 of vertex 0); smaller ids are plain numbers.
 _SMALLEST_BARCODE = 1 << 24
 
 
@@ -34,9 +34,9 @@ class TrackTruth:
 def track_truth(tracks: Tracks, links: TruthLinks | None) -> TrackTruth:
     """Match tracks by the default of the ACTS ``TrackTruthMatcher``.
 
-    A track is matched if at least half of its hits come from its majority particle, else it is a fake. Of the
-    tracks matched to one particle all but the one with the most hits (then the smallest chi2, then the smallest
-    track id) are duplicates.
+    A track is matched if at least half of its hits come from its majority particle, else it is a fake. Of
+    the tracks matched to one particle all but the one with the most hits (then the smallest chi2, then the
+    smallest track id) are duplicates.
     """
     n = len(tracks)
     if links is None or not n:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -46,8 +47,8 @@ class TrackMLSubmissionWriter(Writer):
         path: str
         #: Replace an existing file.
         overwrite: bool = False
-        #: Hits on no track: all in track 0, as in the challenge's sample submission (and exact when read back);
-        #: or "distinct", one track each, so that they can never count as a found particle.
+        #: Hits on no track: "zero", all in track 0, as in the challenge's sample submission (and exact when
+        #: read back); or "distinct", one track each, so that they can never count as a found particle.
         unassigned: Literal["zero", "distinct"] = "zero"
         #: Event store keys.
         tracks: str = "tracks"
@@ -129,7 +130,8 @@ class TrackMLSubmissionWriter(Writer):
 def read_trackml_submission(path: Path | str) -> Iterator[tuple[int, Tracks]]:
     """Stream a submission whose rows are in the order of the event's hits (as this package writes it).
 
-    Hit indices are positions among the event's rows; track 0 holds the unassigned hits. Track parameters are NaN.
+    Hit indices are positions among the event's rows; track 0 holds the unassigned hits. Track
+    parameters are NaN.
 
     Yields:
         event number and tracks.
@@ -172,7 +174,7 @@ def _events(path: Path | str) -> Iterator[tuple[int, Array, Array]]:
             for batch in reader:
                 table = [np.asarray(batch.column(names.index(n))) for n in COLUMNS]
                 cuts = [0, *(np.flatnonzero(np.diff(table[0])) + 1).tolist(), len(table[0])]
-                for a, b in zip(cuts, cuts[1:], strict=False):
+                for a, b in itertools.pairwise(cuts):
                     part = [column[a:b] for column in table]
                     if parts and len(part[0]) and parts[0][0][0] != part[0][0]:
                         yield _one_event(parts)

@@ -81,8 +81,8 @@ def tracks_format(path: Path | str) -> str:
     if first_line == trackml_submission.HEADER.encode():
         return "trackml-submission"
     raise InputError(
-        f"{str(path)!r} is no file of tracks (known: ROOT tracks, ColliderML Parquet, ACTS tracks CSV folder, "
-        "TrackML submission)"
+        f"{str(path)!r} is no file of tracks (known: ROOT tracks, ColliderML Parquet, ACTS tracks CSV "
+        "folder, TrackML submission)"
     )
 
 

@@ -85,7 +85,8 @@ class TrackSummaryWriter(RootWriter):
     def _collect(self, event_store: EventStore) -> tuple[_Event, int]:
         if event_store.event_number >= 1 << 32:
             raise OutputError(
-                f"event number {event_store.event_number} does not fit into the 32 bits that tracksummary has for it"
+                f"event number {event_store.event_number} does not fit into the 32 bits that tracksummary "
+                "has for it"
             )
         tracks = self._tracks(event_store)
         truth = track_truth(tracks, self._truth_links.get(event_store))

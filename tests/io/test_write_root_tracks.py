@@ -110,7 +110,8 @@ def test_same_content_gives_the_same_bytes(tmp_path: Path, container: str) -> No
     time.sleep(1.1)  # the clock of a TDatime ticks in seconds
     second = write(tmp_path / "another name.root", events, {"k": "v"}, container=container)
     script = (
-        "import sys; from writing_events import *; from mltrack_plugin.io.root_tracks import RootTracksWriter as W;"
+        "import sys; from writing_events import *; "
+        "from mltrack_plugin.io.root_tracks import RootTracksWriter as W; "
         "write_all(W(path=sys.argv[1], container=sys.argv[2]), [make_event(n) for n in NUMBERS], {'k': 'v'})"
     )
     third = tmp_path / "c.root"

@@ -130,7 +130,7 @@ def test_full_disk_leaves_nothing(tmp_path: Path, name: str, monkeypatch: pytest
         def write(self, data: bytes) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(atomic, "open", lambda *a, **k: FullDisk(open(*a, **k)), raising=False)
+    monkeypatch.setattr(atomic, "open", lambda *a, **k: FullDisk(open(*a, **k)), raising=False)  # noqa: SIM115
     writer = WRITERS[name](path=str(tmp_path / "out"))
     with pytest.raises(OutputError, match="disk is full"):
         write_all(writer, [make_event(n) for n in range(3)])
@@ -188,7 +188,7 @@ def test_acts_csv_layout(tmp_path: Path) -> None:
 
 
 def test_acts_csv_of_acts_itself(tmp_path: Path) -> None:
-    """As ``CsvTrackWriter`` writes: rows by match probability, hits in the order of the filter, no params file."""
+    """As ``CsvTrackWriter`` writes: rows by match probability, hits as the filter met them, no params."""
     rows = [
         ",".join(TRACK_COLUMNS),
         '7,7,vp=19|vs=0|p=5|g=0|sp=0,3,3,3,0,0,0,4.2,5,0.84,1.5,0.5,-2.1,1,good,"[9,4,6,]"',
@@ -326,7 +326,7 @@ def test_submission_has_every_hit_once(tmp_path: Path, unassigned: str) -> None:
 
 def test_submission_sidecar_is_protected_too(tmp_path: Path) -> None:
     (tmp_path / "out.csv.meta.json").write_text("{}")
-    with pytest.raises(OutputError, match="meta.json' exists already"):
+    with pytest.raises(OutputError, match=r"meta\.json' exists already"):
         WRITERS["trackml-submission"](path=str(tmp_path / "out.csv")).initialize()
     assert os.listdir(tmp_path) == ["out.csv.meta.json"]
 

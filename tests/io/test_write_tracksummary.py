@@ -19,9 +19,24 @@ from mltrack_plugin.io.root_tracks import read_meta
 from mltrack_plugin.io.tracks_files import read_tracks_any
 from mltrack_plugin.io.tracksummary import TrackSummaryWriter
 
-#: Branches that ``RootTrackSummaryWriter`` of ACTS books for tracks of a Kalman filter (August 2026), without its
-#: six vector<vector> branches, which uproot cannot write.
-ACTS_BRANCHES = ["event_nr", "track_nr", "nStates", "nMeasurements", "nOutliers", "nHoles", "nSharedHits", "chi2Sum", "NDF", "nMajorityHits", "majorityParticleId_vertex_primary", "majorityParticleId_vertex_secondary", "majorityParticleId_particle", "majorityParticleId_generation", "majorityParticleId_sub_particle", "trackClassification", "t_charge", "t_time", "t_vx", "t_vy", "t_vz", "t_px", "t_py", "t_pz", "t_theta", "t_phi", "t_eta", "t_p", "t_pT", "t_d0", "t_z0", "t_prodR", "hasFittedParams", "eLOC0_fit", "eLOC1_fit", "ePHI_fit", "eTHETA_fit", "eQOP_fit", "eT_fit", "err_eLOC0_fit", "err_eLOC1_fit", "err_ePHI_fit", "err_eTHETA_fit", "err_eQOP_fit", "err_eT_fit", "res_eLOC0_fit", "res_eLOC1_fit", "res_ePHI_fit", "res_eTHETA_fit", "res_eQOP_fit", "res_eT_fit", "pull_eLOC0_fit", "pull_eLOC1_fit", "pull_ePHI_fit", "pull_eTHETA_fit", "pull_eQOP_fit", "pull_eT_fit", "cov_eLOC0_eLOC0", "cov_eLOC0_eLOC1", "cov_eLOC0_ePHI", "cov_eLOC0_eTHETA", "cov_eLOC0_eQOP", "cov_eLOC0_eT", "cov_eLOC1_eLOC0", "cov_eLOC1_eLOC1", "cov_eLOC1_ePHI", "cov_eLOC1_eTHETA", "cov_eLOC1_eQOP", "cov_eLOC1_eT", "cov_ePHI_eLOC0", "cov_ePHI_eLOC1", "cov_ePHI_ePHI", "cov_ePHI_eTHETA", "cov_ePHI_eQOP", "cov_ePHI_eT", "cov_eTHETA_eLOC0", "cov_eTHETA_eLOC1", "cov_eTHETA_ePHI", "cov_eTHETA_eTHETA", "cov_eTHETA_eQOP", "cov_eTHETA_eT", "cov_eQOP_eLOC0", "cov_eQOP_eLOC1", "cov_eQOP_ePHI", "cov_eQOP_eTHETA", "cov_eQOP_eQOP", "cov_eQOP_eT", "cov_eT_eLOC0", "cov_eT_eLOC1", "cov_eT_ePHI", "cov_eT_eTHETA", "cov_eT_eQOP", "cov_eT_eT"]
+#: Branches that ``RootTrackSummaryWriter`` of ACTS books for tracks of a Kalman filter (August 2026), without
+#: its six vector<vector> branches, which uproot cannot write.
+_BRANCHES = """
+event_nr track_nr nStates nMeasurements nOutliers nHoles nSharedHits chi2Sum NDF nMajorityHits
+majorityParticleId_vertex_primary majorityParticleId_vertex_secondary majorityParticleId_particle
+majorityParticleId_generation majorityParticleId_sub_particle trackClassification t_charge t_time t_vx
+t_vy t_vz t_px t_py t_pz t_theta t_phi t_eta t_p t_pT t_d0 t_z0 t_prodR hasFittedParams eLOC0_fit
+eLOC1_fit ePHI_fit eTHETA_fit eQOP_fit eT_fit err_eLOC0_fit err_eLOC1_fit err_ePHI_fit err_eTHETA_fit
+err_eQOP_fit err_eT_fit res_eLOC0_fit res_eLOC1_fit res_ePHI_fit res_eTHETA_fit res_eQOP_fit res_eT_fit
+pull_eLOC0_fit pull_eLOC1_fit pull_ePHI_fit pull_eTHETA_fit pull_eQOP_fit pull_eT_fit cov_eLOC0_eLOC0
+cov_eLOC0_eLOC1 cov_eLOC0_ePHI cov_eLOC0_eTHETA cov_eLOC0_eQOP cov_eLOC0_eT cov_eLOC1_eLOC0
+cov_eLOC1_eLOC1 cov_eLOC1_ePHI cov_eLOC1_eTHETA cov_eLOC1_eQOP cov_eLOC1_eT cov_ePHI_eLOC0 cov_ePHI_eLOC1
+cov_ePHI_ePHI cov_ePHI_eTHETA cov_ePHI_eQOP cov_ePHI_eT cov_eTHETA_eLOC0 cov_eTHETA_eLOC1 cov_eTHETA_ePHI
+cov_eTHETA_eTHETA cov_eTHETA_eQOP cov_eTHETA_eT cov_eQOP_eLOC0 cov_eQOP_eLOC1 cov_eQOP_ePHI
+cov_eQOP_eTHETA cov_eQOP_eQOP cov_eQOP_eT cov_eT_eLOC0 cov_eT_eLOC1 cov_eT_ePHI cov_eT_eTHETA cov_eT_eQOP
+cov_eT_eT
+"""
+ACTS_BRANCHES = _BRANCHES.split()
 
 
 def write(path: Path, events: Any, **settings: Any) -> dict[str, Any]:
