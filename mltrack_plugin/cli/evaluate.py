@@ -97,7 +97,9 @@ def command(
     _check_outputs(json_, plots, (input_, tracks))
     with job_log() as console, progress(console) as show:
         if tracks is not None:
-            reader = open_truth(input_, format_, config)
+            reader = open_reader(input_, format_, config)
+            reader.initialize()
+            require_truth(reader)
             result = score_file(reader, tracks, events, skip, min_hits, on_error, show)
         else:
             options = {"events": events, "skip": skip, "threads": threads, "workers": workers}
@@ -114,21 +116,19 @@ def command(
         click.echo(f"wrote {len(files)} plots to {plots}")
 
 
-def open_truth(path: str, format: str | None, config: str | None) -> Reader:
-    """An initialized reader of an input that carries truth.
+def open_reader(path: str, format: str | None, config: str | None) -> Reader:
+    """A reader of an input, with the reader settings of a job configuration; not yet initialized.
 
     Raises:
-        InputError: if the input cannot be read or has no truth.
+        InputError: if there is nothing at ``path`` or its format is not recognised.
+        ConfigurationError: if the configuration or a setting is wrong.
     """
     from mltrack_plugin.io import open_events
     from mltrack_plugin.job import load_job
 
     settings = dict(load_job(config).reader) if config is not None else {}
     named = settings.pop("format", None)
-    reader = open_events(path, format=format or named, **settings)
-    reader.initialize()
-    require_truth(reader)
-    return reader
+    return open_events(path, format=format or named, **settings)
 
 
 def require_truth(reader: Reader) -> None:

@@ -11,8 +11,8 @@ import click
 
 if TYPE_CHECKING:
     from mltrack_plugin.algorithm import Reader, Writer
-    from mltrack_plugin.cli.score_writer import ScoreWriter
     from mltrack_plugin.job import JobConfig
+    from mltrack_plugin.performance.collect import ScoreCollector
     from mltrack_plugin.summary import Summary
 
 _log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def command(
         reader, job = open_input(input_, format_, config)
         algorithms = job.algorithms(model=model, device=device, detector=getattr(reader, "detector", None))
         writers = make_writers(job, target, output_format, overwrite)
-        scores = _score_writer(reader)
+        scores = _score_collector(reader)
         with progress(console) as show:
             sequencer = Sequencer(
                 events=events,
@@ -102,7 +102,7 @@ def command(
                 sequencer.add_writer(writer)
             summary = sequencer.run()
         outputs = [str(writer.config.path) for writer in writers]
-        found = scores.result() if scores is not None else None
+        found = scores.accumulator.result() if scores is not None else None
         if json_ is not None:
             write_report(json_, report(summary, found, input_, outputs, job), overwrite)
         show_summary(summary, found, outputs)
@@ -192,12 +192,13 @@ def _check_report(path: str, overwrite: bool) -> None:
     check_target(Path(path), overwrite=overwrite)
 
 
-def _score_writer(reader: Reader) -> ScoreWriter | None:
+def _score_collector(reader: Reader) -> ScoreCollector | None:
     from mltrack_plugin.event_data import TruthLinks
 
     if not any(issubclass(handle.kind, TruthLinks) for handle in reader.outputs):
         return None
-    from mltrack_plugin.cli.score_writer import ScoreWriter
+    from mltrack_plugin.performance.collect import ScoreCollector
 
     keys = {"Hits": "hits", "TruthLinks": "truth_links", "Particles": "particles"}
-    return ScoreWriter({keys[h.kind.__name__]: h.key for h in reader.outputs if h.kind.__name__ in keys})
+    found = {keys[h.kind.__name__]: h.key for h in reader.outputs if h.kind.__name__ in keys}
+    return ScoreCollector({**found, "detector": getattr(reader, "detector", None)})
