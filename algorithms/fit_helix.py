@@ -14,7 +14,8 @@ from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits, Tracks
 from mltrack_plugin.event_store import EventStore
-from mltrack_plugin.tracking.helix_fit import HitResolution, fit_helices
+from mltrack_plugin.tracking.helix_fit import fit_helices
+from mltrack_plugin.tracking.hit_model import HitResolution
 
 
 class Resolution(BaseConfig):
@@ -46,6 +47,9 @@ class FitHelix(Algorithm):
 
         #: Solenoid field along z, T.
         field_z: float = Field(default=2.0, allow_inf_nan=False)
+        #: Material of a detector layer at normal incidence, in radiation lengths, for multiple scattering;
+        #: 0 = none. About 0.02 in silicon trackers.
+        thickness: float = Field(default=0.0, ge=0, lt=1)
         #: Resolution of hits, where ``volumes`` does not say otherwise.
         resolution: Resolution = Resolution(rphi=0.05, r=0.05, z=0.05)
         #: Resolution by volume id; needs hits with volume ids.
@@ -72,7 +76,12 @@ class FitHelix(Algorithm):
         hits = self._hits(event_store)
         tracks = self._candidates(event_store)
         fit = fit_helices(
-            hits.positions, tracks.hit_indices, tracks.offsets, self._resolution(hits), self.config.field_z
+            hits.positions,
+            tracks.hit_indices,
+            tracks.offsets,
+            self._resolution(hits),
+            self.config.field_z,
+            self.config.thickness,
         )
         d0, z0, phi, theta, qop = fit.parameters.T
         self._tracks(
