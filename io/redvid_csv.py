@@ -5,8 +5,8 @@ z_0; r_d; theta_d; z_d, helical: radial_const; azimuthal_const; pitch_const; rad
 hit_id; hit_r; hit_theta; hit_z. Lengths are REDVID's own units, kept as they are.
 
 Hits become Cartesian: x = hit_r cos(hit_theta), y = hit_r sin(hit_theta), z = hit_z. Particles are the tracks:
-particle_id = track_id + 1 (REDVID counts from 0, and 0 is noise here; a negative track_id is noise), p is the unit
-direction at the origin of the track, q = 0 (helical: azimuthal_coeff, the sense of turning). ``layer_id`` is sub_detector_id. If hit_id counts per track, hits are
+particle_id = track_id + 1 (REDVID counts from 0, and 0 is noise here; a negative track_id is noise), p is the
+velocity per unit of t (slope in r, slope in z), q = 0 (helical: azimuthal_coeff, the sense of turning). ``layer_id`` is sub_detector_id. If hit_id counts per track, hits are
 numbered by their row in the event instead.
 """
 
@@ -191,11 +191,11 @@ class RedvidCsvReader(EventReader):
         new[1:] = (np.diff(track[order]) != 0) | (np.diff(event[order]) != 0)
         heads = order[new]
         lengths = np.diff(np.append(np.flatnonzero(new), len(order)))
-        vertex, direction = _line(self._track_columns, {n: c[n][heads] for n in self._track_columns})
+        vertex, velocity = _line(self._track_columns, {n: c[n][heads] for n in self._track_columns})
         charge = np.zeros(len(heads)) if self._track_columns == _LINEAR else c["azimuthal_coeff"][heads]
         columns = {"particle_id": _particle_id(track[heads]), "q": charge, "nhits": lengths}
         for i, axis in enumerate("xyz"):
-            columns[f"v{axis}"], columns[f"p{axis}"] = vertex[i], direction[i]
+            columns[f"v{axis}"], columns[f"p{axis}"] = vertex[i], velocity[i]
         return Table(columns, np.searchsorted(event[heads], np.arange(len(rows) + 1)))
 
 
@@ -240,16 +240,8 @@ def _repeats(*keys: Array) -> bool:
 
 
 def _line(names: tuple[str, ...], c: Columns) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """Start point and unit direction there, Cartesian, of r = r0 + r1 t, theta = theta0 + theta1 t, z = z0 + z1 t."""
+    """Cartesian start point, and velocity per unit of t there, as the simulated REDVID events have them."""
     r0, theta0, z0, r1, theta1, z1 = (c[n] for n in names)
-    if names == _LINEAR:
-        # Straight: theta_d is the azimuth itself, not its change.
-        angle, turning = theta1, np.zeros_like(theta1)
-    else:
-        angle, turning = theta0, r0 * theta1
-    cos, sin = np.cos(angle), np.sin(angle)
-    direction = (r1 * cos - turning * sin, r1 * sin + turning * cos, z1)
-    norm = np.sqrt(sum(d * d for d in direction))
-    norm = np.where(norm > 0, norm, 1.0)
-    vertex = (r0 * np.cos(theta0), r0 * np.sin(theta0), z0)
-    return vertex, tuple(d / norm for d in direction)
+    # On straight tracks theta_d is the azimuth itself, on helices azimuthal_coeff is its change.
+    azimuth = theta1 if names == _LINEAR else theta0
+    return (r0 * np.cos(theta0), r0 * np.sin(theta0), z0), (r1 * np.cos(azimuth), r1 * np.sin(azimuth), z1)
