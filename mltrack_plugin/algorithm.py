@@ -225,6 +225,9 @@ def validated(kind: type[Config], settings: Mapping[str, Any], owner: str) -> Co
             where = ".".join(str(part) for part in item["loc"])
             if item["type"] == "extra_forbidden":
                 lines.append(f"no setting {where!r}. {did_you_mean(where, kind.model_fields)}")
-            else:
+            elif where:
                 lines.append(f"{where}: {item['msg']} (got {item['input']!r})")
+            else:
+                # Several settings together are wrong; the message of the model's own check names them.
+                lines.append(item["msg"].removeprefix("Value error, "))
         raise ConfigurationError(f"{owner}: " + "; ".join(lines)) from None

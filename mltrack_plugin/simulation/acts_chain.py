@@ -2,9 +2,9 @@
 
 The detector is the GenericDetector of the ACTS examples, from which the TrackML detector was derived, in a
 homogeneous solenoid field. Fatras simulates multiple scattering, ionisation and radiation losses and photon
-conversions (its default processes); it has no nuclear interactions and decays nothing, so decay products must be
-among the primaries. Every simulated hit becomes one measurement (nothing is merged), with a Gaussian resolution of
-pitch / sqrt(12) along both local axes of its module.
+conversions (its default processes); it has no nuclear interactions and decays nothing, so decay products
+must be among the primaries. Every simulated hit becomes one measurement (nothing is merged), with a Gaussian
+resolution of pitch / sqrt(12) along both local axes of its module.
 
 ACTS is imported inside the functions only: this module can be imported without it.
 """
@@ -114,7 +114,7 @@ def split_geometry_id(geometry_id: Array) -> tuple[Array, Array, Array]:
 def join_geometry_id(volume: Array, layer: Array, module: Array) -> Array:
     """The inverse of :func:`split_geometry_id`: (n,) uint64."""
     u = np.uint64
-    return (volume.astype(u) << u(56)) | (layer.astype(u) << u(36)) | (module.astype(u) << u(8))
+    return np.asarray((volume.astype(u) << u(56)) | (layer.astype(u) << u(36)) | (module.astype(u) << u(8)))
 
 
 def digitisation_config(resolution: float = 1.0) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Particle banks: simulated particles with their hits, from which events of any multiplicity are composed.
 
-Simulating a full event takes seconds, composing one from a bank a fraction of a millisecond. An event is composed as
-the published TrackML subsets are: a number of particles picked at random from ONE source event, with all their hits.
+Simulating a full event takes seconds, composing one from a bank a fraction of a millisecond. An event is
+composed as the published TrackML subsets are: a number of particles picked at random from ONE source event,
+with all their hits.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ class ParticleBank:
     """Particles of several source events with their hits, as columns.
 
     Attributes:
-        source_offsets: (n_sources + 1,) int64; source s owns particles ``source_offsets[s]:source_offsets[s + 1]``.
-        hit_offsets: (n_particles + 1,) int64; particle p owns hits ``hit_offsets[p]:hit_offsets[p + 1]``, along the
-            track (by true time).
+        source_offsets: (n_sources + 1,) int64; source s owns the particles
+            ``source_offsets[s]:source_offsets[s + 1]``.
+        hit_offsets: (n_particles + 1,) int64; particle p owns the hits
+            ``hit_offsets[p]:hit_offsets[p + 1]``, along the track (by true time).
         vertex: (n_particles, 3) float32, mm.
         momentum: (n_particles, 3) float32, GeV, at production.
         charge: (n_particles,) float32, e.
@@ -172,8 +174,8 @@ def bank_from_events(
 def stop_hadrons(event: DetectorEvent, probability: float, rng: np.random.Generator) -> DetectorEvent:
     """Let hadrons end early, as nuclear interactions with the detector material do.
 
-    Fatras of the ACTS examples has no nuclear interactions, and its tracks are longer than those of TrackML. Here a
-    hadron ends behind each of its hits with the same probability; nothing is produced at its end.
+    Fatras of the ACTS examples has no nuclear interactions, and its tracks are longer than those of TrackML.
+    Here a hadron ends behind each of its hits with the same probability; nothing is produced at its end.
 
     Args:
         event: as simulated.
@@ -206,17 +208,18 @@ def compose(
     """One event of particles picked at random, without repetition, from one source event.
 
     ``augment`` turns the event by a uniform angle around the beam and mirrors it in z in half of the cases. A
-    solenoid field and the layers of the detector are symmetric under both. The modules are not: a turned hit lies on
-    the right layer but up to some millimetres off any real module plane, which is why it is meant for training only.
+    solenoid field and the layers of the detector are symmetric under both. The modules are not: a turned hit
+    lies on the right layer but up to some millimetres off any real module plane, which is why it is meant for
+    training only. Geometry ids are those of the unturned hits.
 
-    Noise hits are hits of other particles of the bank, each turned by its own random angle: distributed over the
-    layers as real hits are, and related to nothing.
+    Noise hits are hits of other particles of the bank, each turned by its own random angle: distributed over
+    the layers as real hits are, and related to nothing.
 
     Args:
         bank: where the particles come from.
         rng: source of all random choices.
-        tracks: smallest and largest number of particles, both included; uniform. A source with fewer particles
-            gives all it has.
+        tracks: smallest and largest number of particles, both included; uniform. A source with fewer
+            particles gives all it has.
         source: source event; by default a random one.
         augment: see above.
         noise: noise hits as a fraction of the particles' hits.

@@ -16,6 +16,19 @@ from mltrack_plugin.simulation.event import SimulatedEvent
 SPLITS = {"train": 1, "validation": 2, "test": 3}
 
 
+def split_window(available: int, shares: tuple[float, float, float], split: str) -> tuple[int, int]:
+    """First source event that a split owns, and how many it owns.
+
+    Args:
+        available: number of source events.
+        shares: of training, validation and test, in this order; the splits own consecutive blocks.
+        split: one of SPLITS.
+    """
+    edges = np.floor(available * np.cumsum([0.0, *shares]) + 1e-9).astype(int)
+    row = SPLITS[split] - 1
+    return int(edges[row]), int(edges[row + 1] - edges[row])
+
+
 class Dataset(ABC):
     """A shipped data set with its parameters.
 
@@ -40,6 +53,10 @@ class Dataset(ABC):
     @abstractmethod
     def detector(self) -> str:
         """Detector that the hits come from, as models and job configurations name it."""
+
+    def parameters(self) -> dict[str, Any]:
+        """All parameters as plain values, for the metadata of an output."""
+        return dict(self.config.model_dump(mode="json"))
 
     @abstractmethod
     def event(self, index: int, *, seed: int, split: str) -> SimulatedEvent:

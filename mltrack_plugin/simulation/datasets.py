@@ -1,4 +1,4 @@
-"""The shipped data sets by name. See docs/datasets.md for what they are and how they compare with the originals."""
+"""The shipped data sets by name; docs/datasets.md describes them and compares them with the originals."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def shoot(config: GunConfig, rng: np.random.Generator) -> Primaries:
     vertices = rng.normal(0.0, sigma, (n_vertices, 3))
     position = np.zeros((n, 4))
     position[:, :3] = vertices[rng.integers(n_vertices, size=n)]
-    pt = np.exp(rng.uniform(*np.log(config.pt), n))
+    pt = np.exp(rng.uniform(np.log(config.pt[0]), np.log(config.pt[1]), n))
     eta = rng.uniform(-config.max_eta, config.max_eta, n)
     phi = rng.uniform(-np.pi, np.pi, n)
     charge = rng.choice([-1.0, 1.0], n)

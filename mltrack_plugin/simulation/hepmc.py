@@ -20,7 +20,7 @@ from mltrack_plugin.simulation.acts_chain import (
     run_detector,
 )
 from mltrack_plugin.simulation.bank import stop_hadrons
-from mltrack_plugin.simulation.base import SPLITS, Dataset
+from mltrack_plugin.simulation.base import Dataset, split_window
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.simulation.full_event import full_event
 
@@ -85,13 +85,11 @@ class HepmcDataset(Dataset):
             InputError: if a file is missing or holds no event.
         """
         available = min(count_collisions(path) // count for path, count in self.inputs())
-        edges = np.floor(available * np.cumsum([0.0, *self.config.shares]) + 1e-9).astype(int)
-        row = SPLITS[split] - 1
-        return int(edges[row]), int(edges[row + 1] - edges[row])
+        return split_window(available, self.config.shares, split)
 
     def event(self, index: int, *, seed: int, split: str) -> SimulatedEvent:
         """Event number ``index``; skips through the files, ``events`` is faster."""
-        return self._finish(*self._simulate(index, 1, seed, split), index, seed, split)
+        return self._finish(self._simulate(index, 1, seed, split)[0], index, seed, split)
 
     def events(self, n: int, seed: int, split: str) -> Iterator[SimulatedEvent]:
         """Events 0 to n - 1.
@@ -120,7 +118,8 @@ class HepmcDataset(Dataset):
                 f"{count_collisions(path)} in {path} ({count} per event)" for path, count in self.inputs()
             )
             raise ConfigurationError(
-                f"{self.name}: the {split} split owns {size} events, {needed} are asked for; collisions: {have}. "
+                f"{self.name}: the {split} split owns {size} events, {needed} are asked for; "
+                f"collisions: {have}. "
                 "Give larger files, less pile-up, or other --shares"
             )
         config = self.config

@@ -1,8 +1,8 @@
 """Proton-proton collisions with Pythia 8: the source of TrackML-like events.
 
 One source event is a top-quark pair with ``pileup`` inelastic collisions on top, as in TrackML. All
-vertices are drawn from the same Gaussian beam spot. Pythia decays everything short-lived, so K0s and Lambda give
-displaced charged particles; photons are kept for conversions in the detector.
+vertices are drawn from the same Gaussian beam spot. Pythia decays everything short-lived, so K0s and Lambda
+give displaced charged particles; photons are kept for conversions in the detector.
 """
 
 from __future__ import annotations
@@ -87,13 +87,13 @@ class PythiaCollisions:
             if p.isFinal() and (p.isCharged() or p.id() == 22)
         ]
         table = np.array(rows, dtype=np.float64).reshape(-1, 10)
-        pt = np.hypot(table[:, _PX], table[:, _PX + 1])
+        pt: Array = np.hypot(table[:, _PX], table[:, _PX + 1])
         with np.errstate(divide="ignore"):
             seen = (pt >= self.min_pt) & (np.abs(table[:, _PX + 2]) <= np.sinh(self.max_eta) * pt)
         inside = (np.hypot(table[:, _X], table[:, _X + 1]) < _MAX_RADIUS) & (
             np.abs(table[:, _X + 2]) < _MAX_Z
         )
-        table = table[seen & inside]
+        table = np.asarray(table[seen & inside])
         table[:, _X : _X + 3] += self._rng.normal(0.0, self.beam_spot)
         return table
 

@@ -1,15 +1,15 @@
 """TrackML-like data sets: particles picked at random from full events, with all their hits.
 
-The recipe is that of the published subsets: a number of particles, uniform in the range, picked at random from one
-event, with all their hits in all volumes; noise drops out. The full events come from Pythia and Fatras, or from a
-directory of real TrackML events (parameter ``from``).
+The recipe is that of the published subsets: a number of particles, uniform in the range, picked at random
+from one event, with all their hits in all volumes; noise drops out. The full events come from Pythia and
+Fatras, or from a directory of real TrackML events (parameter ``from_dir``).
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -35,13 +35,15 @@ class TrackmlLikeConfig(Config):
     #: Noise hits as a fraction of the particles' hits.
     noise: float = Field(0.0, ge=0.0, le=10.0)
     #: Turn and mirror events at random: "train" in the training split only, "always", "never".
-    augment: str = Field("train", pattern="^(train|always|never)$")
+    augment: Literal["train", "always", "never"] = "train"
     #: Full events that the particles are picked from, in each split.
     sources: int = Field(4, ge=1)
     #: Folder where particle banks are kept between runs; without it they live in memory.
     bank_dir: Path | None = None
     #: Directory of real TrackML events to pick from, instead of simulated ones.
     from_dir: Path | None = None
+    #: With from_dir: shares of its events that go to training, validation and test, in this order.
+    shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
     #: Smallest transverse momentum of a particle at production, GeV.
     min_pt: float = Field(0.15, ge=0.0)
     #: Largest absolute pseudorapidity of a particle at production.
@@ -103,6 +105,10 @@ class TrackmlLikeDataset(Dataset):
         )
         return composed_to_event(composed)
 
+    def parameters(self) -> dict[str, Any]:
+        """Parameters that decide what is in the events; where banks are kept does not."""
+        return {name: value for name, value in super().parameters().items() if name != "bank_dir"}
+
     def bank(self, seed: int, split: str) -> ParticleBank:
         """The particle bank of a split.
 
@@ -122,6 +128,7 @@ class TrackmlLikeDataset(Dataset):
             return trackml_bank(
                 self.config.from_dir,
                 split,
+                self.config.shares,
                 max_sources=self.config.sources,
                 min_pt=self.config.min_pt,
                 max_eta=self.config.max_eta,
