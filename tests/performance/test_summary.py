@@ -190,6 +190,18 @@ def test_weights_come_from_the_input_else_the_recipe_else_are_one():
     assert value == pytest.approx(1 / 1.2)
 
 
+def test_a_detector_without_momenta_has_unit_weights_and_no_pt():
+    # REDVID's charge is a turning direction and its momentum columns are the shape of the track.
+    acc = ScoreAccumulator(detector="redvid")
+    particles = make_particles([1, 2], [5.0, 0.3], [0.0, 0.0], q=1)
+    tracks = ProtoTracks.from_labels([0] * 6 + [-1] * 4)
+    acc.add(make_hits(10), TruthLinks([1] * 6 + [2] * 4), tracks, particles)
+    result = acc.result()
+    assert (result["trackml_score"], result["hit_weights"]) == (6 / 10, ["unit"])
+    assert result["binned"]["pt"]["efficiency"]["outside"] == 2
+    assert sum(result["binned"]["eta"]["efficiency"]["denominator"]) == 2
+
+
 def test_tracks_of_another_event_are_refused():
     acc = ScoreAccumulator()
     with pytest.raises(EventDataError, match="belong to another event"):
