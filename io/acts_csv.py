@@ -18,6 +18,7 @@ import numpy as np
 
 from mltrack_plugin.algorithm import Config
 from mltrack_plugin.errors import InputError
+from mltrack_plugin.io import csv_table
 from mltrack_plugin.io.acts_ids import geometry_columns, pack_barcode
 from mltrack_plugin.io.csv_table import ID, INTEGER, NUMBER
 from mltrack_plugin.io.event_folder import Columns, EventFolderConfig, EventFolderReader
@@ -42,6 +43,14 @@ _PARTICLES = (
 _KINEMATICS = ("vx", "vy", "vz", "px", "py", "pz", "q")
 _PARTICLE_STEMS = ("particles_simulated", "particles_initial", "particles")
 
+#: Columns that a file must have, and those it may have.
+_COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "hits": (("geometry_id", "tx", "ty", "tz"), _HITS),
+    "measurements": (("measurement_id", "geometry_id", *_POSITION), _MEASUREMENTS),
+    "spacepoint": (("x", "y", "z"), _SPACEPOINTS),
+    "measurement-simhit-map": (_MAP, _MAP),
+    "particles": (_KINEMATICS, _PARTICLES),
+}
 _ID_TYPES = dict.fromkeys(("particle_id", *_BARCODE, "geometry_id"), ID)
 
 
@@ -66,12 +75,16 @@ class ActsCsvReader(EventFolderReader):
         self._collection = self._choose(config.collection)
         stem = {"spacepoints": "spacepoint"}.get(self._collection, self._collection)
         self._events_with(stem)
-        self._header(stem)
+        place = self._folder.path(self._files[self._numbers[0]][stem])
+        names = self._header(stem, *_COLUMNS[stem])
+        if stem == "hits":
+            _check_ids(names, place)
         self._particles_stem = config.particles_stem or self._stem_of_all(*_PARTICLE_STEMS)
         if self._particles_stem is not None:
             if self._stem_of_all(self._particles_stem) is None:
                 raise InputError(f"{self.source} has no event...-{self._particles_stem}.csv for its first event")
-            self._header(self._particles_stem)
+            place = self._folder.path(self._files[self._numbers[0]][self._particles_stem])
+            _check_ids(self._header(self._particles_stem, *_COLUMNS["particles"]), place)
         linked = self._stem_of_all("measurement-simhit-map") and self._stem_of_all("hits")
         return self._collection == "hits" or linked is not None, self._particles_stem is not None
 
@@ -81,9 +94,11 @@ class ActsCsvReader(EventFolderReader):
         there = self._files[self._numbers[0]]
         if "spacepoint" in there:
             return "spacepoints"
-        if "measurements" in there and set(_POSITION) <= set(self._header("measurements")):
-            return "measurements"
-        self._info.clear()
+        if "measurements" in there:
+            name = there["measurements"]
+            names = csv_table.header(self._folder.read(name), self._folder.path(name))
+            if set(_POSITION) <= set(names) or "hits" not in there:
+                return "measurements"
         return "hits"
 
     def _read_event(self, number: int) -> tuple[Columns, Columns | None]:
@@ -100,7 +115,7 @@ class ActsCsvReader(EventFolderReader):
 
     def _simulated_hits(self, number: int, *, positions: bool) -> Columns:
         types = {**_ID_TYPES, **(dict.fromkeys(("tx", "ty", "tz", "tt"), NUMBER) if positions else {})}
-        read = self._parse(number, "hits", types, ("geometry_id", "tx", "ty", "tz"), _HITS)
+        read = self._parse(number, "hits", types, *_COLUMNS["hits"])
         ids, in_ns = _particle_ids(read, self._folder.path(self._files[number]["hits"]))
         if not positions:
             return {"particle_id": ids}
@@ -114,16 +129,15 @@ class ActsCsvReader(EventFolderReader):
         """Measurements or space points, and the measurement that gives the truth of each."""
         if self._collection == "measurements":
             types = {"measurement_id": ID, "geometry_id": ID, **dict.fromkeys((*_POSITION, "time"), NUMBER)}
-            required = ("measurement_id", "geometry_id", *_POSITION)
-            read = self._parse(number, "measurements", types, required, _MEASUREMENTS)
+            read = self._parse(number, "measurements", types, *_COLUMNS["measurements"])
             hits = {c: read[n] for c, n in zip("xyz", _POSITION, strict=True)}
-            hits |= {"hit_id": read["measurement_id"], "time": read["time"]} if "time" in read else {
-                "hit_id": read["measurement_id"]
-            }
+            hits["hit_id"] = read["measurement_id"]
+            if "time" in read:
+                hits["time"] = read["time"]
             return hits | geometry_columns(read["geometry_id"]), read["measurement_id"]
         ids = ("measurement_id_1", "measurement_id", "geometry_id_1", "geometry_id")
         types = {**dict.fromkeys(ids, ID), **dict.fromkeys(("x", "y", "z", "t"), NUMBER)}
-        read = self._parse(number, "spacepoint", types, ("x", "y", "z"), _SPACEPOINTS)
+        read = self._parse(number, "spacepoint", types, *_COLUMNS["spacepoint"])
         hits = {c: read[c] for c in "xyz"} | {"hit_id": np.arange(len(read["x"]), dtype=np.uint64)}
         if "t" in read:
             hits["time"] = read["t"]
@@ -137,7 +151,7 @@ class ActsCsvReader(EventFolderReader):
     def _linked_particles(self, number: int, measurement_id: Any) -> Any:
         """Particle of the first simulated hit of each measurement; 0 where there is none."""
         stem = "measurement-simhit-map"
-        links = self._parse(number, stem, {"measurement_id": ID, "hit_id": INTEGER}, _MAP, _MAP)
+        links = self._parse(number, stem, {"measurement_id": ID, "hit_id": INTEGER}, *_COLUMNS[stem])
         particle = self._simulated_hits(number, positions=False)["particle_id"]
         if len(links["hit_id"]) and not 0 <= links["hit_id"].min() <= links["hit_id"].max() < len(particle):
             place = self._folder.path(self._files[number][stem])
@@ -153,7 +167,7 @@ class ActsCsvReader(EventFolderReader):
     def _read_particles(self, number: int) -> Columns:
         assert self._particles_stem is not None
         types = {**_ID_TYPES, "particle_type": INTEGER, **dict.fromkeys(_KINEMATICS, NUMBER)}
-        read = self._parse(number, self._particles_stem, types, _KINEMATICS, _PARTICLES)
+        read = self._parse(number, self._particles_stem, types, *_COLUMNS["particles"])
         ids, _ = _particle_ids(read, self._folder.path(self._files[number][self._particles_stem]))
         particles = {"particle_id": ids} | {n: read[n] for n in _KINEMATICS}
         if "particle_type" in read:
@@ -163,8 +177,14 @@ class ActsCsvReader(EventFolderReader):
 
 def _particle_ids(columns: Columns, place: str) -> tuple[Any, bool]:
     """Packed barcodes, and whether the file has the single column (and times in ns)."""
+    _check_ids(list(columns), place)
     if "particle_id" in columns:
         return columns["particle_id"], True
-    if missing := [n for n in _BARCODE if n not in columns]:
-        raise InputError(f"{place} has no column {missing[0]!r} (nor 'particle_id')")
     return pack_barcode(*(columns[n] for n in _BARCODE)), False
+
+
+def _check_ids(names: list[str], place: str) -> None:
+    """Raise InputError unless there is the single column, or all five parts of the barcode."""
+    missing = [n for n in _BARCODE if n not in names]
+    if "particle_id" not in names and missing:
+        raise InputError(f"{place} has no column {missing[0]!r} (nor 'particle_id')")

@@ -106,10 +106,12 @@ class EventFolderReader(EventReader):
         there = self._files[self._numbers[0]]
         return next((s for s in stems if s in there), None)
 
-    def _header(self, stem: str) -> list[str]:
-        """Column names of the first event's file, noted for ``column_info``."""
+    def _header(self, stem: str, required: tuple[str, ...], known: tuple[str, ...]) -> list[str]:
+        """Column names of the first event's file, checked, and noted for ``column_info``."""
         name = self._files[self._numbers[0]][stem]
-        names = csv_table.header(self._folder.read(name), self._folder.path(name))
+        place = self._folder.path(name)
+        names = csv_table.header(self._folder.read(name), place)
+        csv_table.check_columns(names, place, required, known, self.config.allow_extra_columns)
         self._info += [ColumnInfo(stem, n, "text") for n in names]
         return names
 

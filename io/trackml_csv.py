@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.errors import InputError
-from mltrack_plugin.io.csv_table import ID, INTEGER, NUMBER, check_columns
+from mltrack_plugin.io.csv_table import ID, INTEGER, NUMBER
 from mltrack_plugin.io.event_folder import Columns, EventFolderReader
 
 Array = npt.NDArray[Any]
@@ -37,7 +37,6 @@ class TrackmlCsvReader(EventFolderReader):
 
     def _open_event_files(self) -> tuple[bool, bool]:
         self._events_with("hits")
-        extra = self.config.allow_extra_columns
         checks = (
             ("hits", _HITS, _HITS),
             ("truth", _TRUTH_REQUIRED, _TRUTH),
@@ -47,8 +46,7 @@ class TrackmlCsvReader(EventFolderReader):
         for stem, required, known in checks:
             found[stem] = self._stem_of_all(stem) is not None
             if found[stem]:
-                place = self._folder.path(self._files[self._numbers[0]][stem])
-                check_columns(self._header(stem), place, required, known, extra)
+                self._header(stem, required, known)
         return found["truth"], found["particles"]
 
     def _read_event(self, number: int) -> tuple[Columns, Columns | None]:
