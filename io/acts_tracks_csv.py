@@ -170,7 +170,7 @@ def _parameter_csv(tracks: Tracks) -> bytes:
     covariance = np.full((n, 5, 5), np.nan) if tracks.covariance is None else tracks.covariance
     columns = [np.arange(n), *(_array(getattr(tracks, p)) for p in PERIGEE_PARAMETERS)]
     columns += [covariance[:, i, i] for i in range(5)] + [covariance[:, i, j] for i, j in _OFF_DIAGONAL]
-    # Formats numbers several times faster than Python, with all digits too.
+    # Faster than formatting in Python, and with all digits too.
     rows = pa.BufferOutputStream()
     table = pa.table([pa.array(np.ascontiguousarray(c)) for c in columns], names=PARAMETER_COLUMNS)
     pa.csv.write_csv(table, rows, pa.csv.WriteOptions(include_header=False, quoting_style="none"))

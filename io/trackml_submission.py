@@ -114,8 +114,13 @@ class TrackMLSubmissionWriter(Writer):
             with output_errors(self._sidecar.path):
                 self._sidecar.file.write(json.dumps(self._info, indent=1, sort_keys=True).encode())
                 self._sidecar.file.flush()
-            self._output.commit()
+            # The submission last: where it is, the facts about the job are too.
             self._sidecar.commit()
+            try:
+                self._output.commit()
+            except BaseException:
+                self._sidecar.path.unlink(missing_ok=True)
+                raise
         except BaseException:
             self.abort()
             raise

@@ -110,6 +110,18 @@ def test_full_disk_at_commit_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     assert os.listdir(tmp_path) == []
 
 
+def test_interrupt_at_commit_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = AtomicFile(tmp_path / "out.bin")
+
+    def interrupted(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        output.commit()
+    assert os.listdir(tmp_path) == []
+
+
 def test_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     target = tmp_path / "out"
     for content, name in ((b"1", "a.csv"), (b"2", "b.csv")):

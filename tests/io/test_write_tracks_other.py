@@ -139,6 +139,23 @@ def test_full_disk_leaves_nothing(tmp_path: Path, name: str, monkeypatch: pytest
 
 
 @ALL
+def test_interrupt_at_the_end_leaves_nothing(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.replace
+
+    def interrupted(source: Any, destination: Any) -> None:
+        if Path(destination).name == "out":
+            raise KeyboardInterrupt
+        real(source, destination)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(name, tmp_path / "out", [make_event(1)])
+    assert os.listdir(tmp_path) == []
+
+
+@ALL
 def test_hit_index_beyond_the_hits(tmp_path: Path, name: str) -> None:
     event = without(make_event(9), "hits", "truth_links")
     event.add("hits", make_event(9, n_hits=10).get("hits", Hits))
@@ -372,3 +389,16 @@ def test_meta_of_a_submission_without_sidecar(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out.csv.meta.json").read_text()) == INFO
     (tmp_path / "out.csv.meta.json").unlink()
     assert read_meta_any(path) == {}
+
+
+def test_acts_csv_has_the_columns_of_the_installed_acts() -> None:
+    acts = pytest.importorskip("acts", reason="pyacts is not installed")
+    library = next(Path(acts.__file__).parent.glob("*ActsExamplesIoCsv*.so"), None)
+    if library is None:
+        pytest.skip("this pyacts has no CSV library of its own")
+    # The pieces in which CsvTrackWriter writes its header line.
+    text = library.read_bytes()
+    pieces = (TRACK_COLUMNS[:3], TRACK_COLUMNS[3:9], TRACK_COLUMNS[9:12], TRACK_COLUMNS[12:15])
+    for piece in (*pieces, TRACK_COLUMNS[15:16], TRACK_COLUMNS[16:17]):
+        assert (",".join(piece) + ",").encode() in text
+    assert TRACK_COLUMNS[17].encode() in text
