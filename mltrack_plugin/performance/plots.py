@@ -117,10 +117,13 @@ def _versus(variable: str, binned: Mapping[str, Any], metrics: Sequence[str], ti
     for edge in drawn:
         axes.axvline(edge, color="0.95", linewidth=0.6, zorder=0)
     top = max(float(np.nanmax(np.array(binned[name]["high"], dtype=float))) for name in metrics)
-    axes.set_ylim(0, max(1.05 * top, 0.02) if top < 0.5 else 1.05)
+    # A little room below zero, where many rates lie.
+    highest = max(1.15 * top, 0.02) if top < 0.5 else 1.05
+    axes.set_ylim(-0.02 * highest, highest)
+    axes.set_ylabel("fraction")
     unit = f" [{binned['unit']}]" if binned["unit"] else ""
     axes.set_xlabel(_AXES.get(variable, variable) + unit)
-    axes.set_title(title, loc="left")
+    axes.set_title(title, loc="left", fontsize=10)
     axes.legend(frameon=False)
     plain_axes(axes)
     return figure

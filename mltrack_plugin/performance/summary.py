@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mltrack_plugin.errors import ConfigurationError, EventDataError
-from mltrack_plugin.performance.efficiency import METRICS, Terms
+from mltrack_plugin.performance.efficiency import METRICS
 from mltrack_plugin.performance.intervals import (
     BOOTSTRAP_RESAMPLES,
     BOOTSTRAP_SEED,
@@ -139,11 +139,19 @@ class ScoreAccumulator:
         if self.detector in DETECTORS_WITHOUT_MOMENTA:
             for of in values.values():
                 of["pt"] = np.full(len(of["pt"]), np.nan)
+        bins = {
+            (of, variable): _bin_index(values[of][variable], edges)
+            for of in values
+            for variable, edges in self.edges.items()
+        }
         for name, metric in METRICS.items():
             terms = metric(matching, self.min_hits)
             self._totals[name] += (int(terms.numerator.sum()), int(terms.denominator.sum()))
             for variable, edges in self.edges.items():
-                _fill(self._bins[variable][name], edges, values[terms.of][variable], terms)
+                index, counts = bins[terms.of, variable], self._bins[variable][name]
+                # Sums of integers in floating point, exact up to 2**53.
+                for row, weights in zip(counts, (terms.numerator, terms.denominator), strict=True):
+                    row += np.bincount(index, weights, len(edges)).astype(np.int64)
         return matching
 
     def merge(self, other: ScoreAccumulator) -> ScoreAccumulator:
@@ -254,14 +262,14 @@ def _kinematics(
     }
 
 
-def _fill(counts: Array, edges: tuple[float, ...], values: Array, terms: Terms) -> None:
-    """Add terms to bins [edge, next edge), the last one closed; what is outside or NaN to the last column."""
+def _bin_index(values: Array, edges: tuple[float, ...]) -> Array:
+    """(n,) int64: bin [edge, next edge) of each value, the last bin closed; n_bins for outside and NaN."""
     n = len(edges) - 1
-    index = np.searchsorted(edges, values, side="right") - 1
+    index = np.searchsorted(np.asarray(edges), values, side="right") - 1
     index[values == edges[-1]] = n - 1
-    index[(index < 0) | (index >= n) | np.isnan(values)] = n
-    counts[0] += np.bincount(index, weights=terms.numerator, minlength=n + 1).astype(np.int64)
-    counts[1] += np.bincount(index, weights=terms.denominator, minlength=n + 1).astype(np.int64)
+    # NaN sorts behind the last edge, so it is outside already.
+    index[index < 0] = n
+    return np.asarray(np.minimum(index, n))
 
 
 def _json(value: float) -> float | None:
