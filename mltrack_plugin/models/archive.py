@@ -6,8 +6,8 @@ structure, checksums, card, sha256) is what is loaded.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,20 @@ from mltrack_plugin.models.track_model import Engine, TrackModel
 
 if TYPE_CHECKING:
     from torch import nn
+
+__all__ = [
+    "ModelFile",
+    "TrackModel",
+    "check_content",
+    "load_file",
+    "load_model",
+    "pack",
+    "read_model_file",
+    "save_exported",
+    "save_onnx",
+    "save_torchscript",
+    "write_atomically",
+]
 
 #: File name suffixes of model archives.
 SUFFIXES = (".pt", ".pt2", ".onnx")
@@ -174,19 +188,15 @@ def write_atomically(path: str | Path, content: bytes) -> Path:
         OutputError: if the folder is missing or not writable, or the disk is full.
     """
     path = Path(path)
-    temporary: str | None = None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            os.fchmod(stream.fileno(), 0o644)
-        os.replace(temporary, path)
-        temporary = None
+        temporary.write_bytes(content)
+        temporary.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return path
 
 

@@ -47,10 +47,10 @@ def available_models(folder: Path | None = None) -> dict[str, ManifestEntry]:
     path = (folder or pretrained_folder()) / "manifest.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: ManifestEntry.model_validate(content[name]) for name in sorted(content)}
+        return {name: ManifestEntry.model_validate(entry) for name, entry in sorted(content.items())}
     except OSError as error:
         raise ModelError(f"{path}: the list of shipped models cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError, ValidationError) as error:
+    except (ValueError, TypeError, AttributeError, ValidationError) as error:
         raise ModelError(f"{path}: the list of shipped models is damaged ({error})") from None
 
 

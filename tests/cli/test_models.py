@@ -1,0 +1,65 @@
+"""``mltrack models``: table, JSON, one card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from model_fixtures import make_card, make_network
+
+from mltrack_plugin.cli.main import main
+from mltrack_plugin.models import manifest
+from mltrack_plugin.models.archive import save_torchscript
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "pretrained"
+    folder.mkdir()
+    monkeypatch.setattr(manifest, "pretrained_folder", lambda: folder)
+    monkeypatch.setenv("COLUMNS", "120")
+    card = make_card(metrics={"fit_accuracy": 0.9731, "events": 1000}, training_data={"dataset": "gun"})
+    manifest.register_model(save_torchscript(make_network(), card, tmp_path / "m.pt"), "tiny-job", ["gun"])
+    return folder
+
+
+def test_table(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    output = capsys.readouterr().out
+    header, row = output.splitlines()[:2]
+    assert header.split() == ["name", "architecture", "detectors", "datasets", "parameters", "size", "score"]
+    assert row.split()[:4] == ["tiny-encreg", "encreg", "generic", "gun"]
+    assert "97.3% fit_accuracy" in row
+
+
+def test_json(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["parameters"] == sum(p.numel() for p in make_network().parameters())
+    assert row["bytes"] == (shipped / "tiny-encreg.pt").stat().st_size
+    assert row["score"] == {"fit_accuracy": 0.9731}
+    assert row["job"] == "tiny-job"
+
+
+def test_one_card(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("tiny-encreg", str(shipped / "tiny-encreg.pt")):
+        assert main(["models", name]) == 0
+        output = capsys.readouterr().out
+        for text in ("x [mm], y [mm], z [mm] (cartesian)", "theta [rad], q", "r 0 to 1100", "dataset: gun"):
+            assert text in output
+        assert main(["models", name, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["card"]["name"] == "tiny-encreg"
+
+
+def test_no_models(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (shipped / "manifest.json").write_text("{}")
+    assert main(["models"]) == 0
+    assert "mltrack train" in capsys.readouterr().out
+
+
+def test_unknown_model(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "tiny-encrag"]) == 1
+    captured = capsys.readouterr()
+    assert "Did you mean 'tiny-encreg'?" in captured.err
+    assert "Traceback" not in captured.err
