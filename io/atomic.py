@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ _ADVICE = {
     errno.EFBIG: "the file would exceed the largest size allowed here",
     errno.ENAMETOOLONG: "the file name is too long; choose a shorter one",
 }
+#: A URL, also with the one slash that pathlib leaves of two.
+_REMOTE = re.compile(r"[A-Za-z][\w+.-]+:/")
 
 
 @contextlib.contextmanager
@@ -44,7 +47,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         OutputError: if the folder is missing or not writable, or the output exists and must not be replaced.
     """
     text = str(path)
-    if "://" in text or text.startswith(("root:/", "s3:/", "http:/", "https:/")):
+    if _REMOTE.match(text):
         raise OutputError(f"cannot write {text!r}: outputs are local files; write one and copy it afterwards")
     folder = path.parent
     with output_errors(path):

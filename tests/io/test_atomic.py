@@ -76,9 +76,10 @@ def test_missing_folder(tmp_path: Path) -> None:
         AtomicFile(tmp_path, overwrite=True)
 
 
-def test_remote_output_is_refused() -> None:
+@pytest.mark.parametrize("url", ["s3://bucket/out.root", "root://host//out.root", "https://host/out.root"])
+def test_remote_output_is_refused(url: str) -> None:
     with pytest.raises(OutputError, match="outputs are local files"):
-        AtomicFile("s3://bucket/out.root")
+        AtomicFile(url)
 
 
 def test_folder_without_write_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
