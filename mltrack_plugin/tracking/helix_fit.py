@@ -6,10 +6,9 @@ helix in the transverse plane (u, along the normal) and along z (w), with the fu
 of its position error; a step that makes a track much worse is repeated with Levenberg-Marquardt
 damping. The covariance of the parameters is the inverse of the normal matrix.
 
-With ``thickness`` hits are weighted less the more scattering at earlier hits has displaced them, and
-the covariance accounts for these displacements being common to all later hits. The weights are
-those of single hits, so chi2 is smaller than its number of degrees of freedom where scattering
-dominates. Material before the first hit, energy loss and field inhomogeneity are not modelled.
+With ``thickness`` the steps weigh hits less the more scattering at earlier hits has displaced them,
+and a last step takes into account that these displacements are common to all later hits. Material
+before the first hit, energy loss and field inhomogeneity are not modelled.
 
 There is no Python loop over tracks or hits; sums over the hits of a track are segment sums.
 """
@@ -31,8 +30,8 @@ from mltrack_plugin.tracking.hit_model import (
     closest_points,
     entries_of,
     linearise,
-    scattering_correction,
 )
+from mltrack_plugin.tracking.scattering_fit import correlated_step
 
 Array = npt.NDArray[Any]
 
@@ -125,18 +124,22 @@ def fit_helices(
     inverse = np.linalg.inv(scaled + _TINY * np.eye(5))
     good &= np.einsum("tii->ti", inverse).max(axis=1) < _SINGULAR
     inverse = inverse[good] * (scale[good, :, None] * scale[good, None, :])
-    if thickness:
-        part, _ = hits.subset(np.flatnonzero(good))
-        if len(part.x):
-            inverse += inverse @ scattering_correction(part, inner[good]) @ inverse
-    jacobian = perigee_jacobian(inner[good], field_z)
+    best, shares = inner[good], np.where(good[hits.track], shares, np.nan)
+    if thickness and good.any():
+        part, used = hits.subset(np.flatnonzero(good))
+        refined = correlated_step(part, best)
+        known = np.isfinite(refined.step).all(axis=1)
+        best[known] += refined.step[known]
+        inverse[known] = refined.covariance[known]
+        shares[used] = np.where(known[part.track], refined.hit_chi2, shares[used])
+    jacobian = perigee_jacobian(best, field_z)
 
     fitted = tracks[good]
-    parameters[fitted] = to_perigee(inner[good], field_z)
+    parameters[fitted] = to_perigee(best, field_z)
     covariance[fitted] = jacobian @ inverse @ jacobian.transpose(0, 2, 1)
     ndf[fitted] = 2 * counts[fitted] - 5
     chi2[fitted] = hits.sum(shares)[good]
-    hit_chi2[entries] = np.where(good[hits.track], shares, np.nan)
+    hit_chi2[entries] = shares
     return result
 
 

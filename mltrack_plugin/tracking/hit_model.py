@@ -17,6 +17,9 @@ from mltrack_plugin.tracking.helix import GEV_PER_TESLA_MM
 
 Array = npt.NDArray[Any]
 
+#: Above this a deflection is no small angle; only wrong candidates get there. Radian.
+_LARGEST_ANGLE = 0.1
+
 
 @dataclasses.dataclass(frozen=True)
 class HitResolution:
@@ -45,9 +48,8 @@ class Scattering:
         inverse_momentum = np.abs(inner[:, 2]) * sin / (GEV_PER_TESLA_MM * abs(self.field_z))
         # A layer is taken to be a barrel or an endcap, whichever the track crosses more steeply.
         crossed = self.thickness / np.maximum(sin, np.sqrt(1 - sin**2))
-        return np.asarray(
-            0.0136 * inverse_momentum * np.sqrt(crossed) * np.maximum(1 + 0.038 * np.log(crossed), 0.0)
-        )
+        angle = 0.0136 * inverse_momentum * np.sqrt(crossed) * np.maximum(1 + 0.038 * np.log(crossed), 0.0)
+        return np.asarray(np.minimum(angle, _LARGEST_ANGLE))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,10 +130,6 @@ class Segments:
         total = np.cumsum(values, axis=-1) - values
         return np.asarray(total - total[..., self.first][..., self.track])
 
-    def after(self, values: Array) -> Array:
-        """Sums over the later hits of the same track, along the last axis."""
-        return np.asarray(self.sum(values)[..., self.track] - self.before(values) - values)
-
     def _columns(self, entries: Array) -> dict[str, Any]:
         return {n: getattr(self, n)[entries] for n in ("x", "y", "z", "cxx", "cxy", "cyy", "czz")}
 
@@ -211,7 +209,8 @@ class Whitened:
     s: Array
 
 
-def _whitened(hits: Segments, inner: Array) -> Whitened:
+def whitened(hits: Segments, inner: Array) -> Whitened:
+    """Derivatives and residuals of hits, each hit weighted on its own."""
     p = closest_points(hits, inner)
     z0, cot = inner.T[3:, hits.track]
     sin, cos, s = p.sin, p.cos, p.s
@@ -224,7 +223,7 @@ def _whitened(hits: Segments, inner: Array) -> Whitened:
     ww = hits.czz + cot**2 * tt
     if hits.scattering is not None:
         spread = _lever2(hits, s)
-        across_u, across_w = _scattering_variance(hits.scattering, inner)
+        across_u, across_w = scattering_variance(hits.scattering, inner)
         nn += spread * across_u[hits.track]
         ww += spread * across_w[hits.track]
     a = np.sqrt(nn)
@@ -252,7 +251,7 @@ def _whitened(hits: Segments, inner: Array) -> Whitened:
 
 def linearise(hits: Segments, inner: Array) -> tuple[Array, Array, Array]:
     """Normal matrices (n, 5, 5), gradients (n, 5) and each hit's chi2 (n_entries,)."""
-    white = _whitened(hits, inner)
+    white = whitened(hits, inner)
     u, w = white.u, white.w
     rows, columns = (index[:-1] for index in np.triu_indices(6))
     products = np.empty((len(rows), len(hits.x)))
@@ -267,39 +266,13 @@ def linearise(hits: Segments, inner: Array) -> tuple[Array, Array, Array]:
     return matrix[:, :5, :5], matrix[:, :5, 5], u[5] ** 2 + w[5] ** 2
 
 
-def scattering_correction(hits: Segments, inner: Array) -> Array:
-    """What correlations between hits add to the covariance of the gradient, (n_tracks, 5, 5).
-
-    The weights of the fit contain the scattering of each hit alone; the deflections displace all later
-    hits together. With g the gradient per unit of displacement of a hit, its covariance is the normal
-    matrix minus the sum of g D g^T over hits (D: variance in the weights) plus the sum of h h^T over
-    deflections, h being the sum of g times distance over the later hits.
-    """
-    if hits.scattering is None:
-        return np.zeros((len(inner), 5, 5))
-    white = _whitened(hits, inner)
-    zero = np.zeros_like(white.s)
-    w = np.stack([white.w[k] for k in range(5)]) / white.c
-    u = (np.stack([white.u.get(k, zero) for k in range(5)]) - white.b * w) / white.a
-    spread = _lever2(hits, white.s)
-    result = np.zeros((len(inner), 5, 5))
-    rows, columns = np.triu_indices(5)
-    for g, variance in zip((u, w), _scattering_variance(hits.scattering, inner), strict=True):
-        h = hits.after(g * white.s) - white.s * hits.after(g)
-        sums = hits.sum(h[rows] * h[columns] - g[rows] * g[columns] * spread).T * variance[:, None]
-        result[:, rows, columns] += sums
-        off = rows != columns
-        result[:, columns[off], rows[off]] += sums[:, off]
-    return result
-
-
 def _lever2(hits: Segments, s: Array) -> Array:
     """(n_entries,) mm^2: sum over the earlier hits of the squared distance to them."""
     n, s1, s2 = hits.before(np.stack([np.ones_like(s), s, s**2]))
     return np.asarray(np.maximum(n * s**2 - 2 * s * s1 + s2, 0.0))
 
 
-def _scattering_variance(scattering: Scattering, inner: Array) -> tuple[Array, Array]:
+def scattering_variance(scattering: Scattering, inner: Array) -> tuple[Array, Array]:
     """(n_tracks,) variance of the change of phi, and of cot theta, at one layer."""
     theta2 = scattering.angle(inner) ** 2
     # d phi = angle / sin theta, d cot theta = angle / sin^2 theta.

@@ -49,7 +49,8 @@ def test_pulls_are_standard_normal(toy, pt, n_layers):
     assert pulls.std(axis=0) == pytest.approx(1, abs=0.06)
     distance = np.einsum("ti,tij,tj->t", delta, np.linalg.inv(result.covariance), delta)
     assert distance.mean() == pytest.approx(5, abs=0.3)
-    assert (result.chi2 / result.ndf).mean() < 1.02
+    assert result.chi2.mean() / result.ndf[0] == pytest.approx(1, abs=0.06)
+    assert result.chi2.var() == pytest.approx(2 * result.ndf[0], rel=0.25)
 
 
 def test_ignoring_it_is_worse(toy):
@@ -57,8 +58,38 @@ def test_ignoring_it_is_worse(toy):
     truth = toy.draw_helices(rng, 3000, pt=(0.4, 0.6), eta=2)
     hits = scattered_hits(rng, truth, 10, 0.02)
     with_it, without = (fit(hits, 10, thickness) for thickness in (0.02, 0.0))
-    spread = [np.quantile(np.abs(r.parameters - truth)[:, 0], 0.68) for r in (with_it, without)]
-    assert spread[0] < 0.7 * spread[1]
+    better, worse = (
+        np.quantile(np.abs(r.parameters - truth)[:, :2], 0.68, axis=0) for r in (with_it, without)
+    )
+    assert (better < 0.7 * worse).all()
+
+
+def test_hit_chi2_adds_up_and_points_at_the_outlier(toy):
+    rng = np.random.default_rng(7)
+    truth = toy.draw_helices(rng, 200, pt=(1, 10), eta=1)
+    hits = scattered_hits(rng, truth, 10, 0.02)
+    hits[5::10, 2] += 5.0
+    result = fit(hits, 10, 0.02)
+    shares = result.hit_chi2.reshape(-1, 10)
+    assert shares.sum(axis=1) == pytest.approx(result.chi2)
+    # A hit is judged by the hits before it, so the next one may look as bad.
+    assert np.isin(shares.argmax(axis=1), [5, 6]).mean() > 0.95
+
+
+def test_tracks_do_not_influence_each_other(toy):
+    rng = np.random.default_rng(8)
+    good = scattered_hits(rng, toy.draw_helices(rng, 20, pt=(0.5, 5), eta=2), 6, 0.02)
+    junk = rng.uniform(-1000, 1000, (60, 3))
+    junk[:6] = [[1, 0, 0], [0, 1, 900], [-1, 0, -900], [0, -1.001, 5], [1, 1, 0], [2, 1, 3]]
+    alone, together = fit(good, 6, 0.02), fit(np.concatenate([good, junk]), 6, 0.02)
+    assert together.parameters[:20] == pytest.approx(alone.parameters, rel=1e-7, abs=1e-9)
+    assert together.chi2[:20] == pytest.approx(alone.chi2, rel=1e-6)
+
+
+def test_very_long_tracks_are_fitted_too(toy):
+    truth = toy.draw_helices(np.random.default_rng(9), 5, pt=(5, 10), eta=1)
+    hits = toy.smear(np.random.default_rng(10), toy.draw_hits(truth, 100), SIGMA, SIGMA, SIGMA)
+    assert (fit(hits, 100, 0.001).ndf == 195).all()
 
 
 def test_stiff_tracks_do_not_notice(toy):
