@@ -102,7 +102,8 @@ class ParticleBank:
     def load_with_provenance(cls, path: str | Path) -> tuple[Self, str]:
         """As :meth:`load`, with the text that was saved beside the bank."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # np.load would leave the file open if it turns out to be damaged.
+            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 bank = cls(**{f.name: file[f.name] for f in dataclasses.fields(cls)})
                 return bank, str(file["provenance"]) if "provenance" in file else ""
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
