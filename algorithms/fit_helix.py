@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +12,12 @@ from pydantic import Field, model_validator
 
 from mltrack_plugin.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.algorithm import Config as BaseConfig
-from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits, Tracks
 from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.tracking.helix_fit import fit_helices
 from mltrack_plugin.tracking.hit_model import HitResolution
+
+_log = logging.getLogger(__name__)
 
 
 class Resolution(BaseConfig):
@@ -52,7 +54,7 @@ class FitHelix(Algorithm):
         thickness: float = Field(default=0.0, ge=0, lt=1)
         #: Resolution of hits, where ``volumes`` does not say otherwise.
         resolution: Resolution = Resolution(rphi=0.05, r=0.05, z=0.05)
-        #: Resolution by volume id; needs hits with volume ids.
+        #: Resolution by volume id; hits without volume ids all get ``resolution`` (with a warning).
         volumes: dict[int, Resolution] = Field(default_factory=dict)
         #: Input keys.
         hits: str = "hits"
@@ -71,6 +73,10 @@ class FitHelix(Algorithm):
         self._hits = self.read_handle(Hits, self.config.hits)
         self._candidates = self.read_handle(Tracks, self.config.candidates)
         self._tracks = self.write_handle(Tracks, self.config.tracks)
+        self._events_without_volumes = 0
+
+    def initialize(self) -> None:
+        self._events_without_volumes = 0
 
     def execute(self, event_store: EventStore) -> ProcessCode:
         hits = self._hits(event_store)
@@ -101,15 +107,20 @@ class FitHelix(Algorithm):
         )
         return ProcessCode.SUCCESS
 
+    def finalize(self) -> None:
+        if self._events_without_volumes:
+            _log.warning(
+                "fit-helix: the hits of %d events have no volume_id, so resolutions by volume were not used; "
+                "map the branch in the reader's settings",
+                self._events_without_volumes,
+            )
+
     def _resolution(self, hits: Hits) -> HitResolution:
         default = self.config.resolution
-        if not self.config.volumes:
+        if self.config.volumes and hits.volume_id is None:
+            self._events_without_volumes += 1
+        if not self.config.volumes or hits.volume_id is None:
             return HitResolution(default.rphi, default.r, default.z)
-        if hits.volume_id is None:
-            raise EventError(
-                "fit-helix: 'volumes' is set, but the hits have no volume_id; "
-                "remove the setting or map the branch in the reader's settings"
-            )
         columns = np.empty((len(hits), 3))
         columns[:] = (default.rphi, default.r, default.z)
         for volume, resolution in self.config.volumes.items():

@@ -119,10 +119,10 @@ def fit_helices(
         inner, normal, shares, good = _gauss_newton(hits, start, good)
         scale = 1.0 / np.sqrt(np.einsum("tii->ti", normal))
         scaled = normal * scale[:, :, None] * scale[:, None, :]
-        good &= np.isfinite(scaled).all(axis=(1, 2))
+        good = np.asarray(good & np.isfinite(scaled).all(axis=(1, 2)))
     scaled[~good] = np.eye(5)
     inverse = np.linalg.inv(scaled + _TINY * np.eye(5))
-    good &= np.einsum("tii->ti", inverse).max(axis=1) < _SINGULAR
+    good = np.asarray(good & (np.einsum("tii->ti", inverse).max(axis=1) < _SINGULAR))
     inverse = inverse[good] * (scale[good, :, None] * scale[good, None, :])
     best, shares = inner[good], np.where(good[hits.track], shares, np.nan)
     if thickness and good.any():

@@ -7,7 +7,7 @@ from mltrack_plugin.algorithms.build_tracks import BuildTracks
 from mltrack_plugin.algorithms.cluster_hdbscan import ClusterHDBSCAN
 from mltrack_plugin.algorithms.fit_helix import FitHelix
 from mltrack_plugin.algorithms.track_quality import TrackQuality
-from mltrack_plugin.errors import ConfigurationError, EventError
+from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import HitParameters, Hits, ProtoTracks, Tracks
 from mltrack_plugin.event_store import EventStore
 
@@ -131,11 +131,26 @@ def test_fit_helix_uses_the_resolution_of_the_volume(event, run):
     assert (fits[2].covariance[:, 4, 4] < fits[0].covariance[:, 4, 4]).all()
 
 
-def test_fit_helix_needs_volume_ids_for_volumes(run):
-    hits = Hits([1, 2, 3], [1.0, 2, 3], [0.0, 0, 0], [0.0, 0, 0])
-    tracks = Tracks([0, 3], [0, 1, 2])
-    with pytest.raises(EventError, match="no volume_id"):
-        run(FitHelix(volumes={8: {"rphi": 0.1, "z": 0.1}}), hits=hits, candidate_tracks=tracks)
+def test_fit_helix_says_when_it_cannot_tell_volumes_apart(event, run, caplog):
+    bare = Hits(event.hits.hit_id, event.hits.x, event.hits.y, event.hits.z)
+    tracks = Tracks(*true_tracks(event).arrays().values())
+    settings = {"volumes": {8: {"rphi": 1.0, "z": 1.0}}}
+    with_default = run(FitHelix(), hits=bare, candidate_tracks=tracks).get("fitted_tracks", Tracks)
+    assert "volume_id" not in caplog.text
+    result = run(FitHelix(**settings), hits=bare, candidate_tracks=tracks).get("fitted_tracks", Tracks)
+    assert result.equals(with_default)
+    assert "the hits of 1 events have no volume_id" in caplog.text
+
+
+def test_fit_helix_knows_scattering(event, run):
+    tracks = Tracks(*true_tracks(event).arrays().values())
+    errors = [
+        run(FitHelix(thickness=t), hits=event.hits, candidate_tracks=tracks)
+        .get("fitted_tracks", Tracks)
+        .covariance[:, 4, 4]
+        for t in (0.0, 0.02)
+    ]
+    assert (errors[1] > 1.5 * errors[0]).all()
 
 
 def test_quality_singles_out_the_wrong_hit_and_the_bad_track(event, run):
