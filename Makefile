@@ -25,7 +25,7 @@ help:
 demo: .venv-demo/done
 	mkdir -p demo
 	.venv-demo/bin/mltrack run --input $(DEMO_EVENTS) --output demo/tracks.root --overwrite
-	.venv-demo/bin/mltrack display --input $(DEMO_EVENTS) --tracks demo/tracks.root --output demo/event.png
+	.venv-demo/bin/mltrack display --input $(DEMO_EVENTS) --tracks demo/tracks.root --output demo/event.png --overwrite
 	@echo "tracks: demo/tracks.root   picture: demo/event.png"
 
 .venv/done: pyproject.toml constraints.txt

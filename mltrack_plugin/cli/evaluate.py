@@ -134,9 +134,9 @@ def open_reader(path: str, format: str | None, config: str | None) -> Reader:
 def require_truth(reader: Reader) -> None:
     """Raise ``InputError`` unless the events of an initialized reader carry truth links."""
     from mltrack_plugin.errors import InputError
-    from mltrack_plugin.event_data import TruthLinks
+    from mltrack_plugin.performance.collect import truth_keys
 
-    if not any(issubclass(handle.kind, TruthLinks) for handle in reader.outputs):
+    if "truth_links" not in truth_keys(reader):
         reader.finalize()
         raise InputError(
             f"{reader.source} carries no truth (which particle made each hit), so nothing can be scored; "
@@ -159,10 +159,11 @@ def score_file(
     """
     from mltrack_plugin.cli.paired_events import checked_event, event_range, paired_events
     from mltrack_plugin.errors import EventError
+    from mltrack_plugin.performance.collect import truth_keys
     from mltrack_plugin.performance.summary import ScoreAccumulator
 
     scores = ScoreAccumulator(min_hits=min_hits, detector=getattr(reader, "detector", None))
-    keys = _keys(reader)
+    keys = truth_keys(reader)
     start, stop = event_range(reader, events, skip)
     missing = 0
     skipped: list[dict[str, Any]] = []
@@ -215,7 +216,7 @@ def score_job(
         and checksums), ``timing`` (the summary of the sequencer) and ``skipped_events``.
     """
     from mltrack_plugin.cli.run import open_input
-    from mltrack_plugin.performance.collect import ScoreCollector
+    from mltrack_plugin.performance.collect import ScoreCollector, truth_keys
     from mltrack_plugin.sequencer import Sequencer
 
     reader, job = open_input(path, format, config)
@@ -223,7 +224,7 @@ def score_job(
     detector = getattr(reader, "detector", None)
     algorithms = job.algorithms(model=model, device=device, detector=detector)
     collector = ScoreCollector(
-        {"min_hits": min_hits, "detector": detector, "tracks": _last_tracks(algorithms), **_keys(reader)}
+        {"min_hits": min_hits, "detector": detector, "tracks": _last_tracks(algorithms), **truth_keys(reader)}
     )
     sequencer = Sequencer(**options).add_reader(reader).add_writer(collector)
     for algorithm in algorithms:
@@ -255,12 +256,6 @@ def times(summary: Summary, algorithms: list[Algorithm]) -> dict[str, float]:
     model = sum(s.cpu_s for a, s in steps if any(issubclass(h.kind, HitParameters) for h in a.outputs))
     clustering = sum(s.cpu_s for a, s in steps if any(issubclass(h.kind, HitParameters) for h in a.inputs))
     return dict(zip(TIMES, (1e3 * t / n for t in (model, clustering, total)), strict=True))
-
-
-def _keys(reader: Reader) -> dict[str, str]:
-    """Argument of ``ScoreAccumulator.add`` -> event store key, of what the reader delivers."""
-    names = {"Hits": "hits", "TruthLinks": "truth_links", "Particles": "particles"}
-    return {names[h.kind.__name__]: h.key for h in reader.outputs if h.kind.__name__ in names}
 
 
 def _last_tracks(algorithms: list[Algorithm]) -> str:

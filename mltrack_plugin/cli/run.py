@@ -193,12 +193,9 @@ def _check_report(path: str, overwrite: bool) -> None:
 
 
 def _score_collector(reader: Reader) -> ScoreCollector | None:
-    from mltrack_plugin.event_data import TruthLinks
+    from mltrack_plugin.performance.collect import ScoreCollector, truth_keys
 
-    if not any(issubclass(handle.kind, TruthLinks) for handle in reader.outputs):
+    keys = truth_keys(reader)
+    if "truth_links" not in keys:
         return None
-    from mltrack_plugin.performance.collect import ScoreCollector
-
-    keys = {"Hits": "hits", "TruthLinks": "truth_links", "Particles": "particles"}
-    found = {keys[h.kind.__name__]: h.key for h in reader.outputs if h.kind.__name__ in keys}
-    return ScoreCollector({**found, "detector": getattr(reader, "detector", None)})
+    return ScoreCollector({**keys, "detector": getattr(reader, "detector", None)})

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Config, Writer
+from mltrack_plugin.algorithm import Config, Reader, Writer
 from mltrack_plugin.event_data import Hits, Particles, ProtoTracks, TruthLinks
 from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.performance.scores import DEFAULT_MIN_HITS
@@ -60,3 +60,9 @@ class ScoreCollector(Writer):
 
     def abort(self) -> None:
         """Nothing is written, so nothing is left behind."""
+
+
+def truth_keys(reader: Reader) -> dict[str, str]:
+    """Argument of ``ScoreAccumulator.add`` -> event store key, for what an initialized reader delivers."""
+    kinds = {Hits: "hits", TruthLinks: "truth_links", Particles: "particles"}
+    return {kinds[handle.kind]: handle.key for handle in reader.outputs if handle.kind in kinds}

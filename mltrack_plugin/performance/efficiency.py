@@ -128,8 +128,8 @@ def fake_rate(matching: Matching, min_hits: int = DEFAULT_MIN_HITS) -> Terms:
 def duplicate_rate(matching: Matching, min_hits: int = DEFAULT_MIN_HITS) -> Terms:
     """Matched tracks beyond the best one of their particle, over all emitted tracks.
 
-    Peers: clone rate (LHCb, Belle II); ``duplicate ratio`` of ACTS's track finder performance. ACTS's
-    "duplication rate" per particle (particles with two or more matched tracks) is another quantity.
+    Peers: clone rate (LHCb, Belle II); ``duplicationRatio_tracks`` of ACTS's track finder performance writer.
+    Its ``duplicationRatio_particle`` (particles with duplicates, over particles) is another quantity.
     """
     duplicate = is_duplicate(matching, min_hits)
     return Terms(duplicate.astype(np.int64), np.ones(matching.n_tracks, dtype=np.int64), "track")
@@ -138,7 +138,8 @@ def duplicate_rate(matching: Matching, min_hits: int = DEFAULT_MIN_HITS) -> Term
 def purity(matching: Matching, min_hits: int = DEFAULT_MIN_HITS) -> Terms:
     """Hits on matched tracks that come from the matched particle, over all hits on matched tracks.
 
-    Pooled over hits, so long tracks count more than in a mean over tracks. Peers: hit purity (Belle II).
+    Pooled over hits, so long tracks count more than in a mean over tracks. Peers: hit purity (Belle II),
+    purity of ACTS's track quality plots (a mean over tracks).
     """
     matched = is_matched(matching, min_hits)
     return Terms(matching.track_n_matched * matched, matching.track_n_hits * matched, "match")
@@ -148,7 +149,7 @@ def completeness(matching: Matching, min_hits: int = DEFAULT_MIN_HITS) -> Terms:
     """Hits on matched tracks that come from the matched particle, over all hits of the matched particles.
 
     Pooled over hits; a particle with two matched tracks enters once per track. Peers: hit efficiency
-    (Belle II), "completeness" of ACTS (``kTrackCompleteness``).
+    (Belle II), completeness of ACTS's track quality plots (a mean over tracks).
     """
     matched = is_matched(matching, min_hits)
     return Terms(matching.track_n_matched * matched, matching.majority_n_hits * matched, "match")
