@@ -10,7 +10,7 @@ from pydantic import Field
 
 from mltrack_plugin.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.algorithm import Config as BaseConfig
-from mltrack_plugin.clustering.hdbscan import SelectionMethod, cluster_hdbscan
+from mltrack_plugin.clustering.hdbscan import SelectionMethod, cluster_hdbscan, load_package
 from mltrack_plugin.event_data import HitParameters, ProtoTracks
 from mltrack_plugin.event_store import EventStore
 
@@ -44,6 +44,14 @@ class ClusterHDBSCAN(Algorithm):
         super().__init__(config, **settings)
         self._parameters = self.read_handle(HitParameters, self.config.hit_parameters)
         self._proto_tracks = self.write_handle(ProtoTracks, self.config.proto_tracks)
+
+    def initialize(self) -> None:
+        """Import the clustering package, which takes a second that the first event would be charged for."""
+        import hdbscan  # noqa: F401
+
+    def initialize(self) -> None:
+        """Import the package now, so that the first event is not slower than the others."""
+        load_package()
 
     def execute(self, event_store: EventStore) -> ProcessCode:
         parameters = self._parameters(event_store)
