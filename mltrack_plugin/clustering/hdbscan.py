@@ -6,7 +6,9 @@ estimates" (2013); McInnes, Healy, Astels, JOSS 2 (2017) 205.
 
 from __future__ import annotations
 
+import importlib
 import warnings
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -65,11 +67,10 @@ def cluster_hdbscan(
     if (array == array[0]).all():
         return np.zeros(n, dtype=np.int64), np.ones(n, dtype=np.float32)
 
+    hdbscan = load_package()
     with warnings.catch_warnings():
         # The package calls interfaces that its dependencies have deprecated; nothing a user can act on.
         warnings.simplefilter("ignore")
-        import hdbscan
-
         labels, probabilities, *_ = hdbscan.hdbscan(
             array,
             min_cluster_size=min_cluster_size,
@@ -81,3 +82,10 @@ def cluster_hdbscan(
             core_dist_n_jobs=1,
         )
     return np.asarray(labels, dtype=np.int64), np.asarray(probabilities, dtype=np.float32)
+
+
+def load_package() -> ModuleType:
+    """The ``hdbscan`` package, whose first import takes seconds and may warn about its own code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("hdbscan")

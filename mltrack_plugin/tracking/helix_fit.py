@@ -128,7 +128,7 @@ def fit_helices(
     if thickness and good.any():
         part, used = hits.subset(np.flatnonzero(good))
         refined = correlated_step(part, best)
-        known = np.isfinite(refined.step).all(axis=1)
+        known: Array = np.asarray(np.isfinite(refined.step).all(axis=1))
         best[known] += refined.step[known]
         inverse[known] = refined.covariance[known]
         shares[used] = np.where(known[part.track], refined.hit_chi2, shares[used])
