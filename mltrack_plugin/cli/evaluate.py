@@ -212,8 +212,9 @@ def score_job(
     """Reconstruct the events of an input and score the tracks.
 
     Returns:
-        ``ScoreAccumulator.result``, with TIMES in ms of CPU per event, ``job``, ``model`` (the models' names
-        and checksums), ``timing`` (the summary of the sequencer) and ``skipped_events``.
+        ``ScoreAccumulator.result``, with TIMES in ms of CPU per event, the name of the ``job``, its
+        ``job_configuration``, the ``model`` that replaced the job's, ``timing`` (the sequencer's summary)
+        and ``skipped_events``.
     """
     from mltrack_plugin.cli.run import open_input
     from mltrack_plugin.performance.collect import ScoreCollector, truth_keys
@@ -234,6 +235,8 @@ def score_job(
         "input": path,
         "tracks_file": None,
         "job": job.name,
+        "job_configuration": job.model_dump(mode="json"),
+        "model": model,
         **collector.accumulator.result(),
         **times(summary, algorithms),
         "skipped_events": [dataclasses.asdict(skipped) for skipped in summary.skipped],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mltrack_plugin.errors import require_extra
 from mltrack_plugin.performance.figures import new_figure, plain_axes, save_figure
 from mltrack_plugin.performance.matching import Array, match_tracks
 
@@ -42,6 +43,7 @@ def draw_event(
         MissingExtraError: if matplotlib is not installed.
     """
     figure = new_figure(11, 5.6)
+    collections = require_extra("matplotlib.collections", "plot", "drawing figures")
     panels = figure.subplots(1, 2)
     labels = tracks.labels(len(hits))
     free = labels < 0
@@ -59,8 +61,8 @@ def draw_event(
             axes.scatter(
                 first[free], second[free], s=0.6 * size, color="0.65", linewidths=0, label="on no track"
             )
-        for members, colour in zip(lines, colours, strict=True):
-            axes.plot(first[members], second[members], color=colour, linewidth=width, alpha=0.65)
+        paths = [np.column_stack([first[members], second[members]]) for members in lines]
+        axes.add_collection(collections.LineCollection(paths, colors=colours, linewidths=width, alpha=0.65))
         axes.scatter(first[~free], second[~free], s=size, c=colours[labels[~free]], linewidths=0, zorder=3)
         if wrong.any():
             axes.scatter(
