@@ -1,4 +1,4 @@
-"""Fatras and digitisation on the GenericDetector: physics of single tracks, resolution, noise, determinism."""
+"""Fatras and digitisation on the GenericDetector: single tracks, resolution, noise, determinism."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_tracks_bend_as_a_charge_in_two_tesla():
         assert pt == pytest.approx(1.0, rel=1e-4)
         centre = radius * q * np.array([np.sin(phi), -np.cos(phi)])
         deviation = np.hypot(x - centre[0], y - centre[1]) - radius
-        # Multiple scattering moves a 1 GeV track by some millimetres; the other charge would be off by decimetres.
+        # Scattering moves a 1 GeV track by some millimetres; the other charge would be off by decimetres.
         assert np.abs(deviation).max() < 15.0
 
 

@@ -15,7 +15,7 @@ SAMPLE = Path(os.environ.get("MLTRACK_SAMPLE_DATA", Path(__file__).parents[3] / 
 
 
 def write_hepmc(path: Path, momenta: list[float]) -> Path:
-    """One collision per momentum p: two opposite muons at 45 degrees to the beam with px = p, in the x-z plane."""
+    """One collision per momentum p: two opposite muons with px = pz = +-p."""
     lines = ["HepMC::Version 3.02.05", "HepMC::Asciiv3-START_EVENT_LISTING"]
     for number, p in enumerate(momenta):
         energy = np.hypot(2**0.5 * p, 0.10566)

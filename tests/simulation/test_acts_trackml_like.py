@@ -12,7 +12,7 @@ SMALL = {"sources": 2, "pileup": 10, "tracks": (5, 20)}
 
 
 def write_trackml_event(folder, number: int, n_particles: int, seed: int) -> None:
-    """A TrackML event with four hits per particle, noise, and 64-bit particle ids that need all their digits."""
+    """A TrackML event: four hits per particle, noise, 64-bit particle ids that need all their digits."""
     rng = np.random.default_rng(seed)
     stem = folder / f"event{number:09d}"
     particles, hits, truth = [], [], []

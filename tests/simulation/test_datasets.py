@@ -69,7 +69,7 @@ def test_entropy_differs_between_all_sets_splits_seeds_and_events():
 
 def test_unknown_split_and_negative_seed_are_refused():
     dataset = make_dataset("redvid-10-50-linear")
-    with pytest.raises(ConfigurationError, match="no split 'tets'.*'test'"):
+    with pytest.raises(ConfigurationError, match=r"no split 'tets'.*'test'"):
         dataset.event(0, seed=1, split="tets")
     with pytest.raises(ConfigurationError, match="must not be negative"):
         dataset.event(0, seed=-1, split="test")
