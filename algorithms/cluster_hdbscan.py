@@ -46,10 +46,6 @@ class ClusterHDBSCAN(Algorithm):
         self._proto_tracks = self.write_handle(ProtoTracks, self.config.proto_tracks)
 
     def initialize(self) -> None:
-        """Import the clustering package, which takes a second that the first event would be charged for."""
-        import hdbscan  # noqa: F401
-
-    def initialize(self) -> None:
         """Import the package now, so that the first event is not slower than the others."""
         load_package()
 
