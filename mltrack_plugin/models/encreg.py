@@ -39,11 +39,16 @@ class EncRegConfig(Config):
     input_mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     #: The raw coordinates are divided by this, in their units.
     input_scale: tuple[float, ...] = (1.0, 1.0, 1.0)
-    #: "expanded" only: number of Fourier harmonics of phi and eta.
-    harmonics: int = Field(4, ge=0)
+    #: "expanded" only: frequencies of the Fourier features of phi. Their dot products are what attention compares
+    #: hits by, so the largest one sets how close two hits must be to stand out.
+    phi_frequencies: tuple[int, ...] = (1, 2, 3, 4)
+    #: "expanded" only: frequencies of the Fourier features of eta.
+    eta_frequencies: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
     #: "expanded" only: add r and z per turning angle for both directions of turning. For helices that start at
     #: azimuth 0 and turn by less than 2 pi these are the radial and pitch coefficients, one of the two pairs right.
     turning_features: bool = False
+    #: Frequencies of the Fourier features of these coefficients.
+    turning_frequencies: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
     #: Normalisation before (True) or after (False, as published) attention and feed-forward.
     norm_first: bool = False
     #: Physical output = network output x scale + mean.
@@ -101,11 +106,16 @@ class HitEmbedding(nn.Module):
     def __init__(self, config: EncRegConfig) -> None:
         super().__init__()
         self.expanded = config.inputs == "expanded"
-        self.harmonics = config.harmonics
+        self.phi_frequencies = [float(k) for k in config.phi_frequencies]
+        self.eta_frequencies = [float(k) for k in config.eta_frequencies]
         self.turning_features = config.turning_features
+        self.turning_frequencies = [float(k) for k in config.turning_frequencies]
         self.register_buffer("mean", torch.tensor(config.input_mean))
         self.register_buffer("scale", torch.tensor(config.input_scale))
-        n = 7 + 4 * config.harmonics + 6 * config.turning_features if self.expanded else len(config.input_mean)
+        n = len(config.input_mean)
+        if self.expanded:
+            n = 7 + 2 * (len(self.phi_frequencies) + len(self.eta_frequencies))
+            n += (6 + 8 * len(self.turning_frequencies)) * config.turning_features
         self.linear = nn.Linear(n, config.d_model)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -113,7 +123,8 @@ class HitEmbedding(nn.Module):
         if not self.expanded:
             return self.linear(scaled)  # type: ignore[no-any-return]
         x, y, z = features[..., 0:1], features[..., 1:2], features[..., 2:3]
-        r = torch.sqrt(x * x + y * y + 1e-12)
+        # A lower limit, not a small term in the root: the ONNX exporter drops sums with nearly 0.
+        r = torch.sqrt(x * x + y * y).clamp(min=1e-6)
         phi = torch.atan2(y, x)
         eta = torch.asinh(z / r).clamp(-6.0, 6.0)
         columns = [
@@ -123,16 +134,19 @@ class HitEmbedding(nn.Module):
             eta,
             (z / r).clamp(-30.0, 30.0) / 10.0,
         ]
-        for k in range(self.harmonics):
-            angle = phi * float(k + 1)
-            columns += [torch.sin(angle), torch.cos(angle)]
-            wave = eta * float(2**k)
-            columns += [torch.sin(wave), torch.cos(wave)]
+        for frequency in self.phi_frequencies:
+            columns += [torch.sin(phi * frequency), torch.cos(phi * frequency)]
+        for frequency in self.eta_frequencies:
+            columns += [torch.sin(eta * frequency), torch.cos(eta * frequency)]
         if self.turning_features:
             left = torch.remainder(phi, 2.0 * math.pi)
             for turned in (left, 2.0 * math.pi - left):
                 turned = turned.clamp(min=0.05)
-                columns += [turned / math.pi - 1.0, (r / turned).clamp(max=4.0), (z / turned).clamp(-4.0, 4.0)]
+                radial, pitch = (r / turned).clamp(max=4.0), (z / turned).clamp(-4.0, 4.0)
+                columns += [turned / math.pi - 1.0, radial, pitch]
+                for frequency in self.turning_frequencies:
+                    columns += [torch.sin(radial * frequency), torch.cos(radial * frequency)]
+                    columns += [torch.sin(pitch * frequency), torch.cos(pitch * frequency)]
         return self.linear(torch.cat(columns, dim=-1))  # type: ignore[no-any-return]
 
 

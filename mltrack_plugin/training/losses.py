@@ -27,8 +27,7 @@ def contrastive_loss(points: Tensor, particle: Tensor, mask: Tensor, max_anchors
         points: (B, N, K) outputs in the clustering space.
         particle: (B, N).
         mask: (B, N), True = hit.
-        max_anchors: the hits compared with all others are these many of each event, evenly spaced; hits are in no
-            particular order, so this is a random sample.
+        max_anchors: about this many hits of each event, evenly spaced, are compared with all others.
     """
     n = points.shape[1]
     step = max(1, n // max_anchors)

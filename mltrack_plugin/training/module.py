@@ -11,10 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from mltrack_plugin.clustering import cluster_hdbscan
-from mltrack_plugin.performance.scores import fit_accuracy
+from mltrack_plugin.performance.matching import match_tracks
+from mltrack_plugin.performance.scores import Fraction, trackml_score
 from mltrack_plugin.training.config import TrainingConfig
 from mltrack_plugin.training.data import Batch
 from mltrack_plugin.training.losses import contrastive_loss, regression_loss
+
+#: Normalised targets are clipped here: a displaced particle must not outweigh the rest of its event.
+MAX_TARGET = 6.0
 
 
 class RegressionTraining(lightning.LightningModule):
@@ -31,14 +35,15 @@ class RegressionTraining(lightning.LightningModule):
         self.network = network
         #: Clustering scale of each normalised output.
         self.log_scale = nn.Parameter(torch.full((len(config.targets),), math.log(config.initial_scale)))
-        self._validation: list[tuple[float, int]] = []
+        self._validation: list[Fraction] = []
 
     def losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """(regression, contrastive, weighted sum)."""
         features, mask, target, particle = batch
         network: Any = self.network
         output = network.normalised(features, mask).float()
-        regression = regression_loss(output, (target - network.output_mean) / network.output_scale, particle)
+        normalised = ((target - network.output_mean) / network.output_scale).clamp(-MAX_TARGET, MAX_TARGET)
+        regression = regression_loss(output, normalised, particle)
         points = output / self.log_scale.exp()
         contrastive = contrastive_loss(points, particle, mask, self.config.anchors)
         total = self.config.regression_weight * regression + self.config.contrastive_weight * contrastive
@@ -64,10 +69,11 @@ class RegressionTraining(lightning.LightningModule):
                 min_samples=self.config.clustering.min_samples,
             )
             truth = (particle[i].cpu().numpy()[real] + 1).astype(np.uint64)
-            self._validation.append((fit_accuracy(labels, truth), 1))
+            self._validation.append(trackml_score(match_tracks(labels, truth)))
 
     def on_validation_epoch_end(self) -> None:
-        self.log("val_score", float(np.mean([score for score, _ in self._validation])), prog_bar=True)
+        correct = sum(score.numerator for score in self._validation)
+        self.log("val_score", correct / sum(score.denominator for score in self._validation), prog_bar=True)
         self._validation.clear()
 
     def configure_optimizers(self) -> Any:

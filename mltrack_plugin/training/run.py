@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +34,27 @@ STATISTICS_EVENTS = 200
 class Statistics:
     """What training events look like: constants of the network and validity of the model."""
 
-    target_mean: tuple[float, ...]
+    target_center: tuple[float, ...]
     target_scale: tuple[float, ...]
     validity: dict[str, tuple[float, float]]
 
 
 def measure(source: Callable[[int], SimulatedEvent], targets: tuple[str, ...]) -> Statistics:
-    """Mean and spread of the targets, and the ranges of the coordinates (rounded outwards by 5%)."""
+    """Median and half the central 68% of the targets, and the ranges of the coordinates (widened by 5%).
+
+    Quantiles, because displaced particles give impact parameters a tail of metres.
+    """
     events = [source(i) for i in range(STATISTICS_EVENTS)]
     found = [hit_targets(event.particles, event.truth_links, targets) for event in events]
     values = np.concatenate([target[row >= 0] for target, row in found]).astype(np.float64)
+    low, middle, high = np.percentile(values, [16.0, 50.0, 84.0], axis=0)
     r = np.concatenate([event.hits.r for event in events])
     z = np.concatenate([event.hits.z for event in events])
     counts = [len(event.hits) for event in events]
     margin = 0.05 * float(r.max())
     return Statistics(
-        tuple(values.mean(axis=0).tolist()),
-        tuple(np.maximum(values.std(axis=0), 1e-3).tolist()),
+        tuple(middle.tolist()),
+        tuple(np.maximum((high - low) / 2.0, 1e-3).tolist()),
         {
             "r": (max(0.0, float(r.min()) - margin), float(r.max()) + margin),
             "z": (float(z.min()) - 2 * margin, float(z.max()) + 2 * margin),
@@ -87,7 +94,7 @@ class CheckpointCard(Callback):
     """Adds to each checkpoint what an export needs, as plain values: no class is unpickled to read it."""
 
     def __init__(self, config: TrainingConfig, network_config: EncRegConfig, statistics: Statistics) -> None:
-        self.content = {
+        self.content: dict[str, Any] = {
             "architecture": config.architecture,
             "architecture_config": network_config.model_dump(mode="json"),
             "card": card_content(config, network_config, statistics),
@@ -98,7 +105,14 @@ class CheckpointCard(Callback):
     ) -> None:
         scale = pl_module.log_scale.detach().exp().cpu()  # type: ignore[operator,union-attr]
         network: Any = pl_module.network
-        content = {**self.content, "card": dict(self.content["card"])}  # type: ignore[call-overload]
+        # A resumed training keeps the constants it started with: they are those of the network.
+        constants = {name: getattr(network, name).tolist() for name in ("output_mean", "output_scale")}
+        content: dict[str, Any] = {
+            "architecture": self.content["architecture"],
+            "architecture_config": self.content["architecture_config"] | constants,
+            "card": dict(self.content["card"]),
+        }
+        content["card"]["hyperparameters"] = content["architecture_config"]
         content["card"]["output_scales"] = (scale * network.output_scale.cpu()).tolist()
         content["card"]["metrics"] = {
             name: float(value)
@@ -159,6 +173,7 @@ def train(
     device: str = "auto",
     threads: int | None = None,
     progress: bool = True,
+    callbacks: Sequence[Callback] = (),
 ) -> Path:
     """Train, writing checkpoints to ``output``.
 
@@ -169,6 +184,7 @@ def train(
         device: "auto", "cpu" or "cuda".
         threads: torch threads; torch's default if None.
         progress: show a progress bar.
+        callbacks: further Lightning callbacks.
 
     Returns:
         Path of the last checkpoint.
@@ -183,6 +199,7 @@ def train(
         raise ConfigurationError(f"nothing to resume: {last} does not exist")
     if threads is not None:
         torch.set_num_threads(threads)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     lightning.seed_everything(config.seed, verbose=False)
     source = event_source(config, "train")
     statistics = measure(source, config.targets)
@@ -190,12 +207,19 @@ def train(
         **config.network,
         input_mean=(0.0, 0.0, 0.0),
         input_scale=(config.length_scale,) * 3,
-        output_mean=statistics.target_mean,
+        output_mean=statistics.target_center,
         output_scale=statistics.target_scale,
     )
     module = RegressionTraining(config, EncReg(network_config))
     checkpoints = ModelCheckpoint(
-        output, "best", monitor="val_score", mode="max", save_last=True, enable_version_counter=False
+        output,
+        "best",
+        monitor="val_score",
+        mode="max",
+        save_last=True,
+        enable_version_counter=False,
+        # At the end of the epoch, not of its validation: only then does a resumed run start with the next epoch.
+        save_on_train_epoch_end=True,
     )
     trainer = lightning.Trainer(
         max_steps=config.steps,
@@ -206,12 +230,28 @@ def train(
         precision=config.precision,
         accelerator={"cpu": "cpu", "cuda": "gpu"}.get(device, "auto"),
         devices=1,
-        callbacks=[checkpoints, CheckpointCard(config, network_config, statistics)],
+        callbacks=[CheckpointCard(config, network_config, statistics), checkpoints, *callbacks],
         logger=CSVLogger(output, name="", version="log"),
         enable_progress_bar=progress,
         enable_model_summary=False,
         log_every_n_steps=min(50, config.validation_every),
     )
     data = EventData(config, source, event_source(config, "validation"))
-    trainer.fit(module, data, ckpt_path=str(last) if resume else None, weights_only=True)
+    with quiet_lightning():
+        trainer.fit(module, data, ckpt_path=str(last) if resume else None, weights_only=True)
     return last
+
+
+@contextlib.contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Silence what Lightning says about choices that are made here on purpose."""
+    with warnings.catch_warnings():
+        for message in (
+            "Checkpoint directory .* exists and is not empty",  # the logger's folder lies in it
+            "The '.*_dataloader' does not have many workers",  # simulation is cheap beside the network
+            ".*could not find the monitored key",  # Lightning ends the checkpoint's epoch again when it resumes
+            "Experiment logs directory .* exists and is not empty",
+            ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning's own use of torch
+        ):
+            warnings.filterwarnings("ignore", message=message)
+        yield

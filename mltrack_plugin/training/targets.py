@@ -18,6 +18,11 @@ def _perigee_z0(particles: Particles) -> Array:
     return np.asarray(particles.vz - along * particles.pz / particles.pt)
 
 
+def _perigee_d0(particles: Particles) -> Array:
+    """Transverse impact parameter of the straight line, signed as in ACTS (momentum along phi, positive to its left)."""
+    return np.asarray((particles.vy * particles.px - particles.vx * particles.py) / particles.pt)
+
+
 #: Name -> (unit, value per particle). REDVID: pt, pz, q are the radial, pitch and azimuthal coefficients.
 PARAMETERS: dict[str, tuple[str, Callable[[Particles], Array]]] = {
     "sin_phi": ("1", lambda p: p.py / p.pt),
@@ -30,6 +35,7 @@ PARAMETERS: dict[str, tuple[str, Callable[[Particles], Array]]] = {
     "q": ("e", lambda p: p.q),
     "q_over_pt": ("e/GeV", lambda p: p.q / p.pt),
     "q_over_p": ("e/GeV", lambda p: p.q / np.sqrt(p.pt**2 + p.pz**2)),
+    "d0": ("mm", _perigee_d0),
     "z0": ("mm", _perigee_z0),
 }
 
@@ -47,6 +53,8 @@ def hit_targets(particles: Particles, links: TruthLinks, names: Sequence[str]) -
         if name not in PARAMETERS:
             raise ConfigurationError(f"no track parameter {name!r}. {did_you_mean(name, PARAMETERS)}")
     table = np.stack([np.asarray(PARAMETERS[name][1](particles), dtype=np.float32) for name in names], axis=1)
+    if not len(particles):
+        return np.zeros((len(links), len(names)), dtype=np.float32), np.full(len(links), -1)
     order = np.argsort(particles.particle_id)
     position = np.searchsorted(particles.particle_id[order], links.particle_id)
     row = order[np.minimum(position, len(order) - 1)]
