@@ -30,8 +30,10 @@ def column(
         raise EventDataError(f"column {name!r} must hold integers, got {array.dtype}")
     if wanted.kind == "u" and array.dtype.kind == "i" and array.size and int(array.min()) < 0:
         raise EventDataError(f"column {name!r} must not be negative, smallest is {array.min()}")
-    if len(array.shape) != len(shape) or any(
-        want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
+    # The first comparison settles the usual case without a loop: this runs for every column of every event.
+    if array.shape != shape and (
+        len(array.shape) != len(shape)
+        or any(want is not None and want != got for want, got in zip(shape, array.shape, strict=True))
     ):
         text = "(" + ", ".join("n" if s is None else str(s) for s in shape) + ")"
         raise EventDataError(f"column {name!r} must have shape {text}, got {array.shape}")

@@ -66,18 +66,18 @@ class ProtoTracks(Collection):
         """
         labels = column("labels", labels, np.int64, (None,))
         assigned = np.flatnonzero(labels >= 0)
-        _, first, inverse, counts = np.unique(
-            labels[assigned], return_index=True, return_inverse=True, return_counts=True
-        )
-        keep = counts >= min_hits
-        order = np.flatnonzero(keep)[np.argsort(first[keep], kind="stable")]
-        canonical = np.full(len(counts), -1, dtype=np.int64)
-        canonical[order] = np.arange(len(order))
-        track = canonical[inverse.reshape(-1)]
-        assigned, track = assigned[track >= 0], track[track >= 0]
-        sort = np.argsort(track, kind="stable")
-        hit_indices = assigned[sort]
-        offsets = np.concatenate([[0], np.cumsum(counts[order])]).astype(np.int64)
+        # Stable, so that hit indices ascend within a group.
+        by_label = assigned[np.argsort(labels[assigned], kind="stable")]
+        sorted_labels = labels[by_label]
+        starts = np.flatnonzero(np.r_[True, sorted_labels[1:] != sorted_labels[:-1]][: len(by_label)])
+        counts = np.append(starts[1:], len(by_label)) - starts
+        kept = np.flatnonzero(counts >= min_hits)
+        order = kept[np.argsort(by_label[starts[kept]])]
+        counts = counts[order]
+        offsets = np.zeros(len(order) + 1, dtype=np.int64)
+        np.cumsum(counts, out=offsets[1:])
+        entries = np.arange(offsets[-1]) + np.repeat(starts[order] - offsets[:-1], counts)
+        hit_indices = by_label[entries]
         return cls(offsets, hit_indices, None if membership is None else np.asarray(membership)[hit_indices])
 
     @classmethod
@@ -203,7 +203,7 @@ def _check_jagged(tracks: ProtoTracks) -> None:
     n = len(indices)
     if tracks.membership is not None:
         tracks._set("membership", column("membership", tracks.membership, np.float32, (n,)))
-    if not len(offsets) or offsets[0] != 0 or offsets[-1] != n or (np.diff(offsets) <= 0).any():
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != n or (offsets[1:] <= offsets[:-1]).any():
         raise EventDataError(f"offsets must rise from 0 to {n}, the number of hit indices; no track is empty")
     if not n:
         return
@@ -213,7 +213,8 @@ def _check_jagged(tracks: ProtoTracks) -> None:
     ordered = np.sort(indices)
     if (ordered[1:] == ordered[:-1]).any():
         raise EventDataError("a hit index occurs in two tracks, or twice in one")
-    inside = np.ones(n, dtype=bool)
-    inside[offsets[:-1]] = False
-    if (np.diff(indices)[inside[1:]] <= 0).any() or (np.diff(indices[offsets[:-1]]) <= 0).any():
+    rises = indices[1:] > indices[:-1]
+    rises[offsets[1:-1] - 1] = True
+    firsts = indices[offsets[:-1]]
+    if not rises.all() or (firsts[1:] <= firsts[:-1]).any():
         raise EventDataError("tracks are not in canonical order; use ProtoTracks.from_labels or from_lists")
