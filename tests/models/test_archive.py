@@ -13,7 +13,14 @@ from model_fixtures import eager, features, make_card, make_network
 from mltrack_plugin.errors import EventError, ModelError, OutputError
 from mltrack_plugin.event_data import Hits
 from mltrack_plugin.models import archive as archive_module
-from mltrack_plugin.models.archive import load_model, pack, save_torchscript, write_atomically
+from mltrack_plugin.models.archive import (
+    check_content,
+    load_file,
+    load_model,
+    pack,
+    save_torchscript,
+    write_atomically,
+)
 from mltrack_plugin.models.card import ModelCard
 
 #: TorchScript runs the same kernels as the eager network; the exporters may reorder sums.
@@ -178,3 +185,22 @@ def test_networks_that_a_format_cannot_hold(suffix: str, message: str) -> None:
 def test_unknown_format() -> None:
     with pytest.raises(ModelError, match=r"no model format '\.h5'"):
         pack(make_network(), make_card(), ".h5")
+
+
+def test_the_first_events_are_as_fast_as_the_others(
+    packed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TorchScript's optimising executor recompiles on the first calls; it must be off, and only inside."""
+    optimising = torch._C._get_graph_executor_optimize
+    seen = []
+
+    def network(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        seen.append((optimising(), torch.is_inference_mode_enabled()))
+        return features[..., :2]
+
+    model = load_file(check_content(Path("model.pt"), packed[".pt"]))
+    monkeypatch.setattr(model.engine, "_module", network)
+    before = optimising()
+    model.predict(features(3))
+    assert seen == [(False, True)]
+    assert optimising() == before
