@@ -4,8 +4,8 @@
     detect_format(path)     name of the format, from the content
 
 Readers: root_events (own ROOT layout, and others by branch mapping), acts_root, acts_csv, trackml_csv,
-trackml_parquet, colliderml, redvid_csv. What they share: reading (settings, chunks), columns (checks and delivery),
-root_file and root_tables (trees), csv_table, storage (folders, archives, URLs).
+trackml_parquet, colliderml, redvid_csv. What they share: reading (settings, chunks), columns (checks and
+delivery), root_file and root_tables (trees), csv_table, storage (folders, archives, URLs).
 """
 
 from __future__ import annotations
@@ -61,18 +61,17 @@ def reader_class(format: str) -> type[Reader]:
         ConfigurationError: naming the nearest formats if there is no such one.
     """
     import importlib
-    from importlib.metadata import entry_points
 
     from mltrack_plugin.errors import ConfigurationError, did_you_mean
+    from mltrack_plugin.registry import available, find
 
     if format in FORMATS:
         module, name = FORMATS[format].split(":")
         kind: type[Reader] = getattr(importlib.import_module(module), name)
         return kind
-    others = {e.name: e for e in entry_points(group="mltrack_plugin.readers")}
+    others = available("reader")
     if format in others:
-        loaded: type[Reader] = others[format].load()
-        return loaded
+        return find("reader", format)
     raise ConfigurationError(
         f"there is no input format {format!r}. {did_you_mean(format, {*FORMATS, *others})}"
     )

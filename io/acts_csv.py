@@ -1,13 +1,13 @@
-"""ACTS CSV: a folder or zip archive with ``event000000000-hits.csv``, ``-measurements.csv``, ``-spacepoint.csv``, ...
+"""ACTS CSV: a folder or zip with ``event000000000-hits.csv``, ``-measurements.csv``, ``-spacepoint.csv``, ...
 
-Simulated hits (``hits``), measurements with global positions, or space points are read, with the particles of
-``particles_simulated``, ``particles_initial`` or ``particles``. Truth of measurements and space points goes through
-``measurement-simhit-map``; of a measurement merged from several simulated hits the first in the map counts, the
-others are dropped. ``hit_id`` is the row (simulated hits, space points) or the measurement_id.
+Simulated hits (``hits``), measurements with global positions, or space points are read, with particles of
+``particles_simulated``, ``particles_initial`` or ``particles``. Truth of measurements and space points goes
+through ``measurement-simhit-map``; of a measurement merged from several simulated hits the first in the map
+counts, the others are dropped. ``hit_id`` is the row (simulated hits, space points) or the measurement_id.
 
 Particle ids are barcodes packed into 64 bits (see :mod:`mltrack_plugin.io.acts_ids`), from the five columns
-particle_id_pv ... particle_id_subpart, or as the single column particle_id that older ACTS wrote. Times are mm (c = 1);
-files with the single column are of the time when ACTS wrote ns, and are converted.
+particle_id_pv ... particle_id_subpart, or as the single column particle_id that older ACTS wrote. Times are
+mm (c = 1); files with the single column are of the time when ACTS wrote ns, and are converted.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ _ID_TYPES = dict.fromkeys(("particle_id", *_BARCODE, "geometry_id"), ID)
 class ActsCsvConfig(EventFolderConfig):
     """Settings of the reader of ACTS CSV folders."""
 
-    #: Which hits to read; "auto" takes space points, else measurements with global positions, else simulated hits.
+    #: Which hits to read; "auto" takes space points, else measurements with global positions, else
+    #: simulated hits.
     collection: Literal["auto", "spacepoints", "measurements", "hits"] = "auto"
     #: Name of the particle files between ``event...-`` and ``.csv``; found by itself by default.
     particles_stem: str | None = None
@@ -82,7 +83,9 @@ class ActsCsvReader(EventFolderReader):
         self._particles_stem = config.particles_stem or self._stem_of_all(*_PARTICLE_STEMS)
         if self._particles_stem is not None:
             if self._stem_of_all(self._particles_stem) is None:
-                raise InputError(f"{self.source} has no event...-{self._particles_stem}.csv for its first event")
+                raise InputError(
+                    f"{self.source} has no event...-{self._particles_stem}.csv for its first event"
+                )
             place = self._folder.path(self._files[self._numbers[0]][self._particles_stem])
             _check_ids(self._header(self._particles_stem, *_COLUMNS["particles"]), place)
         linked = self._stem_of_all("measurement-simhit-map") and self._stem_of_all("hits")
@@ -155,7 +158,9 @@ class ActsCsvReader(EventFolderReader):
         particle = self._simulated_hits(number, positions=False)["particle_id"]
         if len(links["hit_id"]) and not 0 <= links["hit_id"].min() <= links["hit_id"].max() < len(particle):
             place = self._folder.path(self._files[number][stem])
-            raise InputError(f"{place}: hit_id {links['hit_id'].max()} points nowhere, there are {len(particle)} hits")
+            raise InputError(
+                f"{place}: hit_id {links['hit_id'].max()} points nowhere, there are {len(particle)} hits"
+            )
         known, first = np.unique(links["measurement_id"], return_index=True)
         result = np.zeros(len(measurement_id), dtype=np.uint64)
         if len(known):

@@ -1,11 +1,12 @@
 """Identifiers of ACTS: particle barcodes packed into 64 bits, and geometry identifiers taken apart.
 
-Barcode layout, that of ACTS before barcodes grew to five 32-bit numbers, so that ids from files of either time
-agree (most significant bits first):
+Barcode layout, that of ACTS before barcodes grew to five 32-bit numbers, so that ids from files of either
+time agree (most significant bits first):
 
     primary vertex 12 | secondary vertex 12 | particle 16 | generation 8 | sub-particle 16
 
-Geometry identifier: volume 8 (bit 56) | boundary 8 (48) | layer 12 (36) | approach 8 (28) | sensitive 20 (8) | extra 8.
+Geometry identifier: volume 8 (bit 56) | boundary 8 (48) | layer 12 (36) | approach 8 (28) | sensitive 20
+(8) | extra 8.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def pack_barcode(*parts: npt.ArrayLike) -> Array:
         part = np.asarray(values).astype(np.uint64)
         if part.size and int(part.max()) >= 1 << bits:
             raise EventDataError(
-                f"particle barcode part {name!r} is {part.max()}, only values below {1 << bits} fit into the 64-bit id"
+                f"particle barcode part {name!r} is {part.max()}, only values below {1 << bits} fit into "
+                "the 64-bit id"
             )
         packed = part if packed is None else (packed << np.uint64(bits)) | part
     assert packed is not None
@@ -72,4 +74,4 @@ def make_geometry_id(volume: Array, layer: Array, sensitive: Array, extra: Array
     """(n,) uint64 geometry identifier of sensitive surfaces."""
     u = np.uint64
     ids = (volume.astype(u) << u(56)) | (layer.astype(u) << u(36)) | (sensitive.astype(u) << u(8))
-    return ids if extra is None else ids | extra.astype(u)
+    return np.asarray(ids if extra is None else ids | extra.astype(u))

@@ -1,17 +1,18 @@
-"""ROOT files of the ACTS examples: trees ``hits``, ``measurements``, ``spacepoints`` (``spacePoints``), ``particles``.
+"""ROOT files of ACTS: trees ``hits``, ``measurements``, ``spacepoints`` (``spacePoints``), ``particles``.
 
-The path is one file or the folder of a job's files. All hit trees are flat, one entry per hit; ``particles`` has one
-entry per event. It is taken from the same file, or from ``particles.root``, ``particles_simulation.root`` or
-``particles_initial.root`` beside it.
+The path is one file or the folder of a job's files. All hit trees are flat, one entry per hit;
+``particles`` has one entry per event. It is taken from the same file, or from ``particles.root``,
+``particles_simulation.root`` or ``particles_initial.root`` beside it.
 
 - ``hits`` (simulated hits): positions tx, ty, tz; each hit has one particle.
-- ``measurements``: positions rec_gx, rec_gy, rec_gz. A merged measurement lists several particles: the first listed one
-  (ACTS sorts them by barcode) counts as its truth, the others are dropped.
-- ``spacepoints``: positions x, y, z. Truth through the first measurement of the space point, if the ``measurements`` tree
-  is in the same file or in ``measurements.root`` beside it; fake space points are noise.
+- ``measurements``: positions rec_gx, rec_gy, rec_gz. A merged measurement lists several particles: the
+  first listed one counts as its truth, the others are dropped.
+- ``spacepoints``: positions x, y, z. Truth through the first measurement of the space point, if the
+  ``measurements`` tree is in the same file or in ``measurements.root`` beside it; fake space points are
+  noise.
 
-Particle ids are the five-part barcodes packed into 64 bits (see :mod:`mltrack_plugin.io.acts_ids`). ``hit_id`` is the
-row in the event, from 0: the measurement index of ACTS for ``measurements``.
+Particle ids are the five-part barcodes packed into 64 bits (see :mod:`mltrack_plugin.io.acts_ids`).
+``hit_id`` is the row in the event, from 0: the measurement index of ACTS for ``measurements``.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ _PARTICLE_FIELDS = {n: n for n in ("vx", "vy", "vz", "px", "py", "pz", "q")}
 class ActsRootConfig(ReaderConfig):
     """Settings of the reader of ACTS ROOT files."""
 
-    #: Which hits to read; "auto" takes space points, measurements or simulated hits, whichever is there first.
+    #: Which hits to read; "auto" takes space points, measurements or simulated hits, whichever is there
+    #: first.
     collection: Literal["auto", "spacepoints", "measurements", "hits"] = "auto"
     #: File with the ``particles`` tree; by default looked for in and beside the input.
     particles_path: str | None = None
@@ -86,7 +88,9 @@ class ActsRootReader(EventReader):
         chosen = root_file.choose_branches(tree, place, required, required, ())
         self._branches = [chosen[n] for n in ("x", "y", "z")]
         self._optional = [
-            b for b in ("geometry_id", "volume_id", "layer_id", "surface_id", "extra_id", "tt", "t") if b in there
+            b
+            for b in ("geometry_id", "volume_id", "layer_id", "surface_id", "extra_id", "tt", "t")
+            if b in there
         ]
         self._flat = FlatTree.scan(tree, place, chosen["event"])
         if not len(self._flat.numbers):
@@ -119,7 +123,7 @@ class ActsRootReader(EventReader):
         return self._open[path]
 
     def _candidates(self, names: Sequence[str], own_file: bool = True) -> list[str]:
-        """The input file itself and those of the given names beside (or in) the input, as far as they exist."""
+        """The input file itself and those of the given names beside (or in) the input, if they exist."""
         path = self.config.path
         if self._folder is not None:
             return [self._folder.path(n) for n in names if n in self._folder.names]
@@ -176,12 +180,12 @@ class ActsRootReader(EventReader):
             _, tree = root_file.find_tree(file, path, ["particles"])
             place = f"{path}, tree 'particles'"
             fields = {n: n for n in ("event_id", *_PARTICLE_BARCODE)} | _PARTICLE_FIELDS
-            chosen = root_file.choose_branches(
-                tree, place, {"nhits": "number_of_hits", "pdg_id": "particle_type"} if given else {}, fields, ()
-            )
+            chosen = root_file.choose_branches(tree, place, {}, fields, ())
             del chosen["event_id"]
             there = root_file.branch_types(tree)
-            chosen |= {f: b for f, b in (("nhits", "number_of_hits"), ("pdg_id", "particle_type")) if b in there}
+            chosen |= {
+                f: b for f, b in (("nhits", "number_of_hits"), ("pdg_id", "particle_type")) if b in there
+            }
             self._particle_fields = chosen
             self._info += root_file.column_info("particles", tree)
             return EventTree.scan(tree, place, "event_id")
@@ -191,7 +195,10 @@ class ActsRootReader(EventReader):
         flat = self._flat
         numbers = flat.numbers[first:last]
         arrays, offsets = flat.read([*self._branches, *self._optional, *self._extra_branches()], first, last)
-        plain = {b: root_file.scalars(arrays[b], f"{flat.place}, branch {b!r}") for b in self._branches + self._optional}
+        plain = {
+            b: root_file.scalars(arrays[b], f"{flat.place}, branch {b!r}")
+            for b in self._branches + self._optional
+        }
         columns = {name: plain[branch] for name, branch in zip("xyz", self._branches, strict=True)}
         columns["hit_id"] = row_numbers(offsets)
         for branch in ("tt", "t"):
@@ -200,8 +207,8 @@ class ActsRootReader(EventReader):
         if "geometry_id" in plain:
             columns |= geometry_columns(plain["geometry_id"])
         elif {"volume_id", "layer_id", "surface_id"} <= plain.keys():
-            parts = [plain[n] for n in ("volume_id", "layer_id", "surface_id")]
-            columns |= geometry_columns(make_geometry_id(*parts, extra=plain.get("extra_id")))
+            volume, layer, surface = (plain[n] for n in ("volume_id", "layer_id", "surface_id"))
+            columns |= geometry_columns(make_geometry_id(volume, layer, surface, plain.get("extra_id")))
         errors = flat.errors_in(first, last)
         hits = Table(columns, offsets)
         if self._truth:
@@ -229,8 +236,10 @@ class ActsRootReader(EventReader):
             return self._pack(parts, hits.offsets, numbers, errors)
         return self._ids_of_spacepoints(arrays, hits, numbers, errors)
 
-    def _ids_of_spacepoints(self, arrays: Any, hits: Table, numbers: Array, errors: dict[int, Exception]) -> Array:
-        """Particle of the first measurement of each space point; measurements are numbered by their entries."""
+    def _ids_of_spacepoints(
+        self, arrays: Any, hits: Table, numbers: Array, errors: dict[int, Exception]
+    ) -> Array:
+        """Particle of the first measurement of each space point; a measurement's id is its entry."""
         links = self._links
         assert links is not None
         position = {n: i for i, n in enumerate(links.numbers.tolist())}
@@ -242,8 +251,8 @@ class ActsRootReader(EventReader):
             count = 0 if k is None else int(links.stops[k] - links.starts[k])
             if (measurement[rows] >= count).any():
                 errors[i] = EventError(
-                    f"{self._flat.place}, event {number}: measurement_id {measurement[rows].max()} points nowhere, "
-                    f"{links.place} has {count} measurements of this event"
+                    f"{self._flat.place}, event {number}: measurement_id {measurement[rows].max()} points "
+                    f"nowhere, {links.place} has {count} measurements of this event"
                 )
             elif k is not None:
                 linked, offsets = links.read(self._truth, k, k + 1)
@@ -254,7 +263,9 @@ class ActsRootReader(EventReader):
             result[np.asarray(arrays["fake"], dtype=bool)] = 0
         return result
 
-    def _pack(self, parts: list[Array], offsets: Array, numbers: Array, errors: dict[int, Exception]) -> Array:
+    def _pack(
+        self, parts: list[Array], offsets: Array, numbers: Array, errors: dict[int, Exception]
+    ) -> Array:
         """Packed barcodes; an event with one that does not fit is reported."""
         try:
             return pack_barcode(*parts)

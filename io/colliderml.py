@@ -1,15 +1,16 @@
-"""ColliderML parquet (Open Data Detector), also what the Arrow writers of ACTS make: one row per event, list columns.
+"""ColliderML parquet (Open Data Detector), also what ACTS writes: one row per event, list columns.
 
 The path is a ``tracker_hits`` file or a folder of such files. The particles are in the file whose name has
 ``particles`` in place of ``tracker_hits`` (and ``truth`` in place of ``reco``), or in ``particles_path``.
 
-Hits: x, y, z (digitised), time, volume_id, layer_id, surface_id (-> ``module_id``); early files also have cell_id, which
-is not read. ``hit_id`` is the row, from 0, which ``hit_ids`` of the tracks files count. Particles: the early files lack
-``primary`` and the perigee columns, which are not needed. Times are ns in the files, mm (c = 1) here.
+Hits: x, y, z (digitised), time, volume_id, layer_id, surface_id (-> ``module_id``); early files also have
+cell_id, which is not read. ``hit_id`` is the row, from 0, which ``hit_ids`` of the tracks files count.
+Particles: the early files lack ``primary`` and the perigee columns, which are not needed. Times are ns in
+the files, mm (c = 1) here.
 
-Particle ids are stored increased by 1, because 0 is a particle there and noise here; "none" (2**64 - 1, or -1 in early
-files) becomes 0. Hits of particles that the particle table does not hold (secondaries that were dropped) keep their id
-by default.
+Particle ids are stored increased by 1, because 0 is a particle there and noise here; "none" (2**64 - 1, or
+-1 in early files) becomes 0. Hits of particles that the particle table does not hold (secondaries that were
+dropped) keep their id by default.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from mltrack_plugin.io.root_events import row_numbers
 
 Array = npt.NDArray[Any]
 
-_HITS = {n: n for n in ("x", "y", "z", "time", "volume_id", "layer_id", "particle_id")} | {"module_id": "surface_id"}
+_HITS = {n: n for n in ("x", "y", "z", "time", "volume_id", "layer_id", "particle_id")} | {
+    "module_id": "surface_id"
+}
 _PARTICLES = {n: n for n in ("particle_id", "vx", "vy", "vz", "px", "py", "pz", "pdg_id")} | {
     "q": "charge",
     "nhits": "num_tracker_hits",
@@ -100,7 +103,7 @@ class ColliderMLReader(EventReader):
                     edges.append(edges[-1] + min(step, rows - start))
         if len(edges) == 1:
             raise InputError(f"{config.path} holds no events")
-        self._part_of_edge = {first: part for first, part in zip(edges, self._parts, strict=False)}
+        self._part_of_edge = dict(zip(edges, self._parts, strict=False))
         self._offset_of_file = np.concatenate([[0], np.cumsum([len(p.event_ids) for p in self._pairs])])
         self._stream: tuple[_Part | None, Any] = (None, None)
         self._particle_rows: tuple[int, int, Any] = (-1, -1, None)
@@ -144,8 +147,8 @@ class ColliderMLReader(EventReader):
             lost = [n for n in pair.event_ids.tolist() if n not in pair.row_of_event]
             if lost:
                 raise InputError(
-                    f"{particles_path} has no row for {len(lost)} events of {path} (first: event_id {lost[0]}); "
-                    "give the right file with particles_path, or read_truth: false"
+                    f"{particles_path} has no row for {len(lost)} events of {path} (first: event_id "
+                    f"{lost[0]}); give the right file with particles_path, or read_truth: false"
                 )
         return pair
 
@@ -175,7 +178,9 @@ class ColliderMLReader(EventReader):
         if not following:
             pair = self._pairs[part.file]
             columns = list(pair.hit_fields.values())
-            stream = parquet_file.read_batches(pair.hits, pair.path, part.row_group, columns, part.rows_per_batch)
+            stream = parquet_file.read_batches(
+                pair.hits, pair.path, part.row_group, columns, part.rows_per_batch
+            )
             for _ in range(part.batch):
                 next(stream)
         batch = next(stream)
@@ -189,14 +194,15 @@ class ColliderMLReader(EventReader):
         tables = []
         meta = pair.particles.metadata
         ends = np.cumsum([meta.row_group(g).num_rows for g in range(meta.num_row_groups)])
-        for i, row in enumerate(rows):
+        for row in rows:
             group = int(np.searchsorted(ends, row, side="right"))
             if self._particle_rows[:2] != (k, group):
                 table = pair.particles.read_row_group(group, columns=list(pair.particle_fields.values()))
                 self._particle_rows = (k, group, table.combine_chunks())
             start = row - (int(ends[group - 1]) if group else 0)
             tables.append(self._particle_rows[2].slice(start, 1))
-        counts, columns = [], {f: [] for f in pair.particle_fields}
+        counts: list[int] = []
+        columns: dict[str, list[Array]] = {f: [] for f in pair.particle_fields}
         for i, one in enumerate(tables):
             batch = one.to_batches()[0]
             table, problems = _table(batch, pair.particle_fields, pair.particles_path, numbers[i : i + 1])
@@ -241,7 +247,9 @@ def _particles_beside(path: str) -> str | None:
     return None
 
 
-def _table(batch: Any, fields: dict[str, str], path: str, numbers: Array) -> tuple[Table, dict[int, Exception]]:
+def _table(
+    batch: Any, fields: dict[str, str], path: str, numbers: Array
+) -> tuple[Table, dict[int, Exception]]:
     flat = {f: parquet_file.list_column(batch.column(c), f"{path}, column {c!r}") for f, c in fields.items()}
     return align(flat, fields, path, numbers)
 

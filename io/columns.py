@@ -1,9 +1,9 @@
 """Columns of many events at once, checked vectorised and handed out event by event.
 
-Readers fill a :class:`Chunk` with the columns of a few hundred events; :func:`check_chunk` finds the events that
-violate the event data contract with array operations over the whole chunk, and :func:`deliver` slices the good
-ones without validating them again. A bad event goes through the ordinary validating constructors, so that its error
-has the same words as anywhere else.
+Readers fill a :class:`Chunk` with the columns of a few hundred events; :func:`check_chunk` finds the events
+that violate the event data contract with array operations over the whole chunk, and :func:`deliver` slices
+the good ones without validating them again. A bad event goes through the ordinary validating constructors,
+so that its error has the same words as anywhere else.
 """
 
 from __future__ import annotations
@@ -173,9 +173,10 @@ def check_chunk(chunk: Chunk, place: str, unknown_particles: str = "error") -> C
             for i in sorted({int(e) for e in rows_event} - errors.keys()):
                 rows = orphans[rows_event == i]
                 errors[i] = EventError(
-                    f"{place}, event {chunk.event_numbers[i]}: the truth of {len(rows)} hits points to particles that "
-                    f"are not in the particle table (first: particle_id {ids[rows[0]]}). Set "
-                    "unknown_particles to 'noise' to treat these hits as noise, or to 'keep' to keep their ids"
+                    f"{place}, event {chunk.event_numbers[i]}: the truth of {len(rows)} hits points to "
+                    f"particles that are not in the particle table (first: particle_id {ids[rows[0]]}). Set "
+                    "unknown_particles to 'noise' to treat these hits as noise, or to 'keep' to keep "
+                    "their ids"
                 )
     return Chunk(chunk.first, chunk.event_numbers, hits, particles, errors)
 
@@ -220,8 +221,8 @@ def _typed(table: Table, types: Mapping[str, npt.DTypeLike], place: str) -> tupl
         wanted = np.dtype(types[name])
         if wanted.kind in "iu" and values.size and values.dtype.kind not in "iub":
             raise InputError(
-                f"{place}: column {name!r} holds {values.dtype}, integers are needed; 64-bit ids lose digits as "
-                "floating point numbers"
+                f"{place}: column {name!r} holds {values.dtype}, integers are needed; 64-bit ids lose "
+                "digits as floating point numbers"
             )
         if wanted.kind == "u" and values.dtype.kind == "i" and values.size and values.min() < 0:
             bad |= _events_of(np.flatnonzero(values < 0), table.offsets)
@@ -277,9 +278,9 @@ def _orphans(hits: Table, particles: Table) -> Array:
 def _orphans_in_block(ids: Array, offsets: Array, known: Array, known_offsets: Array) -> Array:
     """As :func:`_orphans` for a few events.
 
-    Hash tables of (event, particle) keys settle almost all hits in a few passes; the rest, real orphans among them,
-    is looked up event by event. Keys are 64-bit hashes themselves: an orphan is overlooked if its key equals that of
-    a particle of another event in the block, about once in 1e15 orphans.
+    Hash tables of (event, particle) keys settle almost all hits in a few passes; the rest, real orphans
+    among them, is looked up event by event. Keys are 64-bit hashes themselves: an orphan is overlooked if
+    its key equals that of a particle of another event in the block, about once in 1e15 orphans.
     """
     if len(known) == 0:
         return np.flatnonzero(ids)
@@ -307,7 +308,8 @@ def _orphans_in_block(ids: Array, offsets: Array, known: Array, known_offsets: A
     return np.concatenate(missing)
 
 
-#: Odd factors of multiplicative hashing (Knuth, TAOCP 6.4; 64-bit mixing constants of MurmurHash3 and xxHash).
+#: Odd factors of multiplicative hashing (Knuth, TAOCP 6.4; 64-bit mixing constants of MurmurHash3 and
+#: xxHash).
 _HASH_FACTORS = tuple(
     np.uint64(f) for f in (0x9E3779B97F4A7C15, 0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53, 0x9FB21C651E98DF25)
 )

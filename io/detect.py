@@ -10,7 +10,12 @@ from mltrack_plugin.errors import InputError
 from mltrack_plugin.io import FORMATS, storage
 
 #: Branches, one entry per hit, that tell the hit trees of ACTS.
-_ACTS_TREES = {"hits": "tx", "measurements": "rec_loc0", "spacepoints": "measurement_id", "spacePoints": "measurement_id"}
+_ACTS_TREES = {
+    "hits": "tx",
+    "measurements": "rec_loc0",
+    "spacepoints": "measurement_id",
+    "spacePoints": "measurement_id",
+}
 
 
 def detect_format(path: str) -> str:
@@ -105,8 +110,9 @@ def _of_root(path: str) -> str:
     if not there:
         raise InputError(f"{path} holds no tree (TTree or RNTuple) at all")
     raise InputError(
-        f"{path} has no tree of hits that is known; it has {', '.join(map(repr, sorted(there)))}. Name the tree and map "
-        "its branches in the job configuration (reader: {format: root-events, tree: ..., branches: {x: ...}})"
+        f"{path} has no tree of hits that is known; it has {', '.join(map(repr, sorted(there)))}. Name "
+        "the tree and map its branches in the job configuration (reader: "
+        "{format: root-events, tree: ..., branches: {x: ...}})"
     )
 
 
@@ -119,5 +125,6 @@ def _of_parquet(path: str) -> str:
     if {"x", "y", "z"} <= names and ("event_id" in names or "surface_id" in names):
         return "colliderml"
     raise InputError(
-        f"{path} is a Parquet file without hits (columns: {', '.join(sorted(names)[:8])}, ...); give the tracker_hits file"
+        f"{path} is a Parquet file without hits (columns: {', '.join(sorted(names)[:8])}, ...); give the "
+        "tracker_hits file"
     )

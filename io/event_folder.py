@@ -1,4 +1,4 @@
-"""Base of the readers of folders (or zip archives) with some CSV files per event: ``event000000123-hits.csv``."""
+"""Base of the readers of folders or zip archives with CSV files per event: ``event000000123-hits.csv``."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ class EventFolderReader(EventReader):
             single = _NAME.match(path)
             if single is None:
                 raise InputError(
-                    f"{path}: files of this format are named like event000000123-hits.csv; give the folder or such a file"
+                    f"{path}: files of this format are named like event000000123-hits.csv; give the "
+                    "folder or such a file"
                 )
         for name in self._folder.names:
             if (match := _NAME.match(name)) is None:
@@ -79,9 +80,10 @@ class EventFolderReader(EventReader):
                 )
             files[match["stem"]] = name
         if not self._files:
+            names = self._folder.names
             raise InputError(
                 f"{path} holds no events: there is no file named like event000000123-hits.csv. "
-                f"{'It holds: ' + ', '.join(self._folder.names[:5]) if self._folder.names else 'It is empty.'}"
+                f"{'It holds: ' + ', '.join(names[:5]) if names else 'It is empty.'}"
             )
         truth, particles = self._open_event_files()
         if not self._numbers:

@@ -26,7 +26,9 @@ def open_parquet(path: str) -> Any:
     try:
         return pq.ParquetFile(inner, filesystem=filesystem)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be opened as a Parquet file ({error}); it may be damaged or truncated") from error
+        raise InputError(
+            f"{path} cannot be opened as a Parquet file ({error}); it may be damaged or truncated"
+        ) from error
 
 
 def column_names(file: Any) -> list[str]:
@@ -63,6 +65,10 @@ def list_column(column: Any, place: str) -> tuple[Array, Array]:
 def read_batches(file: Any, place: str, row_group: int, columns: Sequence[str], rows: int) -> Any:
     """Record batches of at most ``rows`` rows of one row group."""
     try:
-        yield from file.iter_batches(batch_size=rows, row_groups=[row_group], columns=list(columns), use_threads=False)
+        yield from file.iter_batches(
+            batch_size=rows, row_groups=[row_group], columns=list(columns), use_threads=False
+        )
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{place}, row group {row_group} cannot be read ({error}); it may be damaged") from error
+        raise InputError(
+            f"{place}, row group {row_group} cannot be read ({error}); it may be damaged"
+        ) from error

@@ -1,4 +1,4 @@
-"""What all readers of this package share: settings, the chunk plan, one cached chunk, detector and columns."""
+"""What all readers of this package share: settings, the plan of chunks, one cached chunk, the detector."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from mltrack_plugin.io.columns import LENGTH_COLUMNS, Chunk, Table, check_chunk, deliver
 from pydantic import Field
 
 from mltrack_plugin.algorithm import Config, Reader, ReadEvent
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
+from mltrack_plugin.io.columns import LENGTH_COLUMNS, Chunk, Table, check_chunk, deliver
 
 #: Millimetres in one unit of length.
 LENGTH_UNITS = {"um": 1e-3, "mm": 1.0, "cm": 10.0, "m": 1000.0}
@@ -38,7 +38,8 @@ class ReaderConfig(Config):
     length_unit: Literal["um", "mm", "cm", "m"] = "mm"
     #: Whether truth links and particles are read where the file has them.
     read_truth: bool = True
-    #: A truth link to a particle that is not in the particle table: makes the event an error, becomes noise, or stays.
+    #: A truth link to a particle that is not in the particle table: makes the event an error, becomes
+    #: noise, or stays.
     unknown_particles: Literal["error", "noise", "keep"] = "error"
     #: Memory for one chunk of events, bytes.
     chunk_bytes: int = Field(16 * 1024**2, ge=1024)

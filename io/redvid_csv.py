@@ -1,13 +1,15 @@
-"""REDVID CSV: one row per hit, ``;`` between the columns, hits of an event together; a file, a folder or a zip of them.
+"""REDVID CSV: one row per hit, ``;`` between columns, hits of an event together; file, folder or zip.
 
-Columns: event_id; sub_detector_id; sub_detector_type; track_id; track_type; six track parameters (linear: r_0; theta_0;
-z_0; r_d; theta_d; z_d, helical: radial_const; azimuthal_const; pitch_const; radial_coeff; azimuthal_coeff; pitch_coeff);
-hit_id; hit_r; hit_theta; hit_z. Lengths are REDVID's own units, kept as they are.
+Columns: event_id; sub_detector_id; sub_detector_type; track_id; track_type; six track parameters (linear:
+r_0; theta_0; z_0; r_d; theta_d; z_d, helical: radial_const; azimuthal_const; pitch_const; radial_coeff;
+azimuthal_coeff; pitch_coeff); hit_id; hit_r; hit_theta; hit_z. Lengths are REDVID's own units, kept as they
+are.
 
-Hits become Cartesian: x = hit_r cos(hit_theta), y = hit_r sin(hit_theta), z = hit_z. Particles are the tracks:
-particle_id = track_id + 1 (REDVID counts from 0, and 0 is noise here; a negative track_id is noise), p is the
-velocity per unit of t (slope in r, slope in z), q = 0 (helical: azimuthal_coeff, the sense of turning). ``layer_id`` is sub_detector_id. If hit_id counts per track, hits are
-numbered by their row in the event instead.
+Hits become Cartesian: x = hit_r cos(hit_theta), y = hit_r sin(hit_theta), z = hit_z. Particles are the
+tracks: particle_id = track_id + 1 (REDVID counts from 0, and 0 is noise here; a negative track_id is
+noise), p is the velocity per unit of t (slope in r, slope in z), q = 0 (helical: azimuthal_coeff, the sense
+of turning). ``layer_id`` is sub_detector_id. If hit_id counts per track, hits are numbered by their row in
+the event instead.
 """
 
 from __future__ import annotations
@@ -34,7 +36,14 @@ DELIMITER = ";"
 _COMMON = ("event_id", "sub_detector_id", "sub_detector_type", "track_id", "track_type")
 _HIT = ("hit_id", "hit_r", "hit_theta", "hit_z")
 _LINEAR = ("r_0", "theta_0", "z_0", "r_d", "theta_d", "z_d")
-_HELICAL = ("radial_const", "azimuthal_const", "pitch_const", "radial_coeff", "azimuthal_coeff", "pitch_coeff")
+_HELICAL = (
+    "radial_const",
+    "azimuthal_const",
+    "pitch_const",
+    "radial_coeff",
+    "azimuthal_coeff",
+    "pitch_coeff",
+)
 _REQUIRED = ("event_id", "hit_r", "hit_theta", "hit_z")
 _TYPES = dict.fromkeys(("event_id", "sub_detector_id", "track_id", "hit_id"), INTEGER) | dict.fromkeys(
     ("hit_r", "hit_theta", "hit_z", *_LINEAR, *_HELICAL), NUMBER
@@ -101,11 +110,15 @@ class RedvidCsvReader(EventReader):
 
     def column_info(self) -> list[ColumnInfo]:
         """Columns of the first file."""
-        return [ColumnInfo(self._files[0].name, n, str(_TYPES.get(n, "text"))) for n in self._files[0].columns]
+        return [
+            ColumnInfo(self._files[0].name, n, str(_TYPES.get(n, "text"))) for n in self._files[0].columns
+        ]
 
     def _scan(self, name: str) -> _File:
         place = self._folder.path(name)
-        numbers, starts, end = [], [], 0
+        numbers: list[int] = []
+        starts: list[int] = []
+        end = 0
         try:
             with self._folder.open(name) as stream:
                 head = stream.readline()
@@ -141,7 +154,8 @@ class RedvidCsvReader(EventReader):
             stream.seek(begin)
             data = stream.read(int(file.stops[b - 1]) - begin)
         cuts = [int(p) - begin for p in (*file.starts[a:b], file.stops[b - 1])]
-        numbers, errors = file.numbers[a:b], {}
+        numbers = file.numbers[a:b]
+        errors: dict[int, Exception] = {}
         try:
             columns = csv_table.parse(data, file.place, _TYPES, delimiter=DELIMITER, names=file.columns)
             runs = np.flatnonzero(np.diff(columns["event_id"])) + 1
@@ -164,7 +178,9 @@ class RedvidCsvReader(EventReader):
         c = rows.columns
         if not c:
             empty = np.empty(0)
-            return Table({"x": empty, "y": empty, "z": empty, "hit_id": empty.astype(np.uint64)}, rows.offsets)
+            return Table(
+                {"x": empty, "y": empty, "z": empty, "hit_id": empty.astype(np.uint64)}, rows.offsets
+            )
         r, theta = c["hit_r"], c["hit_theta"]
         hits = {"x": r * np.cos(theta), "y": r * np.sin(theta), "z": c["hit_z"], "hit_id": _hit_ids(rows)}
         if "sub_detector_id" in c:
@@ -202,7 +218,7 @@ class RedvidCsvReader(EventReader):
 def _append_events(
     rows: bytes, position: int, columns: list[str], place: str, numbers: list[int], starts: list[int]
 ) -> None:
-    """Note event id and first byte of every event that begins in ``rows``, which start at byte ``position``."""
+    """Note id and first byte of every event that begins in ``rows``, which start at byte ``position``."""
     types = {"event_id": INTEGER}
     ids = csv_table.parse(rows, place, types, delimiter=DELIMITER, names=columns)["event_id"]
     text = np.frombuffer(rows, dtype=np.uint8)
@@ -211,7 +227,9 @@ def _append_events(
     begin = begin[(text[begin] != ord("\n")) & (text[begin] != ord("\r"))]
     if len(begin) != len(ids):
         raise InputError(f"{place}: line breaks inside of quoted values are not supported")
-    heads = np.concatenate([[0], np.flatnonzero(np.diff(ids)) + 1]) if len(ids) else np.empty(0, dtype=np.int64)
+    heads = (
+        np.concatenate([[0], np.flatnonzero(np.diff(ids)) + 1]) if len(ids) else np.empty(0, dtype=np.int64)
+    )
     numbers += ids[heads].tolist()
     starts += (begin[heads] + position).tolist()
 
@@ -222,9 +240,9 @@ def _particle_id(track_id: Array) -> Array:
 
 def _hit_ids(rows: Table) -> Array:
     """hit_id, or row numbers where hit_id is absent or repeats only between tracks."""
-    ids = rows.columns.get("hit_id")
-    if ids is None:
+    if "hit_id" not in rows.columns:
         return row_numbers(rows.offsets)
+    ids: Array = rows.columns["hit_id"]
     event = np.repeat(np.arange(len(rows)), np.diff(rows.offsets))
     if not _repeats(event, ids) or "track_id" not in rows.columns:
         return ids

@@ -1,15 +1,16 @@
 """ROOT files with one entry per event: this project's own layout, and others' through a branch mapping.
 
-Own layout (TTree or RNTuple): tree ``hits`` with ``event_number`` and jagged ``hit_id``, ``x``, ``y``, ``z`` (mm),
-optional ``time``, ``volume_id``, ``layer_id``, ``module_id``, ``geometry_id`` and, with truth, ``particle_id``
-(0 = noise) and ``weight``; tree ``particles`` with the same events in the same order; ``meta`` with the detector.
+Own layout (TTree or RNTuple): tree ``hits`` with ``event_number`` and jagged ``hit_id``, ``x``, ``y``,
+``z`` (mm), optional ``time``, ``volume_id``, ``layer_id``, ``module_id``, ``geometry_id`` and, with truth,
+``particle_id`` (0 = noise) and ``weight``; tree ``particles`` with the same events in the same order;
+``meta`` with the detector.
 
 Other experiments' files: name the tree, map the branches, state the length unit, e.g.
 
     reader: {format: root-events, tree: SpacePoints, branches: {x: sp_x, y: sp_y, z: sp_z}, length_unit: m}
 
-A tree with one entry per hit is read as well if ``event_number`` is mapped to the branch that tells the event.
-Without a ``hit_id`` branch hits are numbered by their row in the event, from 0.
+A tree with one entry per hit is read as well if ``event_number`` is mapped to the branch that tells the
+event. Without a ``hit_id`` branch hits are numbered by their row in the event, from 0.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from pydantic import Field
+
+from mltrack_plugin.algorithm import Config
+from mltrack_plugin.errors import EventError, InputError
 from mltrack_plugin.io import root_file
 from mltrack_plugin.io.columns import (
     HIT_COLUMNS,
@@ -27,10 +32,6 @@ from mltrack_plugin.io.columns import (
 )
 from mltrack_plugin.io.reading import ColumnInfo, EventReader, ReaderConfig
 from mltrack_plugin.io.root_tables import EventTree, FlatTree
-from pydantic import Field
-
-from mltrack_plugin.algorithm import Config
-from mltrack_plugin.errors import EventError, InputError
 
 
 class RootEventsConfig(ReaderConfig):
@@ -79,8 +80,8 @@ class RootEventsReader(EventReader):
         if probe[self._fields["x"]].ndim == 1:
             if self._number is None:
                 raise InputError(
-                    f"{self._tree_place} has one entry per hit and no branch that tells the event; map it with "
-                    "branches: {event_number: NAME}"
+                    f"{self._tree_place} has one entry per hit and no branch that tells the event; map it "
+                    "with branches: {event_number: NAME}"
                 )
             self._flat = FlatTree.scan(self._tree, self._tree_place, self._number)
         self._open_particles()

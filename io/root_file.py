@@ -1,4 +1,4 @@
-"""Opening ROOT files and reading branches of a TTree or fields of an RNTuple, with errors a user can act on."""
+"""Opening ROOT files and reading from a TTree or an RNTuple, with errors a user can act on."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 import uproot
+
+from mltrack_plugin.errors import InputError, did_you_mean
 from mltrack_plugin.io import storage
 from mltrack_plugin.io.columns import Table, align
 from mltrack_plugin.io.reading import ColumnInfo
-
-from mltrack_plugin.errors import InputError, did_you_mean
 
 Array = npt.NDArray[Any]
 
@@ -28,8 +28,8 @@ def open_root(path: str) -> Any:
     if "://" not in path or path.startswith(("file://", "memory://")):
         _check_header(path)
     try:
-        # The mapping keeps uproot from taking a colon in the path for an object name; without caches the memory
-        # stays flat while the file is streamed.
+        # The mapping keeps uproot from taking a colon in the path for an object name; without caches the
+        # memory stays flat while the file is streamed.
         return uproot.open({path: None}, array_cache=None, object_cache=None)
     except InputError:
         raise
@@ -37,8 +37,8 @@ def open_root(path: str) -> Any:
         raise InputError(f"{path}: {error}") from error
     except Exception as error:  # uproot lets many exception types through for damaged files
         raise InputError(
-            f"{path} cannot be opened as a ROOT file ({type(error).__name__}: {_brief(error)}); it may be damaged or "
-            "truncated"
+            f"{path} cannot be opened as a ROOT file ({type(error).__name__}: {_brief(error)}); it may be "
+            "damaged or truncated"
         ) from error
 
 
@@ -58,7 +58,8 @@ def _check_header(path: str) -> None:
     size = storage.file_size(path)
     if size < end:
         raise InputError(
-            f"{path} is truncated: its header states {end} bytes, the file has {size}. Copy or produce it again"
+            f"{path} is truncated: its header states {end} bytes, the file has {size}. Copy or produce it "
+            "again"
         )
 
 
@@ -111,7 +112,8 @@ def choose_branches(
         mapping: branch names where they differ from the field names.
 
     Raises:
-        InputError: naming file, tree and branch, and the nearest branches, if a required or mapped one is missing.
+        InputError: naming file, tree and branch, and the nearest branches, if a required or mapped one is
+        missing.
     """
     there = branch_types(tree)
     chosen = {}
@@ -142,8 +144,8 @@ def read_arrays(tree: Any, place: str, branches: Iterable[str], start: int, stop
         )
     except Exception as error:  # decompression, deserialisation and source errors of many types
         raise InputError(
-            f"{place}: entries {start} to {stop - 1} cannot be read ({type(error).__name__}: {_brief(error)}); "
-            "the file may be damaged or truncated"
+            f"{place}: entries {start} to {stop - 1} cannot be read ({type(error).__name__}: "
+            f"{_brief(error)}); the file may be damaged or truncated"
         ) from error
 
 
@@ -194,10 +196,10 @@ def scalars(array: ak.Array, place: str) -> Array:
 
 
 def chunk_edges(tree: Any, branches: Iterable[str], chunk_bytes: int) -> list[int]:
-    """Entry ranges of about ``chunk_bytes`` that end where baskets or clusters end, so that each is read once.
+    """Entry ranges of about ``chunk_bytes`` that end where baskets or clusters end: each is read once.
 
-    A chunk may grow to twice the size to reach the next such end; larger baskets of a TTree are split, clusters of an
-    RNTuple never, because uproot decompresses them whole anyway.
+    A chunk may grow to twice the size to reach the next such end; larger baskets of a TTree are split,
+    clusters of an RNTuple never, because uproot decompresses them whole anyway.
     """
     n = int(tree.num_entries)
     if n == 0:

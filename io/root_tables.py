@@ -9,10 +9,10 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import numpy.typing as npt
-from mltrack_plugin.io.columns import Table
-from mltrack_plugin.io.root_file import flatten, jagged_table, read_arrays, scalars
 
 from mltrack_plugin.errors import EventError, InputError
+from mltrack_plugin.io.columns import Table
+from mltrack_plugin.io.root_file import flatten, jagged_table, read_arrays, scalars
 
 Array = npt.NDArray[Any]
 
@@ -22,7 +22,7 @@ _SCAN_ENTRIES = 2_000_000
 
 @dataclasses.dataclass(slots=True)
 class FlatTree:
-    """A tree with one entry per hit and a branch that names the event; memory grows with events, not with hits."""
+    """A tree with one entry per hit and a branch that tells the event; memory grows with the events only."""
 
     tree: Any
     place: str
@@ -64,8 +64,9 @@ class FlatTree:
                 if (runs := int(counts[inverse[run]])) > 1:
                     again = int(starts[np.flatnonzero(numbers == numbers[run])[1]])
                     errors[position] = EventError(
-                        f"{place}, event {numbers[run]}: its entries lie in {runs} separate blocks (the second begins "
-                        f"at entry {again}); were files with equal event numbers merged? Read them one by one"
+                        f"{place}, event {numbers[run]}: its entries lie in {runs} separate blocks (the "
+                        f"second begins at entry {again}); were files with equal event numbers merged? "
+                        "Read them one by one"
                     )
         return cls(tree, place, numbers[order], starts[order], stops[order], errors)
 

@@ -1,8 +1,8 @@
-"""TrackML: a folder or zip archive of ``event000001000-hits.csv``, ``-truth.csv``, ``-particles.csv`` (also .gz).
+"""TrackML: a folder or zip of ``event000001000-hits.csv``, ``-truth.csv``, ``-particles.csv`` (also .gz).
 
-Columns as in the challenge's data description: hits hit_id, x, y, z, volume_id, layer_id, module_id; truth hit_id,
-particle_id, tx, ty, tz, tpx, tpy, tpz, weight; particles particle_id, vx, vy, vz, px, py, pz, q, nhits; mm and GeV.
-Truth and particles are optional. ``-cells.csv`` is not read. particle_id 0 is noise.
+Columns as in the challenge's data description: hits hit_id, x, y, z, volume_id, layer_id, module_id; truth
+hit_id, particle_id, tx, ty, tz, tpx, tpy, tpz, weight; particles particle_id, vx, vy, vz, px, py, pz, q,
+nhits; mm and GeV. Truth and particles are optional. ``-cells.csv`` is not read. particle_id 0 is noise.
 """
 
 from __future__ import annotations
@@ -77,9 +77,14 @@ def match_ids(wanted: Array, there: Array, place: str) -> Array:
     position = np.minimum(np.searchsorted(ordered, wanted), max(len(ordered) - 1, 0))
     lost = np.ones(len(wanted), dtype=bool) if not len(ordered) else ordered[position] != wanted
     if lost.any():
-        raise InputError(f"{place} has no row for {int(lost.sum())} of {len(wanted)} hits (first: hit_id {wanted[lost][0]})")
+        raise InputError(
+            f"{place} has no row for {int(lost.sum())} of {len(wanted)} hits (first: hit_id "
+            f"{wanted[lost][0]})"
+        )
     if len(there) != len(wanted):
         strangers = there[~np.isin(there, wanted)]
         if len(strangers):
-            raise InputError(f"{place} has {len(strangers)} rows for hits that do not exist (first: hit_id {strangers[0]})")
+            raise InputError(
+                f"{place} has {len(strangers)} rows for hits that do not exist (first: hit_id {strangers[0]})"
+            )
     return order[position]

@@ -1,11 +1,12 @@
-"""TrackML events as flat Parquet tables with truth: one row per hit, the particle's columns repeated in each row.
+"""TrackML events as flat Parquet tables with truth: one row per hit, with the columns of its particle.
 
-Columns: event_id, hit_id, x, y, z, volume_id, layer_id, module_id, particle_id, vx, vy, vz, px, py, pz, q, nhits; others
-are ignored. The path is a file, or a folder with files named ``*labelled*.parquet``.
+Columns: event_id, hit_id, x, y, z, volume_id, layer_id, module_id, particle_id, vx, vy, vz, px, py, pz, q,
+nhits; others are ignored. The path is a file, or a folder with files named ``*labelled*.parquet``.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ class TrackmlParquetReader(EventReader):
 def _first_rows(columns: dict[str, Array], offsets: Array) -> Table:
     """Particles from the first hit of each, in order of their ids."""
     rows = []
-    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+    for start, stop in pairwise(offsets.tolist()):
         ids, first = np.unique(columns["particle_id"][start:stop], return_index=True)
         rows.append(first[ids != 0] + start)
     picked = np.concatenate(rows)

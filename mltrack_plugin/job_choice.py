@@ -1,8 +1,9 @@
 """Which shipped job configuration fits an input.
 
-A job fits if it is made for the input's detector (where the input states one), its model is there, and the hits of the
-first events lie in the ranges in which the model was trained. Among several that fit, one made for the input's
-simulated data set comes first; REDVID jobs for straight and for curved tracks are told apart by the hits.
+A job fits if it is made for the input's detector (where the input states one), its model is there, and the
+hits of the first events lie in the ranges in which the model was trained. Among several that fit, one made
+for the input's simulated data set comes first; REDVID jobs for straight and for curved tracks are told
+apart by the hits.
 """
 
 from __future__ import annotations
@@ -141,16 +142,18 @@ def compare(card: ModelCard, events: tuple[Hits, ...]) -> tuple[bool, str]:
     limit = card.validity.get("n_hits", (0.0, np.inf))[1]
     if np.mean(counts <= limit) < MIN_INSIDE:
         return False, f"events have up to {counts.max()} hits, the model was trained with at most {limit:.0f}"
-    columns = {
-        key: np.concatenate([getattr(hits, key) for hits in events]) for key in ("r", "z") if key in card.validity
+    columns: dict[str, Any] = {
+        key: np.concatenate([getattr(hits, key) for hits in events])
+        for key in ("r", "z")
+        if key in card.validity
     }
     for key, values in columns.items():
         low, high = card.validity[key]
         inside = float(np.mean((values >= low) & (values <= high)))
         if inside < MIN_INSIDE:
             return False, (
-                f"{1 - inside:.0%} of the hits have {key} outside [{low:g}, {high:g}], the range of the model "
-                f"(hits reach from {values.min():g} to {values.max():g})"
+                f"{1 - inside:.0%} of the hits have {key} outside [{low:g}, {high:g}], the range of the "
+                f"model (hits reach from {values.min():g} to {values.max():g})"
             )
     if columns and (reach := _reach(card, columns)) < 0.1:
         unit = "m" if reach * 1000 <= 2 else "cm"
@@ -158,13 +161,17 @@ def compare(card: ModelCard, events: tuple[Hits, ...]) -> tuple[bool, str]:
             f"the hits reach only {reach:.1%} of the model's range; if their unit is not mm, state it with "
             f"reader: {{length_unit: {unit}}}"
         )
-    return True, f"{int(np.median(counts))} hits per event, {', '.join(columns) or 'n_hits'} in the model's range"
+    return (
+        True,
+        f"{int(np.median(counts))} hits per event, {', '.join(columns) or 'n_hits'} in the model's range",
+    )
 
 
 def _reach(card: ModelCard, columns: dict[str, Any]) -> float:
     """Largest coordinate compared with the largest that the model knows."""
     return max(
-        float(abs(values).max()) / max(map(abs, card.validity[key]), default=1.0) for key, values in columns.items()
+        float(abs(values).max()) / max(map(abs, card.validity[key]), default=1.0)
+        for key, values in columns.items()
     )
 
 
@@ -185,14 +192,16 @@ def _narrow(fitting: list[tuple[str, str, JobConfig]], sample: Sample) -> list[t
 
 def _shape(job: JobConfig) -> str | None:
     """Shape of the tracks that a job's data sets name."""
-    return next((s for s in ("linear", "helical") if all(s in d for d in job.datasets) and job.datasets), None)
+    return next(
+        (s for s in ("linear", "helical") if all(s in d for d in job.datasets) and job.datasets), None
+    )
 
 
 def straight_fraction(hits: Hits) -> float:
     """Share of hits with at least three others in the same direction from the origin.
 
-    The direction is (phi, polar angle); "the same" is within 0.06 in both, about twice REDVID's resolution, so on
-    straight tracks of 4 to 9 hits nearly every hit has them, on curved tracks only few by chance.
+    The direction is (phi, polar angle); "the same" is within 0.06 in both, about twice REDVID's resolution,
+    so on straight tracks of 4 to 9 hits nearly every hit has them, on curved tracks only few by chance.
     """
     import numpy as np
     from scipy.spatial import cKDTree

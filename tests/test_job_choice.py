@@ -32,8 +32,8 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def load(name: str) -> Any:
         detectors, dataset, _ = JOBS[name]
-        text = f"name: {name}\ndetectors: [{detectors}]\ndatasets: [{dataset}]\nsequence: [{{algorithm: encreg, model: {name}}}]"
-        return parse_job(text, name)
+        head = f"name: {name}\ndetectors: [{detectors}]\ndatasets: [{dataset}]\n"
+        return parse_job(head + f"sequence: [{{algorithm: encreg, model: {name}}}]", name)
 
     monkeypatch.setattr("mltrack_plugin.job.available_jobs", lambda: sorted(JOBS))
     monkeypatch.setattr("mltrack_plugin.job.load_job", load)
@@ -43,7 +43,9 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> None:
 class Events(Reader):
     """Hits from memory; ``None`` is an event that cannot be read."""
 
-    def __init__(self, hits: list[Hits | None], detector: str | None = None, dataset: str | None = None) -> None:
+    def __init__(
+        self, hits: list[Hits | None], detector: str | None = None, dataset: str | None = None
+    ) -> None:
         super().__init__()
         self.hits, self.detector, self.dataset = hits, detector, dataset
         self.write_handle(Hits, "points")
@@ -73,7 +75,11 @@ def large(n_hits: int = 300, scale: float = 1.0, n: int = 3) -> list[Hits | None
     rng = np.random.default_rng(3)
     events: list[Hits | None] = []
     for _ in range(n):
-        r, phi, z = rng.uniform(32, 1020, n_hits), rng.uniform(-3, 3, n_hits), rng.uniform(-3000, 3000, n_hits)
+        r, phi, z = (
+            rng.uniform(32, 1020, n_hits),
+            rng.uniform(-3, 3, n_hits),
+            rng.uniform(-3000, 3000, n_hits),
+        )
         positions = {"x": r * np.cos(phi) * scale, "y": r * np.sin(phi) * scale, "z": z * scale}
         events.append(Hits(hit_id=np.arange(n_hits), **positions))
     return events
@@ -105,7 +111,11 @@ def test_unknown_detector_goes_by_the_ranges() -> None:
     ("events", "detector", "message"),
     [
         (large(), "odd", "trackml: made for detector trackml or generic, the input is from odd"),
-        (large(n_hits=2000), "trackml", "trackml: events have up to 2000 hits, the model was trained with at most 800"),
+        (
+            large(n_hits=2000),
+            "trackml",
+            "trackml: events have up to 2000 hits, the model was trained with at most 800",
+        ),
         (large(scale=1e-3), "trackml", r"trackml: 100% of the hits have r outside \[30, 1100\]"),
         (large(scale=3.0), None, r"\d\d% of the hits have r outside \[30, 1100\], the range of the model"),
     ],
@@ -145,7 +155,9 @@ def test_a_model_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ambiguity_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(JOBS, "other", ("trackml", "trackml-10-50", BIG))
-    with pytest.raises(ConfigurationError, match="several job configurations fit .* equally well: other, trackml"):
+    with pytest.raises(
+        ConfigurationError, match=r"several job configurations fit .* equally well: other, trackml"
+    ):
         choose_job(Events(large(), "trackml"))
 
 
@@ -169,4 +181,6 @@ def test_straight_fraction_by_hand() -> None:
     assert straight_fraction(Hits(hit_id=np.arange(7), x=x, y=y, z=z)) == pytest.approx(4 / 7)
     # The azimuth is periodic: a line along phi = pi.
     tiny = np.array([1e-3, -1e-3, 1e-3, -1e-3])
-    assert straight_fraction(Hits(hit_id=np.arange(4), x=[-1, -2, -3, -4], y=tiny, z=[0.1, 0.2, 0.3, 0.4])) == 1
+    assert (
+        straight_fraction(Hits(hit_id=np.arange(4), x=[-1, -2, -3, -4], y=tiny, z=[0.1, 0.2, 0.3, 0.4])) == 1
+    )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def command(path: str, format_: str | None, events: int, as_json: bool) -> None:
     """Tell what PATH holds: format, events, columns, ranges, truth, and which jobs can run on it.
 
-        mltrack inspect events.root
+    mltrack inspect events.root
     """
     from mltrack_plugin.io import open_events
 
@@ -51,7 +51,8 @@ def inspect_events(reader: Reader, events: int) -> dict[str, Any]:
 
     Returns:
         JSON content: path, format, events, detector, dataset, truth, columns (table, name, type), ranges
-        (collection -> column -> smallest and largest value, and number of rows), bad_events, jobs (name, fits, reason).
+        (collection -> column -> smallest and largest value, and number of rows), bad_events, jobs (name,
+        fits, reason).
     """
     from mltrack_plugin.errors import InputError
     from mltrack_plugin.event_data import TruthLinks
@@ -63,7 +64,7 @@ def inspect_events(reader: Reader, events: int) -> dict[str, Any]:
     except InputError:
         # No event can be read: bad_events holds the reasons, and no job can run.
         jobs = []
-    columns = getattr(reader, "column_info", list)()
+    columns: list[Any] = getattr(reader, "column_info", list)()
     return {
         "path": reader.source,
         "format": reader.format_name,
@@ -124,7 +125,9 @@ def _show(facts: dict[str, Any]) -> None:
         console.print(Text(f"bad event: {reason}", "red"))
     table = _table("\nJob configurations", "name", "fits", "reason")
     for job in facts["jobs"]:
-        table.add_row(job["name"], Text("yes", "green") if job["fits"] else Text("no", "red"), Text(job["reason"]))
+        table.add_row(
+            job["name"], Text("yes", "green") if job["fits"] else Text("no", "red"), Text(job["reason"])
+        )
     console.print(table)
 
 

@@ -15,7 +15,9 @@ from mltrack_plugin.cli.main import main
 
 def write(tmp_path: Path, **changes: Any) -> str:
     hits = [hits_of(0), hits_of(1, n=3) | changes, hits_of(2, n=0)]
-    return write_events(tmp_path / "e.root", {"hits": hits, "particles": [particles_of(i) for i in range(3)]}, [4, 5, 6])
+    return write_events(
+        tmp_path / "e.root", {"hits": hits, "particles": [particles_of(i) for i in range(3)]}, [4, 5, 6]
+    )
 
 
 def test_json_tells_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,7 +40,13 @@ def test_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, x=np.array([0, np.nan, 1], np.float32))
     assert main(["inspect", path]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    for wanted in ("root-events", "detector not known", "truth yes", "hits layer_id int32_t[]", "truth_links particle_id"):
+    for wanted in (
+        "root-events",
+        "detector not known",
+        "truth yes",
+        "hits layer_id int32_t[]",
+        "truth_links particle_id",
+    ):
         assert wanted in out
     assert "bad event:" in out
     assert "1 of 3 hits have a non-finite x" in out

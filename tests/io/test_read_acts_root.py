@@ -35,7 +35,9 @@ def particles_tree(particles: dict[int, list[int]] | None = None) -> dict[str, A
     rows = ak.Array(list(particles.values()))
     columns: dict[str, Any] = {"event_id": np.array(list(particles), np.uint32)}
     for p in PARTS:
-        columns[p] = ak.values_astype(rows if p == "particle" else rows * 0 + (p == "vertex_primary"), np.uint32)
+        columns[p] = ak.values_astype(
+            rows if p == "particle" else rows * 0 + (p == "vertex_primary"), np.uint32
+        )
     for c in ("vx", "vy", "vz", "px", "py", "pz", "q"):
         columns[c] = ak.values_astype(rows, np.float32)
     return columns | {"number_of_hits": ak.values_astype(rows, np.int32)}
@@ -70,7 +72,9 @@ def test_events_in_two_pieces_are_reported(tmp_path: Path) -> None:
     event = np.array([5, 5, 2, 5, 2, 9], dtype=np.uint32)
     read = read_all(ActsRootReader(path=write_flat(tmp_path / "h.root", {"hits": hits_tree(event_id=event)})))
     assert [(e.event_number, e.error is None) for e in read] == [(5, False), (2, False), (9, True)]
-    assert "event 5: its entries lie in 2 separate blocks (the second begins at entry 3)" in str(read[0].error)
+    assert "event 5: its entries lie in 2 separate blocks (the second begins at entry 3)" in str(
+        read[0].error
+    )
     assert read[2].collections["hits"].x.tolist() == [5]
 
 
@@ -79,9 +83,8 @@ def test_truth_that_points_nowhere(tmp_path: Path) -> None:
     path = write_flat(tmp_path / "h.root", trees)
     read = read_all(ActsRootReader(path=path))
     assert [e.error is None for e in read] == [False, True, True]
-    assert f"truth of 1 hits points to particles that are not in the particle table (first: particle_id {barcode(2)[0]})" in str(
-        read[0].error
-    )
+    assert "the truth of 1 hits points to particles that are not in" in str(read[0].error)
+    assert f"(first: particle_id {barcode(2)[0]})" in str(read[0].error)
     assert all(e.error is None for e in read_all(ActsRootReader(path=path, unknown_particles="keep")))
 
 
@@ -97,10 +100,20 @@ def measurements_tree() -> dict[str, Any]:
     row = np.arange(len(EVENT), dtype=np.float32)
     # The third measurement is merged from two particles; the fifth is noise.
     particle = ak.Array([[1], [2], [2, 1], [7], [], [3]])
-    lists = {f"particles_{p}": ak.values_astype(particle * 0 + (p == "vertex_primary"), np.uint32) for p in PARTS}
+    lists = {
+        f"particles_{p}": ak.values_astype(particle * 0 + (p == "vertex_primary"), np.uint32) for p in PARTS
+    }
     lists["particles_particle"] = ak.values_astype(particle, np.uint32)
     ids = {n: np.arange(len(EVENT), dtype=np.int32) for n in ("volume_id", "layer_id", "surface_id")}
-    return {"event_nr": EVENT.astype(np.int32), "rec_loc0": row, "rec_gx": row, "rec_gy": row, "rec_gz": row, **ids, **lists}
+    return {
+        "event_nr": EVENT.astype(np.int32),
+        "rec_loc0": row,
+        "rec_gx": row,
+        "rec_gy": row,
+        "rec_gz": row,
+        **ids,
+        **lists,
+    }
 
 
 def test_measurements_take_the_first_particle(tmp_path: Path) -> None:

@@ -120,7 +120,12 @@ def test_a_folder_in_memory() -> None:
         ("hits", "module_id\n", "module_id,charge\n", r"columns that this format does not know: 'charge'"),
         ("hits", "y,", "x,", r"has no column 'y'"),
         ("particles", ",q,", ",charge,", r"-particles.csv has no column 'q'"),
-        ("truth", "particle_id", "particle", r"-truth.csv has no column 'particle_id'. Did you mean 'particle'"),
+        (
+            "truth",
+            "particle_id",
+            "particle",
+            r"-truth.csv has no column 'particle_id'. Did you mean 'particle'",
+        ),
     ],
 )
 def test_wrong_columns(tmp_path: Path, name: str, old: str, new: str, message: str) -> None:
@@ -215,8 +220,9 @@ def acts_files(*, old: bool = False) -> dict[str, str]:
     names = ["particle_id"] if old else [f"particle_id_{p}" for p in ("pv", "sv", "part", "gen", "subpart")]
     ids = ["4503599644147712", "4503599660924928"] if old else ["1,0,1,0,0", "1,0,2,0,0"]
     head = ",".join(names)
+    numbers = "tx,ty,tz,tt,tpx,tpy,tpz,te,deltapx,deltapy,deltapz,deltae"
     return {
-        "event000000003-hits.csv": f"{head},geometry_id,tx,ty,tz,tt,tpx,tpy,tpz,te,deltapx,deltapy,deltapz,deltae,index\n"
+        "event000000003-hits.csv": f"{head},geometry_id,{numbers},index\n"
         + "".join(
             f"{ids[i % 2]},{(16 << 56) | (4 << 36) | (i << 8)},{i},{i + 10},{i + 20},2,0,0,0,0,0,0,0,0,{i}\n"
             for i in range(3)
@@ -298,7 +304,7 @@ def test_real_acts_event() -> None:
     assert event.error is None
     hits, particles = event.collections["hits"], event.collections["particles"]
     assert (len(hits), len(particles)) == (11862, 1000)
-    # Times are lengths: between its first and its last hit no particle is faster than light, and none is slow.
+    # Times are lengths: between its first and its last hit no particle is faster than light.
     ids = event.collections["truth_links"].particle_id
     ratios = []
     for particle in np.unique(ids)[:100]:

@@ -19,13 +19,18 @@ NONE = 2**64 - 1
 KINEMATICS = ("vx", "vy", "vz", "px", "py", "pz", "charge")
 
 
-def hits(n_events: int, id_type: Any = pa.uint64(), **changes: Any) -> pa.Table:
+UNSIGNED = pa.uint64()
+
+
+def hits(n_events: int, id_type: Any = UNSIGNED, **changes: Any) -> pa.Table:
     """Event i has i + 2 hits, of particles 0, 1, none, 0, ..."""
-    none = NONE if id_type == pa.uint64() else -1
+    none = NONE if id_type == UNSIGNED else -1
     rows = [list(range(i + 2)) for i in range(n_events)]
     columns: dict[str, Any] = {"event_id": pa.array([10 * i for i in range(n_events)], pa.uint32())}
     for c in ("x", "y", "z"):
-        columns[c] = pa.array([[100.0 * i + r for r in row] for i, row in enumerate(rows)], pa.list_(pa.float32()))
+        columns[c] = pa.array(
+            [[100.0 * i + r for r in row] for i, row in enumerate(rows)], pa.list_(pa.float32())
+        )
     columns["time"] = pa.array([[1.0 for _ in row] for row in rows], pa.list_(pa.float32()))
     columns["particle_id"] = pa.array([[(0, 1, none)[r % 3] for r in row] for row in rows], pa.list_(id_type))
     for c in ("volume_id", "layer_id", "surface_id"):
@@ -44,8 +49,12 @@ def particles(n_events: int, order: list[int] | None = None) -> pa.Table:
 
 
 def write(folder: Path, n_events: int = 7, rows: int = 3, **tables: pa.Table) -> str:
-    pq.write_table(tables.get("hits", hits(n_events)), folder / "reco.tracker_hits.parquet", row_group_size=rows)
-    pq.write_table(tables.get("particles", particles(n_events)), folder / "truth.particles.parquet", row_group_size=2)
+    pq.write_table(
+        tables.get("hits", hits(n_events)), folder / "reco.tracker_hits.parquet", row_group_size=rows
+    )
+    pq.write_table(
+        tables.get("particles", particles(n_events)), folder / "truth.particles.parquet", row_group_size=2
+    )
     return str(folder)
 
 
@@ -65,7 +74,9 @@ def test_current_schema(tmp_path: Path, chunk_bytes: int, order: list[int] | Non
             assert event.collections["hits"].hit_id.tolist() == list(range(i + 2))
             assert event.collections["hits"].module_id.tolist() == list(range(i + 2))
             np.testing.assert_allclose(event.collections["hits"].time, 299.792458, rtol=1e-6)
-            assert event.collections["truth_links"].particle_id.tolist() == [(1, 2, 0)[r % 3] for r in range(i + 2)]
+            assert event.collections["truth_links"].particle_id.tolist() == [
+                (1, 2, 0)[r % 3] for r in range(i + 2)
+            ]
             assert event.collections["particles"].particle_id.tolist() == [1, 2]
             assert event.collections["particles"].q.tolist() == [i, 2]
 
@@ -86,7 +97,9 @@ def test_dropped_particles(tmp_path: Path) -> None:
     ids = pa.array([[0, 5] for _ in range(7)], pa.list_(pa.uint64()))
     table = hits(7, particle_id=ids)
     for c in ("x", "y", "z", "time", "volume_id", "layer_id", "surface_id"):
-        table = table.set_column(table.schema.get_field_index(c), c, pa.array([[1, 2]] * 7, table.schema.field(c).type))
+        table = table.set_column(
+            table.schema.get_field_index(c), c, pa.array([[1, 2]] * 7, table.schema.field(c).type)
+        )
     path = write(tmp_path, hits=table)
     assert read_all(ColliderMLReader(path=path))[0].collections["truth_links"].particle_id.tolist() == [1, 6]
     noise = read_all(ColliderMLReader(path=path, unknown_particles="noise"))[0]
@@ -111,7 +124,9 @@ def test_wrong_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no row for 1 events .*first: event_id 60"):
         read_all(ColliderMLReader(path=path))
     write(tmp_path, hits=hits(7, time=pa.array([1.0] * 7)))
-    with pytest.raises(InputError, match=r"column 'time' holds double, a list of numbers per event is needed"):
+    with pytest.raises(
+        InputError, match=r"column 'time' holds double, a list of numbers per event is needed"
+    ):
         read_all(ColliderMLReader(path=path))
     write(tmp_path, hits=hits(0))
     with pytest.raises(InputError, match="holds no events"):

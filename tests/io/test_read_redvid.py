@@ -19,7 +19,9 @@ HELICAL = ["radial_const", "azimuthal_const", "pitch_const", "radial_coeff", "az
 HIT = ["hit_id", "hit_r", "hit_theta", "hit_z"]
 
 
-def text(n_events: int = 6, track: list[str] = LINEAR, *, per_track_ids: bool = False, tail: str = "\n") -> str:
+def text(
+    n_events: int = 6, track: list[str] = LINEAR, *, per_track_ids: bool = False, tail: str = "\n"
+) -> str:
     """Event i: two tracks of i + 1 hits each, hits of the tracks alternating."""
     lines = [";".join([*COMMON, *track, *HIT])]
     for event in range(n_events):
@@ -27,7 +29,12 @@ def text(n_events: int = 6, track: list[str] = LINEAR, *, per_track_ids: bool = 
             number = hit % 2
             line = [str(event + 100), str(hit % 5), '"barrel"', str(number), "linear"]
             line += ["0", "0", "0", f"{0.5 + number}", f"{0.25 * (1 + number)}", "-1"]
-            line += [str(hit // 2 if per_track_ids else hit), f"{2.0 + event}", f"{0.1 * hit}", f"{event - hit}"]
+            line += [
+                str(hit // 2 if per_track_ids else hit),
+                f"{2.0 + event}",
+                f"{0.1 * hit}",
+                f"{event - hit}",
+            ]
             lines.append(";".join(line))
     return "\n".join(lines) + tail
 
@@ -122,7 +129,9 @@ def test_wrong_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"[Ee]xpected 15 columns"):
         read_all(open_events(str(path)))
     (tmp_path / "x.csv").write_text("a,b,c\n1,2,3\n")
-    with pytest.raises(InputError, match=r"the format is not recognised. If it is one of root-events, .*--format"):
+    with pytest.raises(
+        InputError, match=r"the format is not recognised. If it is one of root-events, .*--format"
+    ):
         open_events(str(tmp_path / "x.csv"))
 
 

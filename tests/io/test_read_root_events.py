@@ -55,12 +55,16 @@ def test_any_range_of_events(tmp_path: Path, rntuple: bool) -> None:
     path = write_events(tmp_path / "e.root", events(), NUMBERS, rntuple=rntuple, batch=2)
     for start in range(6):
         for stop in [*range(7), None]:
-            got = [e.event_number for e in read_all(RootEventsReader(path=path, chunk_bytes=1024), start, stop)]
+            got = [
+                e.event_number for e in read_all(RootEventsReader(path=path, chunk_bytes=1024), start, stop)
+            ]
             assert got == NUMBERS[start:stop]
 
 
 def test_collections_are_read_only(tmp_path: Path) -> None:
-    hits = read_all(RootEventsReader(path=write_events(tmp_path / "e.root", events(), NUMBERS)))[0].collections["hits"]
+    hits = read_all(RootEventsReader(path=write_events(tmp_path / "e.root", events(), NUMBERS)))[
+        0
+    ].collections["hits"]
     with pytest.raises(ValueError, match="read-only"):
         hits.x[0] = 1.0
 
@@ -68,12 +72,18 @@ def test_collections_are_read_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x": np.array([0, np.nan, 2, 3], np.float32)}, r"1 of 4 hits have a non-finite x \(first at row 1: nan\)"),
+        (
+            {"x": np.array([0, np.nan, 2, 3], np.float32)},
+            r"1 of 4 hits have a non-finite x \(first at row 1: nan\)",
+        ),
         ({"z": np.array([0, 1, 2, -np.inf], np.float32)}, r"1 of 4 hits have a non-finite z"),
-        ({"hit_id": np.array([4, 9, 4, 1], np.uint64)}, r"1 hit ids are repeated \(hit_id 4 occurs 2 times\)"),
+        (
+            {"hit_id": np.array([4, 9, 4, 1], np.uint64)},
+            r"1 hit ids are repeated \(hit_id 4 occurs 2 times\)",
+        ),
         (
             {"particle_id": np.array([BIG + 1, BIG + 3, 0, BIG + 3], np.uint64)},
-            rf"truth of 2 hits points to particles that are not in the particle table \(first: particle_id {BIG + 3}",
+            rf"truth of 2 hits points to particles that are not .* \(first: particle_id {BIG + 3}\)",
         ),
     ],
 )
@@ -104,7 +114,10 @@ def test_unknown_particles_as_noise_or_kept(tmp_path: Path) -> None:
 def test_a_particle_of_another_event_is_no_match(tmp_path: Path) -> None:
     trees = events()
     trees["particles"] = [particles_of(i, ids=(BIG + 1 + 2 * i, BIG + 2 + 2 * i)) for i in range(5)]
-    bad = [e.error is not None for e in read_all(RootEventsReader(path=write_events(tmp_path / "e.root", trees, NUMBERS)))]
+    bad = [
+        e.error is not None
+        for e in read_all(RootEventsReader(path=write_events(tmp_path / "e.root", trees, NUMBERS)))
+    ]
     assert bad == [False, True, True, False, True]
 
 
@@ -149,7 +162,11 @@ def test_mapped_flat_tree(tmp_path: Path) -> None:
     path = write_flat(tmp_path / "e.root", {"t": columns})
     mapping = {"x": "px_x", "y": "px_y", "z": "px_z"}
     read = read_all(RootEventsReader(path=path, tree="t", branches=mapping | {"event_number": "evt"}))
-    assert [(e.event_number, e.collections["hits"].x.tolist()) for e in read] == [(4, [0, 1, 2]), (9, [3, 4]), (1, [5])]
+    assert [(e.event_number, e.collections["hits"].x.tolist()) for e in read] == [
+        (4, [0, 1, 2]),
+        (9, [3, 4]),
+        (1, [5]),
+    ]
     with pytest.raises(InputError, match="one entry per hit and no branch that tells the event"):
         read_all(RootEventsReader(path=path, tree="t", branches=mapping))
 
@@ -164,7 +181,9 @@ def test_missing_tree_and_branch_name_the_nearest(tmp_path: Path) -> None:
     path = write_events(tmp_path / "e.root", events(), NUMBERS)
     with pytest.raises(InputError, match=r"e.root has no tree 'hit'. Did you mean 'hits'"):
         read_all(RootEventsReader(path=path, tree="hit"))
-    with pytest.raises(InputError, match=r"e.root, tree 'hits' has no branch 'xx' \(for 'x'\). Did you mean 'x'"):
+    with pytest.raises(
+        InputError, match=r"e.root, tree 'hits' has no branch 'xx' \(for 'x'\). Did you mean 'x'"
+    ):
         read_all(RootEventsReader(path=path, branches={"x": "xx"}))
     other = write_events(tmp_path / "o.root", {"points": events()["hits"]}, NUMBERS)
     with pytest.raises(InputError, match=r"no tree of hits that is known; it has 'points'"):
@@ -261,7 +280,10 @@ class TestDamage:
 
     def test_no_events(self, tmp_path: Path) -> None:
         with uproot.recreate(tmp_path / "e.root") as file:
-            file.mktree("hits", {"event_number": "uint64", "x": "var * float32", "y": "var * float32", "z": "var * float32"})
+            file.mktree(
+                "hits",
+                {"event_number": "uint64", "x": "var * float32", "y": "var * float32", "z": "var * float32"},
+            )
         with pytest.raises(InputError, match=r"tree 'hits' holds no events"):
             read_all(RootEventsReader(path=str(tmp_path / "e.root")))
 
@@ -283,9 +305,9 @@ def test_remote_paths(tmp_path: Path) -> None:
 
 
 def test_settings_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no setting 'branch'. Did you mean 'branches'"):
+    with pytest.raises(ConfigurationError, match=r"no setting 'branch'. Did you mean 'branches'"):
         RootEventsReader(path="e.root", branch={})
     with pytest.raises(ConfigurationError, match="call initialize"):
         RootEventsReader(path="e.root").num_events()
-    with pytest.raises(ConfigurationError, match="no input format 'root-event'. Did you mean 'root-events'"):
+    with pytest.raises(ConfigurationError, match=r"no input format 'root-event'. Did you mean 'root-events'"):
         open_events("e.root", "root-event")

@@ -45,7 +45,9 @@ def hits_of(number: int, n: int = 5, **changes: Any) -> Event:
 
 def particles_of(number: int, ids: Sequence[int] = (BIG + 1, BIG + 2)) -> Event:
     """Columns of the particles of one event."""
-    numbers = {c: np.full(len(ids), i + number, dtype=np.float32) for i, c in enumerate(("vx", "vy", "vz", "px"))}
+    numbers = {
+        c: np.full(len(ids), i + number, dtype=np.float32) for i, c in enumerate(("vx", "vy", "vz", "px"))
+    }
     ones = {c: np.ones(len(ids), dtype=np.float32) for c in ("py", "pz", "q")}
     return {"particle_id": np.array(ids, dtype=np.uint64), **numbers, **ones}
 
@@ -56,11 +58,17 @@ def jagged(rows: Sequence[Any]) -> ak.Array:
 
 
 def write_events(
-    path: Path, trees: Mapping[str, Sequence[Event]], numbers: Sequence[int], *, rntuple: bool = False, batch: int = 10**9
+    path: Path,
+    trees: Mapping[str, Sequence[Event]],
+    numbers: Sequence[int],
+    *,
+    rntuple: bool = False,
+    batch: int = 10**9,
 ) -> str:
     """A ROOT file with one entry per event, in baskets (clusters) of ``batch`` events."""
     with uproot.recreate(path) as file:
         for name, events in trees.items():
+            tree: Any = None
             for start in range(0, len(events), batch):
                 part = events[start : start + batch]
                 columns = {c: jagged([e[c] for e in part]) for c in part[0]}
@@ -82,7 +90,9 @@ def write_flat(path: Path, trees: Mapping[str, Mapping[str, Any]]) -> str:
     """A ROOT file with trees of the given columns (NumPy: one entry per row; awkward: lists)."""
     with uproot.recreate(path) as file:
         for name, columns in trees.items():
-            types = {c: v.dtype if isinstance(v, np.ndarray) else ak.type(v).content for c, v in columns.items()}
+            types = {
+                c: v.dtype if isinstance(v, np.ndarray) else ak.type(v).content for c, v in columns.items()
+            }
             file.mktree(name, types).extend(dict(columns))
     return str(path)
 
