@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from model_fixtures import eager, features, make_card, make_network
 
-from mltrack_plugin.errors import EventError, ModelError, OutputError
+from mltrack_plugin.errors import EventError, MissingExtraError, ModelError, OutputError
 from mltrack_plugin.event_data import Hits
 from mltrack_plugin.models import archive as archive_module
 from mltrack_plugin.models.archive import (
@@ -204,3 +205,18 @@ def test_the_first_events_are_as_fast_as_the_others(
     model.predict(features(3))
     assert seen == [(False, True)]
     assert optimising() == before
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_onnx_without_its_extra_names_the_install_line(
+    packed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    if ".onnx" not in packed:
+        pytest.skip("needs the extra [onnx]")
+    path = tmp_path / "model.onnx"
+    path.write_bytes(packed[".onnx"])
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'mltrack-plugin\[onnx\]'"):
+        load_model(path)
+    with pytest.raises(MissingExtraError, match=r"mltrack-plugin\[onnx\]"):
+        pack(make_network(), make_card(), ".onnx")
