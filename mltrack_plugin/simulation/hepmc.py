@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -127,7 +127,12 @@ class HepmcDataset(Dataset):
         _add_reader(
             sequencer, self.inputs(), first + start + n, number, config.beam_sigma_xy, config.beam_sigma_z
         )
-        return run_detector(sequencer, number, field=config.field, resolution=config.resolution)
+        try:
+            return run_detector(sequencer, number, field=config.field, resolution=config.resolution)
+        except RuntimeError as error:
+            # The lines that ACTS and HepMC3 print before this name the file and the collision.
+            files = " or ".join(str(path) for path, _ in self.inputs())
+            raise InputError(f"a collision in {files} cannot be read or simulated: {error}") from error
 
 
 @functools.cache
@@ -150,11 +155,33 @@ def count_collisions(path: Path) -> int:
                 raise InputError(
                     f"{path} is not a HepMC3 ascii file: it does not begin with 'HepMC::Version'"
                 )
-            count = sum(1 for line in file if line.startswith(b"E "))
+            count = _checked_count(file, path)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot read the HepMC3 file {path}: {error}") from error
     if not count:
         raise InputError(f"{path} holds no collisions")
+    return count
+
+
+def _checked_count(lines: Iterable[bytes], path: Path) -> int:
+    """Number of collisions; each must have the number of particles that its header line announces."""
+    count = announced = found = 0
+    for line in lines:
+        if line.startswith(b"P "):
+            found += 1
+        elif line.startswith((b"E ", b"HepMC::Asciiv3-END")):
+            if found != announced:
+                break
+            if line.startswith(b"E "):
+                count += 1
+                fields = line.split()
+                announced = int(fields[3]) if len(fields) > 3 and fields[3].isdigit() else -1
+                found = 0
+    if found != announced:
+        raise InputError(
+            f"{path}: collision {count - 1} is damaged or cut off: its header announces {announced} particles, "
+            f"{found} follow"
+        )
     return count
 
 

@@ -38,6 +38,8 @@ class TrackmlLikeConfig(Config):
     augment: Literal["train", "always", "never"] = "train"
     #: Full events that the particles are picked from, in each split.
     sources: int = Field(4, ge=1)
+    #: Full events in the training split, if not as many as in the others.
+    train_sources: int | None = Field(None, ge=1)
     #: Folder where particle banks are kept between runs; without it they live in memory.
     bank_dir: Path | None = None
     #: Directory of real TrackML events to pick from, instead of simulated ones.
@@ -68,7 +70,6 @@ class TrackmlLikeConfig(Config):
 
 #: Parameters that decide what is in a bank; the others only concern the composition.
 _BANK_PARAMETERS = {
-    "sources",
     "min_pt",
     "max_eta",
     "min_hits",
@@ -129,7 +130,7 @@ class TrackmlLikeDataset(Dataset):
                 self.config.from_dir,
                 split,
                 self.config.shares,
-                max_sources=self.config.sources,
+                max_sources=self._n_sources(split),
                 min_pt=self.config.min_pt,
                 max_eta=self.config.max_eta,
                 min_hits=self.config.min_hits,
@@ -151,7 +152,11 @@ class TrackmlLikeDataset(Dataset):
 
     def _provenance(self, seed: int, split: str) -> str:
         values = {name: getattr(self.config, name) for name in sorted(_BANK_PARAMETERS)}
-        return json.dumps({"seed": seed, "split": split, **values})
+        return json.dumps({"seed": seed, "split": split, **values, "sources": self._n_sources(split)})
+
+    def _n_sources(self, split: str) -> int:
+        config: TrackmlLikeConfig = self.config
+        return config.train_sources or config.sources if split == "train" else config.sources
 
     def _simulate(self, seed: int, split: str) -> ParticleBank:
         from mltrack_plugin.simulation.acts_chain import require_acts, simulate_primaries
@@ -161,7 +166,7 @@ class TrackmlLikeDataset(Dataset):
         config = self.config
         # Banks do not depend on the data set: 10-50 and 200-500 share theirs.
         sequence = np.random.SeedSequence([0, SPLITS[split], seed, 0])
-        generator_seed, *source_seeds = sequence.spawn(1 + config.sources)
+        generator_seed, *source_seeds = sequence.spawn(1 + self._n_sources(split))
         collisions = PythiaCollisions(generator_seed, pileup=config.pileup)
         events = []
         for source_seed in source_seeds:

@@ -7,7 +7,7 @@ pytest.importorskip("acts")
 
 from mltrack_plugin.simulation.acts_chain import PITCH, Primaries, simulate_primaries, split_geometry_id
 from mltrack_plugin.simulation.datasets import make_dataset
-from mltrack_plugin.simulation.full_event import modules, noise_hits
+from mltrack_plugin.simulation.full_event import full_event, modules, noise_hits
 
 
 def muons(pt: float, n: int = 100, eta: float = 0.5) -> Primaries:
@@ -70,6 +70,12 @@ def test_the_seed_decides_everything():
     for name, values in vars(first).items():
         np.testing.assert_array_equal(getattr(again, name), values)
     assert not np.array_equal(first.position, other.position)
+
+
+def test_event_without_hits():
+    event = simulate_primaries(muons(0.2, n=3, eta=7.0), seed=1)
+    full = full_event(event, 0.5, np.random.default_rng(1))
+    assert len(event.position) == len(full.hits) == len(full.truth_links) == len(full.particles) == 0
 
 
 def test_photons_convert_and_their_electrons_point_back():

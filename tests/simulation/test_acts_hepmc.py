@@ -123,6 +123,21 @@ def test_missing_foreign_empty_and_truncated_files(tmp_path):
         count_collisions(cut)
 
 
+def test_damaged_collisions(tmp_path):
+    path = write_hepmc(tmp_path / "a.hepmc3", [1.0, 2.0, 3.0])
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:-3]))
+    with pytest.raises(InputError, match="collision 2 is damaged or cut off.* 4 particles, 2 follow"):
+        count_collisions(path)
+    pytest.importorskip("acts")
+    lines[5] = "P garbage"
+    damaged = tmp_path / "b.hepmc3"
+    damaged.write_text("\n".join(lines))
+    dataset = make_dataset("acts-hepmc", {"hepmc": damaged, "shares": (1, 0, 0)})
+    with pytest.raises(InputError, match=r"a collision in .*b\.hepmc3 cannot be read"):
+        dataset.event(0, seed=1, split="train")
+
+
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason="no sample data (MLTRACK_SAMPLE_DATA)")
 def test_real_collisions_with_pileup():
     pytest.importorskip("acts")

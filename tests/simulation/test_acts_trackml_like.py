@@ -117,7 +117,7 @@ def test_subset_of_a_trackml_directory(tmp_path):
     for i, number in enumerate((1000, 1001, 1002, 1003, 1004)):
         write_trackml_event(tmp_path, number, 40, i)
     settings = {"from_dir": tmp_path, "shares": (0.6, 0.2, 0.2), "tracks": (10, 20), "augment": "never"}
-    dataset = make_dataset("trackml-10-50", settings)
+    dataset = make_dataset("trackml-10-50", {**settings, "sources": 1, "train_sources": 3})
     assert dataset.detector == "trackml"
     owned = {}
     for split, n_sources in {"train": 3, "validation": 1, "test": 1}.items():
