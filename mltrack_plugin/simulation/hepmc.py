@@ -179,8 +179,8 @@ def _checked_count(lines: Iterable[bytes], path: Path) -> int:
                 found = 0
     if found != announced:
         raise InputError(
-            f"{path}: collision {count - 1} is damaged or cut off: its header announces {announced} particles, "
-            f"{found} follow"
+            f"{path}: collision {count - 1} is damaged or cut off: its header announces {announced} "
+            f"particles, {found} follow"
         )
     return count
 

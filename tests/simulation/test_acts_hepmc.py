@@ -127,7 +127,7 @@ def test_damaged_collisions(tmp_path):
     path = write_hepmc(tmp_path / "a.hepmc3", [1.0, 2.0, 3.0])
     lines = path.read_text().splitlines()
     path.write_text("\n".join(lines[:-3]))
-    with pytest.raises(InputError, match="collision 2 is damaged or cut off.* 4 particles, 2 follow"):
+    with pytest.raises(InputError, match=r"collision 2 is damaged or cut off.* 4 particles, 2 follow"):
         count_collisions(path)
     pytest.importorskip("acts")
     lines[5] = "P garbage"
