@@ -211,16 +211,12 @@ def train(
         output_scale=statistics.target_scale,
     )
     module = RegressionTraining(config, EncReg(network_config))
-    checkpoints = ModelCheckpoint(
-        output,
-        "best",
-        monitor="val_score",
-        mode="max",
-        save_last=True,
-        enable_version_counter=False,
-        # At the end of the epoch, not of its validation: only then does a resumed run start with the next epoch.
-        save_on_train_epoch_end=True,
-    )
+    # At the end of the epoch, not of its validation: only then does a resumed run start with the next epoch.
+    always: dict[str, Any] = {"enable_version_counter": False, "save_on_train_epoch_end": True}
+    checkpoints = [
+        ModelCheckpoint(output, "best", monitor="val_score", mode="max", **always),
+        ModelCheckpoint(output, "last", **always),
+    ]
     trainer = lightning.Trainer(
         max_steps=config.steps,
         limit_train_batches=config.validation_every,
@@ -230,7 +226,7 @@ def train(
         precision=config.precision,
         accelerator={"cpu": "cpu", "cuda": "gpu"}.get(device, "auto"),
         devices=1,
-        callbacks=[CheckpointCard(config, network_config, statistics), checkpoints, *callbacks],
+        callbacks=[CheckpointCard(config, network_config, statistics), *checkpoints, *callbacks],
         logger=CSVLogger(output, name="", version="log"),
         enable_progress_bar=progress,
         enable_model_summary=False,
