@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from mltrack_plugin.algorithm import ReadEvent
 from mltrack_plugin.errors import EventDataError, EventError, InputError
-from mltrack_plugin.event_data import Hits, Particles, TruthLinks
+from mltrack_plugin.event_data import Collection, Hits, Particles, TruthLinks
 
 Array = npt.NDArray[Any]
 
@@ -151,8 +151,10 @@ def check_chunk(chunk: Chunk, place: str, unknown_particles: str = "error") -> C
             bad |= _events_of(np.flatnonzero(particles.columns["particle_id"] == 0), particles.offsets)
             bad |= _events_with_repeats(particles.columns["particle_id"], particles.offsets)
     for name in ("x", "y", "z"):
-        if name in hits.columns:
-            bad |= _events_of(np.flatnonzero(~np.isfinite(hits.columns[name])), hits.offsets)
+        values = hits.columns.get(name)
+        # The extremes are NaN or infinite if anything is, and cost less than a look at every value.
+        if values is not None and len(values) and not np.isfinite([values.min(), values.max()]).all():
+            bad |= _events_of(np.flatnonzero(~np.isfinite(values)), hits.offsets)
     if "hit_id" in hits.columns:
         bad |= _events_with_repeats(hits.columns["hit_id"], hits.offsets)
     if "weight" in hits.columns:
@@ -188,29 +190,33 @@ def deliver(chunk: Chunk, keys: Mapping[str, str | None], start: int, stop: int)
         chunk: the result of :func:`check_chunk`.
         keys: event store keys of "hits", "truth_links" and "particles"; ``None`` = not wanted.
     """
-    columns = chunk.hits.columns
-    space = [(n, columns[n]) for n in HIT_COLUMNS if n in columns and n not in TRUTH_COLUMNS]
-    truth = [(n, columns[n]) for n in TRUTH_COLUMNS if n in columns]
-    edges = chunk.hits.offsets.tolist()
-    particle_columns, particle_edges = [], [0]
-    if chunk.particles is not None:
-        particle_columns = [(n, c) for n, c in chunk.particles.columns.items() if n in PARTICLE_COLUMNS]
-        particle_edges = chunk.particles.offsets.tolist()
-    hits_key, truth_key, particles_key = keys["hits"], keys["truth_links"], keys["particles"]
-    numbers = chunk.event_numbers.tolist()
-    for index in range(max(start, chunk.first), min(stop, chunk.first + len(numbers))):
-        i = index - chunk.first
-        event = ReadEvent(index, numbers[i], error=chunk.errors.get(i))
-        if event.error is None:
-            a, b = edges[i], edges[i + 1]
-            if hits_key:
-                event.collections[hits_key] = Hits.trusted({n: c[a:b] for n, c in space})
-            if truth_key:
-                event.collections[truth_key] = TruthLinks.trusted({n: c[a:b] for n, c in truth})
-            if particles_key:
-                a, b = particle_edges[i], particle_edges[i + 1]
-                event.collections[particles_key] = Particles.trusted({n: c[a:b] for n, c in particle_columns})
-        yield event
+    first, last = max(start - chunk.first, 0), min(stop - chunk.first, len(chunk.event_numbers))
+    space = tuple(n for n in HIT_COLUMNS if n not in TRUTH_COLUMNS)
+    # One iterator over the events per collection: no Python code runs for a single column of an event.
+    wanted: list[tuple[str, type[Collection], Iterator[dict[str, Array]]]] = []
+    if (key := keys["hits"]) is not None:
+        wanted.append((key, Hits, _rows(chunk.hits, space, first, last)))
+    if (key := keys["truth_links"]) is not None:
+        wanted.append((key, TruthLinks, _rows(chunk.hits, TRUTH_COLUMNS, first, last)))
+    if (key := keys["particles"]) is not None and chunk.particles is not None:
+        wanted.append((key, Particles, _rows(chunk.particles, tuple(PARTICLE_COLUMNS), first, last)))
+    numbers = chunk.event_numbers[first:last].tolist()
+    for i, number in enumerate(numbers, start=first):
+        collections = {key: kind.trusted(next(rows)) for key, kind, rows in wanted}
+        if (error := chunk.errors.get(i)) is not None:
+            collections = {}
+        yield ReadEvent(chunk.first + i, number, collections, error)
+
+
+def _rows(table: Table, names: tuple[str, ...], first: int, last: int) -> Iterator[dict[str, Array]]:
+    """Columns of one event after the other."""
+    edges = table.offsets[first : last + 1].tolist()
+    slices = list(map(slice, edges[:-1], edges[1:]))
+    there = [n for n in names if n in table.columns]
+    if not there:
+        return ({} for _ in slices)
+    parts = [map(table.columns[n].__getitem__, slices) for n in there]
+    return (dict(zip(there, values, strict=True)) for values in zip(*parts, strict=True))
 
 
 def _typed(table: Table, types: Mapping[str, npt.DTypeLike], place: str) -> tuple[Table, set[int]]:
@@ -275,6 +281,12 @@ def _orphans(hits: Table, particles: Table) -> Array:
     return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
 
 
+def _consecutive(ids: Array, offsets: Array) -> bool:
+    """Whether the ids of every event are consecutive numbers."""
+    jumps = np.flatnonzero(ids[1:] - ids[:-1] != 1) + 1
+    return bool(np.isin(jumps, offsets).all())
+
+
 def _orphans_in_block(ids: Array, offsets: Array, known: Array, known_offsets: Array) -> Array:
     """As :func:`_orphans` for a few events.
 
@@ -284,6 +296,14 @@ def _orphans_in_block(ids: Array, offsets: Array, known: Array, known_offsets: A
     """
     if len(known) == 0:
         return np.flatnonzero(ids)
+    if _consecutive(known, known_offsets):
+        n_particles = np.diff(known_offsets)
+        first = known[np.minimum(known_offsets[:-1], len(known) - 1)]
+        # Ids below the first wrap around to very large numbers.
+        position = ids - np.repeat(first, np.diff(offsets))
+        return np.flatnonzero(
+            (position >= np.repeat(n_particles.astype(np.uint64), np.diff(offsets))) & (ids != 0)
+        )
     # An event's number, spread over all bits, makes equal ids of different events different keys.
     salt = np.arange(1, len(offsets), dtype=np.uint64) * np.uint64(0xD1B54A32D192ED03)
     known_keys = known ^ np.repeat(salt, np.diff(known_offsets))
