@@ -95,12 +95,9 @@ class Journal:
         Raises:
             OutputError: if the disk is full or the directory vanished.
         """
-        columns = {
-            "header": np.frombuffer(chunk.header, np.uint8),
-            "data": np.frombuffer(chunk.data, np.uint8),
-        }
+        header, data = (np.frombuffer(part, np.uint8) for part in (chunk.header, chunk.data))
         with self._output_errors():
-            self._write(_chunk_name(start, stop), lambda file: np.savez(file, **columns))
+            self._write(_chunk_name(start, stop), lambda file: np.savez(file, header=header, data=data))
 
     def load(self, start: int, stop: int) -> Packed:
         """The chunk of a range that :meth:`finished` lists.

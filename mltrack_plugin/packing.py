@@ -107,7 +107,8 @@ def check_packable(elements: Iterable[SequenceElement]) -> None:
             if not issubclass(handle.kind, Collection | np.ndarray):
                 raise ConfigurationError(
                     f"{element.name} reads {handle.key!r} as {handle.kind.__name__}; "
-                    "what a writer reads must be a Collection of mltrack_plugin.event_data (or a subclass), or a NumPy array"
+                    "what a writer reads must be a Collection of mltrack_plugin.event_data, "
+                    "a subclass of one, or a NumPy array"
                 )
 
 

@@ -7,6 +7,7 @@ as a serial job. Collections travel as flat bytes (:mod:`mltrack_plugin.packing`
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import pickle
 import signal
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
     from mltrack_plugin.sequencer import Sequencer
+
+_logger = logging.getLogger("mltrack_plugin")
 
 #: Ranges a worker has at hand, so that it never waits for the next one.
 _DEALT_AHEAD = 2
@@ -171,10 +174,7 @@ class WorkerPool:
                     theirs.close()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        kind, facts = self._receive(self._workers[0])
-        assert kind == "ready"
-        result: list[dict[str, str]] = facts
-        return result
+        return self._await(self._workers[0], "ready")  # type: ignore[no-any-return]
 
     def run(
         self, ranges: Sequence[tuple[int, int]], on_arrival: Callable[[PackedChunk], None]
@@ -211,6 +211,19 @@ class WorkerPool:
                 if position == due[0][1]:
                     due.popleft()
                     position = due[0][0] if due else position
+
+    def finish(self) -> None:
+        """Let the workers finalize their readers and algorithms.
+
+        Raises:
+            MltrackError: if one fails.
+        """
+        for worker in self._workers:
+            # A worker that died is reported when its connection is read.
+            with contextlib.suppress(OSError):
+                worker.connection.send(None)
+        for worker in self._workers:
+            self._await(worker, "finalized")
 
     def stop(self) -> None:
         """End all processes at once."""
@@ -260,7 +273,16 @@ class WorkerPool:
             error: MltrackError = error_type(message)
             error.add_note(f"Traceback in the worker process:\n{trace}")
             raise error
+        if kind == "log":
+            level, message = content
+            _logger.log(level, "%s", message)
         return kind, content
+
+    def _await(self, worker: _Worker, wanted: str) -> Any:
+        while True:
+            kind, content = self._receive(worker)
+            if kind == wanted:
+                return content
 
 
 def _recipe(element: SequenceElement) -> tuple[Any, Any]:
@@ -282,8 +304,21 @@ def _death_notice(worker: _Worker) -> MltrackError:
     return MltrackError(f"worker process {worker.process.pid} died{where} ({cause}){hint}")
 
 
+class _PipeHandler(logging.Handler):
+    """Sends the log of a worker to the parent process, which shows it."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(logging.INFO)
+        self.connection = connection
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.connection.send(("log", (record.levelno, record.getMessage())))
+
+
 def _work(connection: Connection, assignment: _Assignment) -> None:
     """Main function of a worker process."""
+    _logger.addHandler(_PipeHandler(connection))
+    _logger.setLevel(logging.INFO)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     # When the parent is gone there is nobody to report to.
@@ -323,9 +358,11 @@ def _serve(connection: Connection, assignment: _Assignment) -> None:
     )
     made_keys = assignment.needed - assignment.read_keys
     connection.send(("ready", [algorithm.describe() for algorithm in algorithms]))
-    while True:
-        start, stop = connection.recv()
-        for chunk in loop.chunks(start, stop):
+    while (task := connection.recv()) is not None:
+        for chunk in loop.chunks(*task):
             made, read = pack(chunk.events, made_keys), pack(chunk.events, assignment.read_keys)
             connection.send(("chunk", PackedChunk(chunk.start, chunk.stop, chunk.times, made, read)))
-        connection.send(("done", (start, stop)))
+        connection.send(("done", task))
+    for element in [*algorithms, reader]:
+        element.finalize()
+    connection.send(("finalized", None))

@@ -261,6 +261,7 @@ class _Job:
                 chunk = next(computed).unpack()
                 start = chunk.stop
                 yield chunk
+        pool.finish()
 
     def _replay(self, journal: Journal, start: int, stop: int) -> Chunk:
         """A finished chunk of the interrupted run; what the reader made is read again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -56,6 +57,12 @@ def test_order_holds_when_early_events_take_longest(tmp_path):
     run(tmp_path / "out", 3, chunk_size=1, algorithm={"wait_s": 0.002}, events=7)
     numbers = [json.loads(line).get("event") for line in (tmp_path / "out").read_text().splitlines()]
     assert numbers[:-1] == list(range(100, 107))
+
+
+def test_workers_finalize_and_their_log_is_shown(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "mltrack_plugin")
+    run(tmp_path / "out", 2)
+    assert [record.getMessage() for record in caplog.records].count("halves finalized") == 2
 
 
 def test_first_failure_stops_the_job(tmp_path):

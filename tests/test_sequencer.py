@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -341,3 +344,39 @@ def test_progress_reaches_the_total(tmp_path):
     seen: list[tuple[int, int]] = []
     job(tmp_path / "out", progress=lambda done, total: seen.append((done, total))).run()
     assert seen == [(n, 10) for n in range(1, 11)]
+
+
+def test_threads_of_torch_are_set_for_the_job_only():
+    import torch
+
+    seen: list[int] = []
+
+    class Count(Algorithm):
+        def execute(self, event_store: EventStore) -> ProcessCode:
+            seen.append(torch.get_num_threads())
+            return ProcessCode.SUCCESS
+
+    before = torch.get_num_threads()
+    Sequencer(events=1, threads=3).add_reader(GeneratedEvents()).add_algorithm(Count()).run()
+    assert seen == [3]
+    assert torch.get_num_threads() == before
+
+
+def test_memory_does_not_grow_with_the_number_of_events(tmp_path):
+    code = """
+import resource, sys
+from fake_sequence import GeneratedEvents, Halves, JsonLines
+from mltrack_plugin.sequencer import Sequencer
+sequencer = Sequencer().add_reader(GeneratedEvents(n_events=int(sys.argv[2]), n_hits=3000))
+sequencer.add_algorithm(Halves()).add_writer(JsonLines(path=sys.argv[1], with_hits=True)).run()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "support")}
+
+    def peak(n: int) -> int:
+        arguments = [sys.executable, "-c", code, str(tmp_path / f"{n}"), str(n)]
+        result = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
+        return int(result.stdout)
+
+    # The hits of 400 more events are 24 MB as arrays; allow for the allocator.
+    assert peak(500) < 1.05 * peak(100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import time
@@ -78,6 +79,9 @@ class Halves(Algorithm):
     def initialize(self) -> None:
         if self.config.damaged_model:
             raise ModelError("the archive is damaged")
+
+    def finalize(self) -> None:
+        logging.getLogger("mltrack_plugin.fake").info("halves finalized")
 
     def execute(self, event_store: EventStore) -> ProcessCode:
         number, config = event_store.event_number, self.config
