@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from mltrack_plugin.algorithm import ReadEvent
 from mltrack_plugin.errors import EventDataError, EventError, InputError
-from mltrack_plugin.event_data import Collection, Hits, Particles, TruthLinks
+from mltrack_plugin.event_data import Hits, Particles, TruthLinks
 
 Array = npt.NDArray[Any]
 
@@ -191,32 +191,35 @@ def deliver(chunk: Chunk, keys: Mapping[str, str | None], start: int, stop: int)
         keys: event store keys of "hits", "truth_links" and "particles"; ``None`` = not wanted.
     """
     first, last = max(start - chunk.first, 0), min(stop - chunk.first, len(chunk.event_numbers))
-    space = tuple(n for n in HIT_COLUMNS if n not in TRUTH_COLUMNS)
-    # One iterator over the events per collection: no Python code runs for a single column of an event.
-    wanted: list[tuple[str, type[Collection], Iterator[dict[str, Array]]]] = []
-    if (key := keys["hits"]) is not None:
-        wanted.append((key, Hits, _rows(chunk.hits, space, first, last)))
-    if (key := keys["truth_links"]) is not None:
-        wanted.append((key, TruthLinks, _rows(chunk.hits, TRUTH_COLUMNS, first, last)))
-    if (key := keys["particles"]) is not None and chunk.particles is not None:
-        wanted.append((key, Particles, _rows(chunk.particles, tuple(PARTICLE_COLUMNS), first, last)))
-    numbers = chunk.event_numbers[first:last].tolist()
-    for i, number in enumerate(numbers, start=first):
-        collections = {key: kind.trusted(next(rows)) for key, kind, rows in wanted}
-        if (error := chunk.errors.get(i)) is not None:
-            collections = {}
-        yield ReadEvent(chunk.first + i, number, collections, error)
+    columns = chunk.hits.columns
+    space = [(n, columns[n]) for n in HIT_COLUMNS if n in columns and n not in TRUTH_COLUMNS]
+    truth = [(n, columns[n]) for n in TRUTH_COLUMNS if n in columns]
+    kinematics: list[tuple[str, Array]] = []
+    hits_rows = particle_rows = _slices(chunk.hits.offsets)
+    if chunk.particles is not None:
+        there = chunk.particles.columns
+        kinematics = [(n, there[n]) for n in PARTICLE_COLUMNS if n in there]
+        particle_rows = _slices(chunk.particles.offsets)
+    hits_key, truth_key, particles_key = keys["hits"], keys["truth_links"], keys["particles"]
+    numbers = chunk.event_numbers.tolist()
+    for i in range(first, last):
+        collections: dict[str, Any] = {}
+        error = chunk.errors.get(i)
+        if error is None:
+            rows = hits_rows[i]
+            if hits_key is not None:
+                collections[hits_key] = Hits.trusted({n: c[rows] for n, c in space})
+            if truth_key is not None:
+                collections[truth_key] = TruthLinks.trusted({n: c[rows] for n, c in truth})
+            if particles_key is not None:
+                rows = particle_rows[i]
+                collections[particles_key] = Particles.trusted({n: c[rows] for n, c in kinematics})
+        yield ReadEvent(chunk.first + i, numbers[i], collections, error)
 
 
-def _rows(table: Table, names: tuple[str, ...], first: int, last: int) -> Iterator[dict[str, Array]]:
-    """Columns of one event after the other."""
-    edges = table.offsets[first : last + 1].tolist()
-    slices = list(map(slice, edges[:-1], edges[1:]))
-    there = [n for n in names if n in table.columns]
-    if not there:
-        return ({} for _ in slices)
-    parts = [map(table.columns[n].__getitem__, slices) for n in there]
-    return (dict(zip(there, values, strict=True)) for values in zip(*parts, strict=True))
+def _slices(offsets: Array) -> list[slice]:
+    edges = offsets.tolist()
+    return list(map(slice, edges[:-1], edges[1:]))
 
 
 def _typed(table: Table, types: Mapping[str, npt.DTypeLike], place: str) -> tuple[Table, set[int]]:
