@@ -255,6 +255,8 @@ def _events_with_repeats(ids: Array, offsets: Array) -> set[int]:
     falling = np.flatnonzero(ids[1:] <= ids[:-1]) + 1
     if not len(falling):
         return set()
+    if np.array_equal(falling, offsets[1:-1]):
+        return set()
     inner = falling[~np.isin(falling, offsets)]
     return {
         i

@@ -176,6 +176,8 @@ def flatten(array: ak.Array, place: str) -> tuple[Array, Array]:
     layout = layout.to_ListOffsetArray64(True)
     offsets = np.asarray(layout.offsets.data)
     content = layout.content[: int(offsets[-1])]
+    if content.is_numpy and content.data.ndim == 1 and content.data.dtype.kind in "iufb":
+        return np.asarray(content.data), offsets
     try:
         values = np.asarray(ak.to_numpy(content, allow_missing=False))
     except ValueError as error:
