@@ -373,7 +373,9 @@ class _Job:
             self.options.resume,
         )
         if discarded:
-            self.options.log(f"{discarded} finished events of an interrupted job are discarded (no --resume)")
+            self.options.log(
+                f"finished events of an interrupted job, discarded without --resume: {discarded}"
+            )
         if not self.options.resume:
             return
         for start, stop in journal.finished():
@@ -390,7 +392,7 @@ class _Job:
     def _report_journal(self, journal: Journal | None) -> None:
         kept = sum(stop - start for start, stop in journal.finished()) if journal is not None else 0
         if kept:
-            self.options.log(f"{kept} finished events are kept; run the same job with --resume to continue")
+            self.options.log(f"finished events, kept for the same job with --resume: {kept}")
 
 
 def set_torch_threads(threads: int) -> int:

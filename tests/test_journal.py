@@ -132,7 +132,7 @@ def test_another_job_is_not_resumed(interrupted, change, component):
 def test_without_resume_the_job_starts_afresh_and_says_so(interrupted):
     log: list[str] = []
     assert run(interrupted, log=log.append).resumed == 0
-    assert "9 finished events of an interrupted job are discarded (no --resume)" in log
+    assert "finished events of an interrupted job, discarded without --resume: 9" in log
 
 
 def test_resume_without_a_journal_is_an_ordinary_run(tmp_path):
@@ -150,7 +150,7 @@ def test_interrupted_job_says_how_to_continue(tmp_path):
     log: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "out", stop_after=11, log=log.append)
-    assert log[-1] == "9 finished events are kept; run the same job with --resume to continue"
+    assert log[-1] == "finished events, kept for the same job with --resume: 9"
 
 
 def test_damaged_chunk_is_reported(interrupted):

@@ -96,11 +96,11 @@ def show_summary(summary: Summary, scores: Mapping[str, Any] | None, outputs: li
     processes = f"{summary.workers} worker(s) with {summary.threads} thread(s)"
     lines = [totals, f"{summary.wall_s:.1f} s, {rate:.1f} events/s, {processes}"]
     if summary.filtered:
-        lines.append(f"{summary.filtered} events were filtered out")
+        lines.append(f"events filtered out: {summary.filtered}")
     if summary.resumed:
-        lines.append(f"{summary.resumed} events came from the interrupted job")
+        lines.append(f"events from the interrupted job: {summary.resumed}")
     if summary.skipped:
-        lines.append(f"{len(summary.skipped)} events were skipped:")
+        lines.append(f"events skipped: {len(summary.skipped)}")
         for skipped in summary.skipped[:_SKIPPED_SHOWN]:
             lines.append(f"  event {skipped.event_number}: {skipped.step}: {skipped.reason}")
         if len(summary.skipped) > _SKIPPED_SHOWN:

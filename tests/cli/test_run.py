@@ -208,10 +208,10 @@ def test_full_disk_costs_no_finished_event(run, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        refused(run(), tmp_path, 1, "disk is full", "12 finished events are kept")
+        refused(run(), tmp_path, 1, "disk is full", "kept for the same job with --resume: 12")
     code, text, _ = run("--resume")
     assert code == 0
-    assert "12 events came from the interrupted job" in text
+    assert "events from the interrupted job: 12" in text
 
 
 def test_unknown_names(run, tmp_path):
@@ -251,7 +251,7 @@ def test_bad_event_stops_the_job(run, tmp_path, one_bad_event):
 def test_bad_event_is_skipped_and_recorded(run, tmp_path, one_bad_event):
     code, text, _ = run("--on-error", "skip", "--json", str(tmp_path / "run.json"), input=one_bad_event)
     assert code == 0
-    assert "1 events were skipped" in text
+    assert "events skipped: 1" in text
     assert "event 72" in text
     (skipped,) = json.loads((tmp_path / "run.json").read_text())["skipped_events"]
     assert skipped["event_number"] == 72
@@ -305,7 +305,7 @@ sys.exit(main(["run", *{arguments!r}]))
         assert not list(tmp_path.glob("*.part")) + list(tmp_path.glob(".*.part"))
     result = run("--resume")
     assert result[0] == 0
-    assert "events came from the interrupted job" in result[1]
+    assert "events from the interrupted job" in result[1]
     assert output.read_bytes() == (tmp_path / "whole.root").read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["tracks.root", "whole.root"]
 
