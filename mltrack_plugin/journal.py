@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,8 +39,11 @@ class Journal:
         self.directory = self.output.with_name(f".{self.output.name}.journal")
         self._lock: BinaryIO | None = None
 
-    def acquire(self) -> None:
+    def acquire(self, outputs: Iterable[str | os.PathLike[str]] = ()) -> None:
         """Take possession of the directory, and remove the unfinished outputs that a killed job left.
+
+        Args:
+            outputs: further files and folders that the job writes.
 
         Raises:
             ConfigurationError: if a running job holds it.
@@ -49,8 +52,9 @@ class Journal:
         with self._output_errors():
             self.directory.mkdir(exist_ok=True)
             self._take_lock()
-            for left in unfinished_outputs(self.output):
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            for output in {self.output, *(Path(os.path.abspath(path)) for path in outputs)}:
+                for left in unfinished_outputs(output):
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
 
     def open(self, fingerprint: Mapping[str, str], resume: bool) -> int:
         """Prepare for writing chunks (call after :meth:`acquire`).

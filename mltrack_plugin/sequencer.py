@@ -172,6 +172,7 @@ class _Job:
         self.summary = Summary(
             steps=[StepTime(name) for name in names], workers=options.workers, threads=options.threads
         )
+        self.paths = [path for writer in writers if (path := getattr(writer.config, "path", None))]
         self.done = 0
 
     def run(self, cleanup: ExitStack) -> Summary:
@@ -188,7 +189,7 @@ class _Job:
                 writer.initialize()
             if journal is not None:
                 cleanup.callback(journal.close, completed=False)
-                journal.acquire()
+                journal.acquire(self.paths)
             plan = WorkPlan(self.start, self.stop)
             results: Iterator[Chunk]
             if options.workers > 1:
@@ -351,9 +352,8 @@ class _Job:
     # ---- the journal ------------------------------------------------------------------------
 
     def _journal(self) -> Journal | None:
-        for writer in self.writers:
-            if path := getattr(writer.config, "path", None):
-                return Journal(path)
+        if self.paths:
+            return Journal(self.paths[0])
         if self.options.resume:
             raise ConfigurationError("nothing to resume: the sequence writes no file")
         return None

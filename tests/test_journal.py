@@ -177,12 +177,16 @@ def test_folder_that_cannot_be_written(tmp_path):
         Journal(tmp_path / "missing" / "out").acquire()
 
 
-def test_temporary_files_of_a_killed_job_are_removed(tmp_path):
-    stale = tmp_path / f".out.{2**22 + 1}-0a1b2c3d.part"
+@pytest.mark.parametrize("name", ["out", "second"])
+def test_temporary_files_of_a_killed_job_are_removed(tmp_path, name):
+    stale = tmp_path / f".{name}.{2**22 + 1}-0a1b2c3d.part"
     other = tmp_path / ".elsewhere.1-0a1b2c3d.part"
     for path in (stale, other):
         path.write_text("half")
-    run(tmp_path / "out")
+    sequencer = Sequencer().add_reader(GeneratedEvents()).add_algorithm(Halves())
+    for output in ("out", "second"):
+        sequencer.add_writer(JsonLines(path=str(tmp_path / output)))
+    sequencer.run()
     assert not stale.exists()
     assert other.exists()
 
