@@ -5,6 +5,7 @@ The same loop runs in the serial job and inside every worker process, so both gi
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -218,3 +219,13 @@ def _length(store: EventStore, key: str | None) -> int:
         return 0
     collection: Any = store.get(key, object)
     return len(collection)
+
+
+def set_torch_threads(threads: int) -> int:
+    """Set the number of threads of torch if it is in use; returns the number before."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return threads
+    before: int = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    return before

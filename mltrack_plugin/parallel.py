@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from mltrack_plugin import errors
 from mltrack_plugin.algorithm import Algorithm, Reader, SequenceElement
 from mltrack_plugin.errors import ConfigurationError, MltrackError
-from mltrack_plugin.event_loop import Chunk, EventLoop, OnError
+from mltrack_plugin.event_loop import Chunk, EventLoop, OnError, explain, set_torch_threads
 from mltrack_plugin.packing import Packed, pack, unpack
 from mltrack_plugin.summary import StepTime
 
@@ -329,18 +329,11 @@ def _work(connection: Connection, assignment: _Assignment) -> None:
             raise
         except Exception as error:
             name = type(error).__name__ if isinstance(error, MltrackError) else "MltrackError"
-            text = (
-                str(error)
-                if isinstance(error, MltrackError)
-                else f"unexpected {type(error).__name__}: {error}"
-            )
-            connection.send(("error", (name, text, traceback.format_exc())))
+            connection.send(("error", (name, explain(error), traceback.format_exc())))
     connection.close()
 
 
 def _serve(connection: Connection, assignment: _Assignment) -> None:
-    from mltrack_plugin.sequencer import set_torch_threads
-
     reader_kind, reader_config = assignment.reader
     reader = reader_kind(reader_config)
     reader.initialize()

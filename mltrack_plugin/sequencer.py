@@ -5,30 +5,26 @@ Peer: the Sequencer of the ACTS examples framework.
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from mltrack_plugin.algorithm import Algorithm, Reader, SequenceElement, Writer
 from mltrack_plugin.chain import check_chain, data_flow, unique_names
 from mltrack_plugin.errors import ConfigurationError, EventError, InputError, MltrackError, OutputError
-from mltrack_plugin.event_loop import Chunk, EventLoop, EventResult, OnError
+from mltrack_plugin.event_loop import Chunk, EventLoop, EventResult, OnError, set_torch_threads
 from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.journal import Journal, input_identity
 from mltrack_plugin.packing import check_packable, pack, unpack
 from mltrack_plugin.parallel import PackedChunk, WorkerPool, WorkPlan
+from mltrack_plugin.provenance import configuration, versions
 from mltrack_plugin.summary import StepTime, Summary
 
 _logger = logging.getLogger("mltrack_plugin")
-
-#: Libraries whose version can change a result.
-_LIBRARIES = ("mltrack-plugin", "torch", "numpy", "hdbscan", "scipy", "uproot", "awkward")
 
 
 class Sequencer:
@@ -191,7 +187,6 @@ class _Job:
                 cleanup.callback(journal.close, completed=False)
                 journal.acquire(self.paths)
             plan = WorkPlan(self.start, self.stop)
-            results: Iterator[Chunk]
             if options.workers > 1:
                 pool = WorkerPool(self.reader, self.algorithms, self.needed, self.read_keys, options)
                 cleanup.callback(pool.stop)
@@ -200,10 +195,8 @@ class _Job:
                 facts = self._initialize(cleanup)
             self._open_journal(journal, plan, facts)
             self.summary.initialize_s = time.perf_counter() - began
-            if options.workers > 1:
-                results = self._parallel(pool, plan, journal)
-            else:
-                results = self._serial(plan, journal)
+            parallel = options.workers > 1
+            results = self._parallel(pool, plan, journal) if parallel else self._serial(plan, journal)
             for chunk in results:
                 self._take(chunk)
             self._refuse_total_loss()
@@ -338,15 +331,15 @@ class _Job:
         return {
             **self.options.info,
             "input": self.reader.source,
-            "reader": _configuration(self.reader, {}),
+            "reader": configuration(self.reader, {}),
             "sequence": self._sequence(facts),
-            "versions": json.dumps(_versions()),
+            "versions": json.dumps(versions()),
             "events": str(self.summary.events),
             "skipped_events": json.dumps(skipped),
         }
 
     def _sequence(self, facts: list[dict[str, str]]) -> str:
-        steps = [_configuration(a, fact) for a, fact in zip(self.algorithms, facts, strict=True)]
+        steps = [configuration(a, fact) for a, fact in zip(self.algorithms, facts, strict=True)]
         return f"[{', '.join(steps)}]"
 
     # ---- the journal ------------------------------------------------------------------------
@@ -364,11 +357,11 @@ class _Job:
         discarded = journal.open(
             {
                 "input": input_identity(self.reader.source),
-                "reader configuration": _configuration(self.reader, {}),
+                "reader configuration": configuration(self.reader, {}),
                 "sequence": self._sequence(facts),
                 "set of collections for the writers": ", ".join(sorted(self.made_keys)),
                 "number of threads": str(self.options.threads),
-                "set of package versions": json.dumps(_versions()),
+                "set of package versions": json.dumps(versions()),
             },
             self.options.resume,
         )
@@ -393,33 +386,6 @@ class _Job:
         kept = sum(stop - start for start, stop in journal.finished()) if journal is not None else 0
         if kept:
             self.options.log(f"finished events, kept for the same job with --resume: {kept}")
-
-
-def set_torch_threads(threads: int) -> int:
-    """Set the number of threads of torch if it is in use; returns the number before."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return threads
-    before: int = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    return before
-
-
-def _configuration(element: SequenceElement, facts: Mapping[str, str]) -> str:
-    kind = type(element)
-    described: dict[str, Any] = {"class": f"{kind.__module__}.{kind.__qualname__}"}
-    described["config"] = element.config.model_dump(mode="json")
-    return json.dumps({**described, **facts}, sort_keys=True)
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for library in _LIBRARIES:
-        try:
-            versions[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def _as_job_error(error: Exception, where: str) -> MltrackError:
