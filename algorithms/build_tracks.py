@@ -40,7 +40,11 @@ class BuildTracks(Algorithm):
         self._tracks = self.write_handle(Tracks, self.config.tracks)
 
     def execute(self, event_store: EventStore) -> ProcessCode:
-        candidates = self._proto_tracks(event_store)
+        candidates = self._cleaned(self._proto_tracks(event_store))
+        self._tracks(event_store, Tracks.from_candidates(candidates))
+        return ProcessCode.SUCCESS
+
+    def _cleaned(self, candidates: ProtoTracks) -> ProtoTracks:
         membership = candidates.membership
         if membership is None:
             membership = np.ones(len(candidates.hit_indices), dtype=np.float32)
@@ -51,12 +55,12 @@ class BuildTracks(Algorithm):
         if self.config.max_hits is not None:
             good &= counts <= self.config.max_hits
         keep &= good[track]
-
+        if keep.all():
+            return candidates
+        # A candidate that loses its first hit may have to move to keep the canonical order.
         n_rows = int(candidates.hit_indices.max(initial=-1)) + 1
         labels = np.full(n_rows, -1, dtype=np.int64)
         labels[candidates.hit_indices[keep]] = track[keep]
         by_row = np.zeros(n_rows, dtype=np.float32)
         by_row[candidates.hit_indices] = membership
-        cleaned = ProtoTracks.from_labels(labels, by_row)
-        self._tracks(event_store, Tracks(cleaned.offsets, cleaned.hit_indices, cleaned.membership))
-        return ProcessCode.SUCCESS
+        return ProtoTracks.from_labels(labels, by_row)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -92,8 +91,7 @@ class FitHelix(Algorithm):
         d0, z0, phi, theta, qop = fit.parameters.T
         self._tracks(
             event_store,
-            dataclasses.replace(
-                tracks,
+            tracks.with_columns(
                 d0=d0,
                 z0=z0,
                 phi=phi,

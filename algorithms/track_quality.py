@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,7 +48,7 @@ class TrackQuality(Algorithm):
         if tracks.hit_chi2 is not None:
             membership = membership * hit_compatibility(tracks.hit_chi2, self.config.hit_chi2_cut)
         quality = track_quality(tracks.offsets, membership, np.asarray(tracks.chi2), np.asarray(tracks.ndf))
-        result = dataclasses.replace(tracks, membership=membership, quality=quality)
+        result = tracks.with_columns(membership=membership, quality=quality)
         if self.config.min_quality > 0:
             result = result.select(quality >= self.config.min_quality)
         self._tracks(event_store, result)

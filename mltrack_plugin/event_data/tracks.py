@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Self
+from collections.abc import Iterable
+from typing import Any, Self
 
 import awkward as ak
 import numpy as np
+import numpy.typing as npt
 
 from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data.base import Array, Collection, column
 
 #: Order of the perigee parameters and of the covariance's rows and columns.
 PERIGEE_PARAMETERS = ("d0", "z0", "phi", "theta", "qop")
+
+#: Columns that fits and quality give to tracks: type, whether one per hit of the track, and further shape.
+_TRACK_COLUMNS: dict[str, tuple[npt.DTypeLike, bool, tuple[int, ...]]] = {
+    **dict.fromkeys((*PERIGEE_PARAMETERS, "chi2"), (np.float64, False, ())),
+    "ndf": (np.int32, False, ()),
+    "quality": (np.float32, False, ()),
+    "hit_chi2": (np.float32, True, ()),
+    "membership": (np.float32, True, ()),
+    "covariance": (np.float64, False, (5, 5)),
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -121,12 +133,42 @@ class Tracks(ProtoTracks):
                 self._set(name, np.full(n, np.nan))
         if self.ndf is None:
             self._set("ndf", np.zeros(n, dtype=np.int32))
-        f = np.float64
-        self._columns(n, d0=f, z0=f, phi=f, theta=f, qop=f, chi2=f, ndf=np.int32, quality=np.float32)
-        if self.hit_chi2 is not None:
-            self._set("hit_chi2", column("hit_chi2", self.hit_chi2, np.float32, (len(self.hit_indices),)))
-        if self.covariance is not None:
-            self._set("covariance", column("covariance", self.covariance, f, (n, 5, 5)))
+        names = (name for name in _TRACK_COLUMNS if name != "membership")
+        self._check(name for name in names if getattr(self, name) is not None)
+
+    def _check(self, names: Iterable[str]) -> None:
+        """Validate the named columns, none of which is absent, against the hits."""
+        n, n_entries = len(self), len(self.hit_indices)
+        for name in names:
+            dtype, per_entry, shape = _TRACK_COLUMNS[name]
+            length = n_entries if per_entry else n
+            self._set(name, column(name, getattr(self, name), dtype, (length, *shape)))
+
+    @classmethod
+    def from_candidates(cls, candidates: ProtoTracks) -> Self:
+        """Tracks with the hits and memberships of candidates, and no parameters yet (NaN).
+
+        The hits of candidates are valid already, so they are not checked a second time.
+        """
+        n = len(candidates)
+        unknown, no_fit = np.full(n, np.nan), np.zeros(n, dtype=np.int32)
+        unknown.flags.writeable = no_fit.flags.writeable = False
+        present = {**dict.fromkeys((*PERIGEE_PARAMETERS, "chi2"), unknown), "ndf": no_fit}
+        hits = {name: getattr(candidates, name) for name in ("offsets", "hit_indices", "membership")}
+        return cls.trusted(hits | present)
+
+    def with_columns(self, **columns: Any) -> Self:
+        """The same tracks with other parameters, memberships or qualities; only these are checked.
+
+        Args:
+            columns: any columns but ``offsets`` and ``hit_indices``, none of them ``None``.
+
+        Raises:
+            EventDataError: if a column has the wrong length or type.
+        """
+        result = self.trusted({**vars(self), **columns})
+        result._check(columns)
+        return result
 
     def select(self, keep: Array) -> Self:
         """The tracks for which the mask ``keep`` (n_tracks,) is true; the canonical order stays."""

@@ -44,13 +44,16 @@ def track_quality(
         chi2: (n_tracks,).
         ndf: (n_tracks,).
     """
-    from scipy.special import chdtri
-
     bounds = np.asarray(offsets, dtype=np.int64)
     freedom = np.asarray(ndf, dtype=np.float64)
     if len(bounds) < 2:
         return np.zeros(0)
     mean = np.add.reduceat(np.asarray(membership, dtype=np.float64), bounds[:-1]) / np.diff(bounds)
+    quality = np.clip(mean, 0.0, 1.0)
+    if not (freedom > 0).any():
+        return quality
+    from scipy.special import chdtri
+
     values = np.where(freedom > 0, np.asarray(chi2, dtype=np.float64), np.nan)
     cut = chdtri(np.maximum(freedom, 1.0), 1e-3)
-    return np.clip(mean, 0.0, 1.0) * hit_compatibility(values - cut, 0.0)
+    return quality * hit_compatibility(values - cut, 0.0)
