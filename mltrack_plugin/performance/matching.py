@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +69,33 @@ class Matching:
         result[has] = self.particle_n_hits[self.track_particle[has]]
         return result
 
+    @staticmethod
+    def join(events: Sequence[Matching]) -> Matching:
+        """The tracks and particles of several events (one or more), one event after the other.
+
+        Labels and ids are unique only within their event.
+        """
+        first_particle = np.cumsum([0, *(event.n_particles for event in events)])
+
+        def joined(name: str) -> Array:
+            return np.concatenate([getattr(event, name) for event in events])
+
+        return Matching(
+            track_labels=joined("track_labels"),
+            track_n_hits=joined("track_n_hits"),
+            track_particle=np.concatenate(
+                [
+                    np.where(event.track_particle >= 0, event.track_particle + first, -1)
+                    for event, first in zip(events, first_particle.tolist(), strict=False)
+                ]
+            ),
+            track_n_matched=joined("track_n_matched"),
+            track_weight=joined("track_weight"),
+            particle_ids=joined("particle_ids"),
+            particle_n_hits=joined("particle_n_hits"),
+            total_weight=sum(event.total_weight for event in events),
+        )
+
 
 def match_tracks(
     track_of_hit: npt.ArrayLike, particle_of_hit: npt.ArrayLike, weights: npt.ArrayLike | None = None
@@ -124,7 +152,7 @@ def match_tracks(
 
     # particle_ids ascend, so the smaller index is the smaller id.
     order = np.lexsort((pair_particle, particle_n_hits[pair_particle], -count, pair_track))
-    first = np.unique(pair_track[order], return_index=True)[1]
+    first = np.flatnonzero(np.diff(pair_track[order], prepend=-1))
     best = order[first]
     track_particle = np.full(n_tracks, -1, dtype=np.int64)
     track_n_matched = np.zeros(n_tracks, dtype=np.int64)

@@ -31,6 +31,9 @@ ETA_EDGES = tuple(np.linspace(-4, 4, 17).tolist())
 #: Weighted scores, with uncertainties from the bootstrap over events.
 SCORES = ("trackml_score", "fit_accuracy")
 
+#: Events whose entries are binned together; one by one takes twice as long.
+_BINNED_EVENTS = 64
+
 WeightSource = Literal["input", "trackml", "unit"]
 
 
@@ -94,6 +97,8 @@ class ScoreAccumulator:
         self._counts = dict.fromkeys(
             ("hits", "noise_hits", "tracks", "particles", "reconstructable_particles"), 0
         )
+        #: Events whose entries are not binned yet: matching, and what _kinematics says of it.
+        self._unbinned: list[tuple[Matching, dict[str, dict[str, Array]]]] = []
         self._totals = {name: np.zeros(2, dtype=np.int64) for name in METRICS}
         #: Numerators and denominators per bin; the last column counts entries outside the edges.
         self._bins = {
@@ -139,9 +144,21 @@ class ScoreAccumulator:
         if self.detector in DETECTORS_WITHOUT_MOMENTA:
             for of in values.values():
                 of["pt"] = np.full(len(of["pt"]), np.nan)
+        self._unbinned.append((matching, values))
+        if len(self._unbinned) >= _BINNED_EVENTS:
+            self._bin()
+        return matching
+
+    def _bin(self) -> None:
+        """Count the entries of the events that are kept for it."""
+        if not self._unbinned:
+            return
+        matching = Matching.join([matching for matching, _ in self._unbinned])
+        events = [values for _, values in self._unbinned]
+        self._unbinned.clear()
         bins = {
-            (of, variable): _bin_index(values[of][variable], edges)
-            for of in values
+            (of, variable): _bin_index(np.concatenate([values[of][variable] for values in events]), edges)
+            for of in events[0]
             for variable, edges in self.edges.items()
         }
         for name, metric in METRICS.items():
@@ -152,7 +169,6 @@ class ScoreAccumulator:
                 # Sums of integers in floating point, exact up to 2**53.
                 for row, weights in zip(counts, (terms.numerator, terms.denominator), strict=True):
                     row += np.bincount(index, weights, len(edges)).astype(np.int64)
-        return matching
 
     def merge(self, other: ScoreAccumulator) -> ScoreAccumulator:
         """Add the events of another accumulator to this one and return this one.
@@ -162,6 +178,8 @@ class ScoreAccumulator:
         """
         if (self.min_hits, self.edges, self.detector) != (other.min_hits, other.edges, other.detector):
             raise ConfigurationError("score accumulators with different settings cannot be merged")
+        self._bin()
+        other._bin()
         self.weight_sources |= other.weight_sources
         self._scores += other._scores
         for key, value in other._counts.items():
@@ -182,6 +200,7 @@ class ScoreAccumulator:
         metric -> lists ``value``, ``low``, ``high``, ``numerator``, ``denominator``, and the sum ``outside``
         of the denominators outside the edges.
         """
+        self._bin()
         result: dict[str, Any] = {"events": len(self._scores), **self._counts, "min_hits": self.min_hits}
         result["detector"] = self.detector
         result["hit_weights"] = sorted(self.weight_sources)
