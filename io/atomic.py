@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -36,7 +36,7 @@ def output_errors(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, error.strerror or str(error))
+        advice = _ADVICE.get(error.errno or 0) or f"{error.strerror or error}; write elsewhere"
         raise OutputError(f"cannot write {str(path)!r}: {advice}") from error
 
 
@@ -44,7 +44,8 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     """Refuse an output that could not be completed, before any work is done.
 
     Raises:
-        OutputError: if the folder is missing or not writable, or the output exists and must not be replaced.
+        OutputError: if the folder is missing or not writable, or the output exists and must not be replaced
+            (devices and the like never are).
     """
     text = str(path)
     if _REMOTE.match(text):
@@ -52,10 +53,14 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     folder = path.parent
     with output_errors(path):
         if not folder.is_dir():
-            what = "is not a folder" if folder.exists() else "does not exist"
+            if folder.exists() or folder.is_symlink():
+                raise OutputError(f"cannot write {text!r}: {str(folder)!r} is not a folder; choose one")
             raise OutputError(
-                f"cannot write {text!r}: {str(folder)!r} {what}; create it first with: mkdir -p {folder}"
+                f"cannot write {text!r}: {str(folder)!r} does not exist; create it first with: mkdir -p {folder}"
             )
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            # A rename over a device would replace the device itself.
+            raise OutputError(f"cannot write {text!r}: it is neither a file nor a folder; give another name")
         if path.exists() and not overwrite:
             raise OutputError(f"{text!r} exists already; give --overwrite to replace it, or another --output")
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -63,6 +68,36 @@ def check_target(path: Path, *, overwrite: bool) -> None:
                 f"cannot write {text!r}: the folder {str(folder)!r} is not writable; "
                 "choose a folder that you may write to"
             )
+
+
+def check_file(path: Path, *, overwrite: bool) -> None:
+    """As :func:`check_target`, and refuse a folder."""
+    if path.is_dir():
+        raise OutputError(f"cannot write {str(path)!r}: it is a folder; name a file")
+    check_target(path, overwrite=overwrite)
+
+
+def check_apart(outputs: Iterable[Path | str], inputs: Iterable[Path | str]) -> None:
+    """Refuse outputs that would replace an input, or each other.
+
+    Args:
+        outputs: what a job writes.
+        inputs: what it reads; names that are no local files (URLs, shipped models) are never in the way.
+
+    Raises:
+        OutputError: naming the two that are the same.
+    """
+    sources = {os.path.realpath(path): str(path) for path in inputs if os.path.exists(path)}
+    targets: dict[str, str] = {}
+    for path in outputs:
+        real = os.path.realpath(path)
+        if real in sources:
+            raise OutputError(
+                f"cannot write {str(path)!r}: it is the input {sources[real]!r}; give another name"
+            )
+        if real in targets:
+            raise OutputError(f"{str(path)!r} stands for two outputs; give each a name of its own")
+        targets[real] = str(path)
 
 
 def _temporary_name(path: Path) -> Path:
@@ -95,9 +130,7 @@ class AtomicFile:
     def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
         self.path = Path(path)
         self._overwrite = overwrite
-        check_target(self.path, overwrite=overwrite)
-        if self.path.is_dir():
-            raise OutputError(f"cannot write {str(self.path)!r}: it is a folder; name a file")
+        check_file(self.path, overwrite=overwrite)
         self._temporary = _temporary_name(self.path)
         with output_errors(self.path):
             # "x": never someone else's file; the umask decides the permissions, as for any other file.

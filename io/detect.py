@@ -30,7 +30,7 @@ def detect_format(path: str) -> str:
         return _of_folder(storage.open_folder(path))
     head = storage.first_bytes(path, 65536)
     if not head:
-        raise InputError(f"{path} is empty (0 bytes)")
+        raise InputError(f"{path} is empty (0 bytes). Copy or produce it again")
     if head[:4] == b"root":
         return _of_root(path)
     if head[:4] == b"PAR1":
@@ -38,7 +38,10 @@ def detect_format(path: str) -> str:
     if (found := _of_text(_unzipped(head, path))) is not None:
         return found
     if path.split("?")[0].endswith(".root"):
-        raise InputError(f"{path} is not a ROOT file (it begins with {head[:4]!r}, not b'root')")
+        raise InputError(
+            f"{path} is not a ROOT file (it begins with {head[:4]!r}, not b'root'). Copy it again, or name its "
+            "format with --format"
+        )
     raise _unknown(path)
 
 
@@ -74,24 +77,30 @@ def _of_text(head: bytes) -> str | None:
 def _of_folder(folder: storage.Folder) -> str:
     names = folder.names
     if not names:
-        raise InputError(f"{folder.source} is empty: it holds no events")
+        raise InputError(
+            f"{folder.source} is empty: it holds no events. Give a folder with events, or a file"
+        )
     if any("tracker_hits" in n and n.endswith(".parquet") for n in names):
         return "colliderml"
     texts = [n for n in names if re.search(r"(^|/)event\d+-(hits|measurements|spacepoint)\.csv(\.\w+)?$", n)]
     if not texts:
         texts = [n for n in names if re.search(r"\.csv(\.gz)?$", n)]
+    unknown = ""
     for name in texts[:20]:
-        with folder.open(name) as stream:
-            found = _of_text(stream.readline())
-        if found is not None:
+        line = folder.first_line(name)
+        if (found := _of_text(line)) is not None:
             return found
+        shown = line.strip()[:80].decode("utf-8", errors="replace")
+        unknown = (
+            unknown or f" {folder.path(name)} begins with {shown!r}; its first line must name the columns."
+        )
     if any("labelled" in n and n.endswith(".parquet") for n in names):
         return "trackml-parquet"
     if any(n.endswith(".root") for n in names):
         return "acts-root"
     raise InputError(
         f"{folder.source} holds no events of a known format; it holds {', '.join(names[:5])}"
-        f"{' and more' if len(names) > 5 else ''}. Formats: {', '.join(FORMATS)} (--format)"
+        f"{' and more' if len(names) > 5 else ''}.{unknown} Formats: {', '.join(FORMATS)} (--format)"
     )
 
 

@@ -74,7 +74,7 @@ class RootEventsReader(EventReader):
         )
         self._number = self._fields.pop("event_number", None)
         if not self._tree.num_entries:
-            raise InputError(f"{self._tree_place} holds no events")
+            raise InputError(f"{self._tree_place} holds no events; produce the file again, or give another")
         probe = root_file.read_arrays(self._tree, self._tree_place, [self._fields["x"]], 0, 1)
         self._flat: FlatTree | None = None
         if probe[self._fields["x"]].ndim == 1:

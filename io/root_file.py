@@ -48,9 +48,12 @@ def _check_header(path: str) -> None:
         raise InputError(f"{path} is a folder, not a ROOT file")
     head = storage.first_bytes(path, 24)
     if not head:
-        raise InputError(f"{path} is empty (0 bytes)")
+        raise InputError(f"{path} is empty (0 bytes). Copy or produce it again")
     if head[:4] != b"root":
-        raise InputError(f"{path} is not a ROOT file (it begins with {head[:4]!r}, not b'root')")
+        raise InputError(
+            f"{path} is not a ROOT file (it begins with {head[:4]!r}, not b'root'). Copy it again, or name its "
+            "format with --format"
+        )
     if len(head) < 24:
         raise InputError(f"{path} is truncated: it has only {len(head)} bytes")
     version = struct.unpack(">i", head[4:8])[0]

@@ -41,6 +41,14 @@ class Folder:
         stream: IO[bytes] = self._filesystem.open(inner, "rb", compression="infer")
         return stream
 
+    def first_line(self, name: str) -> bytes:
+        """The first line of a file (raises ``InputError`` as :meth:`read`)."""
+        try:
+            with self.open(name) as stream:
+                return stream.readline()
+        except Exception as error:  # every file system has its own exceptions
+            raise self._unreadable(name, error) from error
+
     def read(self, name: str) -> bytes:
         """All bytes of a file.
 
@@ -51,7 +59,12 @@ class Folder:
             with self.open(name) as stream:
                 return stream.read()
         except Exception as error:  # every file system has its own exceptions
-            raise InputError(f"{self.path(name)} cannot be read: {error}") from error
+            raise self._unreadable(name, error) from error
+
+    def _unreadable(self, name: str, error: Exception) -> InputError:
+        return InputError(
+            f"{self.path(name)} cannot be read: {error}. It may be damaged or truncated; copy or produce it again"
+        )
 
 
 def kind_of(path: str) -> str:

@@ -83,10 +83,12 @@ class Journal:
 
     def finished(self) -> list[tuple[int, int]]:
         """Ranges ``(start, stop)`` of event indices that are complete, ascending, without overlap."""
-        found = []
-        for path in self.directory.glob("chunk-*.npz"):
-            if match := _CHUNK_NAME.fullmatch(path.name):
-                found.append((int(match[1]), int(match[2])))
+        try:
+            names = os.listdir(self.directory)
+        except OSError:
+            # There is none, or there cannot be one (a name that is too long).
+            return []
+        found = [(int(match[1]), int(match[2])) for name in names if (match := _CHUNK_NAME.fullmatch(name))]
         ranges: list[tuple[int, int]] = []
         for start, stop in sorted(found):
             if not ranges or start >= ranges[-1][1]:
@@ -161,8 +163,9 @@ class Journal:
         try:
             yield
         except OSError as error:
-            reason = error.strerror or error
-            raise OutputError(f"cannot keep the journal {self.directory}: {reason}") from error
+            raise OutputError(
+                f"cannot keep the journal {self.directory}: {error.strerror or error}; choose another output"
+            ) from error
 
     def _write(self, name: str, fill: Callable[[BinaryIO], object]) -> None:
         partial = self.directory / f"{name}.partial"

@@ -94,7 +94,7 @@ def command(
 
     if tracks is not None and model is not None:
         raise ConfigurationError("give --tracks (score these) or --model (reconstruct with it), not both")
-    _check_outputs(json_, plots, (input_, tracks))
+    _check_outputs(json_, plots, (input_, tracks, config, model))
     with job_log() as console, progress(console) as show:
         if tracks is not None:
             reader = open_reader(input_, format_, config)
@@ -276,12 +276,11 @@ def _last_tracks(algorithms: list[Algorithm]) -> str:
 def _check_outputs(json_: str | None, plots: str | None, inputs: tuple[str | None, ...]) -> None:
     """Refuse outputs that could not be written, before any work is done."""
     from mltrack_plugin.errors import OutputError, require_extra
-    from mltrack_plugin.io.atomic import check_target
+    from mltrack_plugin.io.atomic import check_apart, check_file, check_target
 
     if json_ is not None:
-        if any(path is not None and Path(path).absolute() == Path(json_).absolute() for path in inputs):
-            raise OutputError(f"--json {json_} would replace an input; give another name")
-        check_target(Path(json_), overwrite=True)
+        check_apart([json_], [path for path in inputs if path is not None])
+        check_file(Path(json_), overwrite=True)
     if plots is not None:
         require_extra("matplotlib", "plot", "--plots")
         if Path(plots).exists() and not Path(plots).is_dir():

@@ -94,12 +94,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except (KeyboardInterrupt, click.Abort) as error:
+            # click takes the end of any file for the end of its own prompts.
+            if isinstance(cause := error.__cause__ or error.__context__, EOFError):
+                return _bug(cause, debug)
             return _fail("stopped", error, debug, _exit_code(error))
         except (MltrackError, OSError) as error:
             return _fail(f"error: {error}", error, debug, _exit_code(error))
         except Exception as error:
-            hint = "" if debug else "\nThis is a bug; please report it with the output of --debug."
-            return _fail(f"internal error: {type(error).__name__}: {error}{hint}", error, debug, _EXIT_BUG)
+            return _bug(error, debug)
     return result if isinstance(result, int) else 0
 
 
@@ -111,6 +113,11 @@ def _exit_code(error: BaseException) -> int:
     # click turns a KeyboardInterrupt, and so a SIGTERM, into an Abort.
     terminated = isinstance(error, Terminated) or isinstance(error.__cause__ or error.__context__, Terminated)
     return _EXIT_TERMINATED if terminated else _EXIT_INTERRUPTED
+
+
+def _bug(error: Exception, debug: bool) -> int:
+    hint = "" if debug else "\nThis is a bug; please report it with the output of --debug."
+    return _fail(f"internal error: {type(error).__name__}: {error}{hint}", error, debug, _EXIT_BUG)
 
 
 def _fail(message: str, error: BaseException, debug: bool, code: int) -> int:

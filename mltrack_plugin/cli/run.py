@@ -75,15 +75,18 @@ def command(
         mltrack run --input events.root
     """
     from mltrack_plugin.cli.job_display import job_log, progress, show_summary
+    from mltrack_plugin.io.atomic import check_apart, check_file
     from mltrack_plugin.sequencer import Sequencer
 
     target = Path(output) if output is not None else default_output(input_)
     with job_log() as console:
         if json_ is not None:
-            _check_report(json_, overwrite)
+            check_file(Path(json_), overwrite=overwrite)
         reader, job = open_input(input_, format_, config)
         algorithms = job.algorithms(model=model, device=device, detector=getattr(reader, "detector", None))
         writers = make_writers(job, target, output_format, overwrite)
+        outputs = [str(writer.config.path) for writer in writers]
+        check_apart([*outputs, *filter(None, [json_])], filter(None, [input_, config, model]))
         scores = _score_collector(reader)
         with progress(console) as show:
             sequencer = Sequencer(
@@ -101,11 +104,10 @@ def command(
             for writer in [*writers, *([scores] if scores is not None else [])]:
                 sequencer.add_writer(writer)
             summary = sequencer.run()
-        outputs = [str(writer.config.path) for writer in writers]
         found = scores.accumulator.result() if scores is not None else None
+        show_summary(summary, found, outputs)
         if json_ is not None:
             write_report(json_, report(summary, found, input_, outputs, job), overwrite)
-        show_summary(summary, found, outputs)
 
 
 def open_input(path: str, format: str | None, config: str | None) -> tuple[Reader, JobConfig]:
@@ -184,12 +186,6 @@ def write_report(path: str, content: dict[str, Any], overwrite: bool) -> None:
     except BaseException:
         file.abort()
         raise
-
-
-def _check_report(path: str, overwrite: bool) -> None:
-    from mltrack_plugin.io.atomic import check_target
-
-    check_target(Path(path), overwrite=overwrite)
 
 
 def _score_collector(reader: Reader) -> ScoreCollector | None:

@@ -230,7 +230,7 @@ def test_an_input_without_truth_is_refused(files, run, tmp_path):
         (("--tracks", "TRACKS", "--model", "m.pt"), 2, "--tracks (score these) or --model"),
         (("--tracks", "TRACKS", "--skip", 99), 2, "cannot skip 99 events"),
         (("--tracks", "TRACKS", "--json", "no/folder/r.json"), 1, "does not exist"),
-        (("--tracks", "TRACKS", "--json", "EVENTS"), 1, "would replace an input"),
+        (("--tracks", "TRACKS", "--json", "EVENTS"), 1, "it is the input"),
         (("--tracks", "TRACKS", "--plots", "text.root"), 1, "is a file; give a folder"),
         (("--tracks", "TRACKS", "--min-hits", 0), 2, "min-hits"),
         (("--config", "no-such-job"), 2, "no job configuration 'no-such-job'"),

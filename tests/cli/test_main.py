@@ -81,11 +81,14 @@ def test_errors_end_with_a_message_and_a_code(monkeypatch, capsys, error, code, 
     assert "Traceback" not in errors
 
 
-def test_unexpected_error_asks_for_a_report(monkeypatch, capsys):
-    raising(monkeypatch, KeyError("x"))
+@pytest.mark.parametrize(
+    ("error", "text"), [(KeyError("x"), "KeyError: 'x'"), (EOFError("x"), "EOFError: x")]
+)
+def test_unexpected_error_asks_for_a_report(monkeypatch, capsys, error, text):
+    raising(monkeypatch, error)
     assert main(["configs"]) == 70
     errors = capsys.readouterr().err
-    assert "mltrack: internal error: KeyError: 'x'" in errors
+    assert f"mltrack: internal error: {text}" in errors
     assert "report it with the output of --debug" in errors
     assert "Traceback" not in errors
 

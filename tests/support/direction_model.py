@@ -1,8 +1,9 @@
-"""A model without training that reconstructs straight tracks from the origin, so that jobs in tests find real tracks."""
+"""A model without training that reconstructs straight tracks from the origin: jobs in tests find real tracks."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +22,8 @@ class Direction(nn.Module):
         return torch.stack([torch.atan2(r, z), y / r, x / r], dim=-1)
 
 
-def save_direction_model(path: Path) -> Path:
-    """Write the archive."""
+def save_direction_model(path: Path, **changes: Any) -> Path:
+    """Write the archive; ``changes`` are fields of its card, which are not validated."""
     card = ModelCard(
         name="direction",
         architecture="direction",
@@ -33,4 +34,4 @@ def save_direction_model(path: Path) -> Path:
         outputs=("theta", "sin_phi", "cos_phi"),
         output_scales=(0.01, 0.01, 0.01),
     )
-    return save_torchscript(Direction(), card, path)
+    return save_torchscript(Direction(), card.model_copy(update=changes), path)
