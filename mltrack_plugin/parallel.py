@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING, Any
 from mltrack_plugin import errors
 from mltrack_plugin.algorithm import Algorithm, Reader, SequenceElement
 from mltrack_plugin.errors import ConfigurationError, MltrackError
-from mltrack_plugin.event_loop import Chunk, EventLoop, OnError, explain, set_torch_threads
+from mltrack_plugin.event_loop import (
+    Chunk,
+    EventLoop,
+    OnError,
+    explain,
+    freeze_garbage_collector,
+    set_torch_threads,
+)
 from mltrack_plugin.packing import Packed, pack, unpack
 from mltrack_plugin.summary import StepTime
 
@@ -341,6 +348,7 @@ def _serve(connection: Connection, assignment: _Assignment) -> None:
     for algorithm in algorithms:
         algorithm.initialize()
     set_torch_threads(assignment.threads)
+    freeze_garbage_collector()
     loop = EventLoop(
         reader,
         algorithms,

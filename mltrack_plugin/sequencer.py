@@ -16,7 +16,14 @@ from typing import Self
 from mltrack_plugin.algorithm import Algorithm, Reader, SequenceElement, Writer
 from mltrack_plugin.chain import check_chain, data_flow, unique_names
 from mltrack_plugin.errors import ConfigurationError, EventError, InputError, MltrackError, OutputError
-from mltrack_plugin.event_loop import Chunk, EventLoop, EventResult, OnError, set_torch_threads
+from mltrack_plugin.event_loop import (
+    Chunk,
+    EventLoop,
+    EventResult,
+    OnError,
+    freeze_garbage_collector,
+    set_torch_threads,
+)
 from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.journal import Journal, input_identity
 from mltrack_plugin.packing import check_packable, pack, unpack
@@ -218,6 +225,7 @@ class _Job:
             cleanup.callback(algorithm.finalize)
             algorithm.initialize()
         cleanup.callback(set_torch_threads, set_torch_threads(self.options.threads))
+        cleanup.callback(freeze_garbage_collector())
         return [algorithm.describe() for algorithm in self.algorithms]
 
     def _serial(self, plan: WorkPlan, journal: Journal | None) -> Iterator[Chunk]:
