@@ -44,8 +44,11 @@ lint: .venv/done
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 
+# On an installed copy: in the checkout, type checkers would take the folder io for the standard library's module.
 types: .venv/done
-	.venv/bin/mypy
+	rm -rf build
+	.venv/bin/python -m pip install --quiet --no-deps --target build/types .
+	cd build/types && ../../.venv/bin/mypy --config-file ../../pyproject.toml --package mltrack_plugin
 
 clean:
-	rm -rf .venv .venv-demo demo
+	rm -rf .venv .venv-demo demo build

@@ -48,7 +48,9 @@ def measure(model: str, events: int, seed: int, folder: Path) -> dict[str, float
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--events", type=int, default=500)
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--output", type=Path, help="keep events and reports in this folder")
@@ -57,7 +59,9 @@ def main() -> None:
         folder = options.output or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         results = {model: measure(model, options.events, options.seed, folder) for model in PUBLISHED}
-    print(f"\n{options.events} test events each, seed {options.seed}, {platform.processor() or platform.machine()}")
+    print(
+        f"\n{options.events} test events each, seed {options.seed}, {platform.processor() or platform.machine()}"
+    )
     print("In percent, ours (published); CPU times in ms per event, one thread.\n")
     head = ("model", "TrackML score", "perfect", "LHC-style", "double majority")
     print("| " + " | ".join((*head, *MORE, *TIMES)) + " |")

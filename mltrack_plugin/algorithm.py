@@ -72,7 +72,7 @@ class WriteHandle(Generic[T]):
         event_store.add(self.key, value)
 
 
-class SequenceElement(ABC):
+class SequenceElement(ABC):  # noqa: B024 - abstract through its subclasses' methods
     """What readers, algorithms and writers share: a config, a name and declared handles.
 
     Args:
@@ -210,7 +210,7 @@ class Writer(SequenceElement):
     def abort(self) -> None:
         """Remove everything written so far; called instead of ``finalize`` after an error."""
 
-    def set_job_info(self, info: Mapping[str, str]) -> None:  # noqa: B027 - an optional hook
+    def set_job_info(self, info: Mapping[str, str]) -> None:
         """Receive name -> text facts about the job (configuration, versions, model checksums,
         skipped events as JSON) for the file's metadata. Called once, before ``finalize``."""
 

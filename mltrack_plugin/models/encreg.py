@@ -75,7 +75,9 @@ class EncoderBlock(nn.Module):
     def attend(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """(B, N, d) -> (B, N, d); bias (B, 1, 1, N) is -inf at padded hits."""
         b, n, d = x.shape
-        qkv = self.qkv(x).view(b, n, 3, self.n_heads, d // self.n_heads).permute(2, 0, 3, 1, 4)  # (3, B, h, N, d/h)
+        qkv = (
+            self.qkv(x).view(b, n, 3, self.n_heads, d // self.n_heads).permute(2, 0, 3, 1, 4)
+        )  # (3, B, h, N, d/h)
         y = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], attn_mask=bias)
         y = self.out(y.transpose(1, 2).reshape(b, n, d))
         return functional.dropout(y, self.dropout, self.training)

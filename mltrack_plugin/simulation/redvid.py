@@ -137,7 +137,9 @@ def simulate_redvid(config: RedvidConfig, rng: np.random.Generator) -> RedvidEve
         slope_r, slope_z, spin = parameters[:, 0], parameters[:, 1], parameters[:, 2]
 
     disc_z = np.array([-z for z in SHORT_DISC_Z + LONG_DISC_Z] + list(SHORT_DISC_Z + LONG_DISC_Z))
-    disc_radius = np.array(2 * ([SHORT_DISC_RADIUS] * len(SHORT_DISC_Z) + [LONG_DISC_RADIUS] * len(LONG_DISC_Z)))
+    disc_radius = np.array(
+        2 * ([SHORT_DISC_RADIUS] * len(SHORT_DISC_Z) + [LONG_DISC_RADIUS] * len(LONG_DISC_Z))
+    )
     barrel_r = np.array(BARREL_R)
     with np.errstate(divide="ignore", invalid="ignore"):
         t_disc = disc_z[None, :] / slope_z[:, None]
@@ -156,7 +158,9 @@ def simulate_redvid(config: RedvidConfig, rng: np.random.Generator) -> RedvidEve
         disc = np.where(is_barrel, 0, noise_layer)
         barrel = np.where(is_barrel, noise_layer - len(disc_z), 0)
         # Uniform over the surface: the square root makes discs uniform in area.
-        noise_r = np.where(is_barrel, barrel_r[barrel], disc_radius[disc] * np.sqrt(rng.uniform(size=n_noise)))
+        noise_r = np.where(
+            is_barrel, barrel_r[barrel], disc_radius[disc] * np.sqrt(rng.uniform(size=n_noise))
+        )
         noise_z = np.where(is_barrel, rng.uniform(-1, 1, n_noise) * BARREL_HALF_LENGTH, disc_z[disc])
         r, z = np.append(r, noise_r), np.append(z, noise_z)
         theta = np.append(theta, rng.uniform(-np.pi, np.pi, n_noise))

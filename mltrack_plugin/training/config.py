@@ -91,7 +91,9 @@ def load_training_config(name_or_path: str, **overrides: Any) -> TrainingConfig:
     shipped = training_configs()
     path = shipped.get(name_or_path, Path(name_or_path))
     if not path.is_file():
-        raise ConfigurationError(f"no training configuration {name_or_path!r}. {did_you_mean(name_or_path, shipped)}")
+        raise ConfigurationError(
+            f"no training configuration {name_or_path!r}. {did_you_mean(name_or_path, shipped)}"
+        )
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:

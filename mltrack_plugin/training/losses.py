@@ -38,7 +38,9 @@ def contrastive_loss(points: Tensor, particle: Tensor, mask: Tensor, max_anchors
     allowed = other & mask[:, None, :]
     logits = (-0.5 * distance).masked_fill(~allowed, float("-inf"))
     log_probability = logits - torch.logsumexp(logits, dim=2, keepdim=True)
-    positive = allowed & (anchor_particle[:, :, None] == particle[:, None, :]) & (anchor_particle[:, :, None] >= 0)
+    positive = (
+        allowed & (anchor_particle[:, :, None] == particle[:, None, :]) & (anchor_particle[:, :, None] >= 0)
+    )
     count = positive.sum(dim=2)
     per_anchor = -log_probability.masked_fill(~positive, 0.0).sum(dim=2) / count.clamp(min=1)
     return per_anchor.sum() / (count > 0).sum().clamp(min=1)

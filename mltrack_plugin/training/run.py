@@ -115,9 +115,7 @@ class CheckpointCard(Callback):
         content["card"]["hyperparameters"] = content["architecture_config"]
         content["card"]["output_scales"] = (scale * network.output_scale.cpu()).tolist()
         content["card"]["metrics"] = {
-            name: float(value)
-            for name, value in trainer.callback_metrics.items()
-            if name.startswith("val_")
+            name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val_")
         } | {"steps": float(trainer.global_step)}
         checkpoint["mltrack"] = content
 
@@ -194,7 +192,9 @@ def train(
     """
     last = output / "last.ckpt"
     if last.exists() and not resume:
-        raise ConfigurationError(f"{output} holds a training already; go on with --resume or choose another folder")
+        raise ConfigurationError(
+            f"{output} holds a training already; go on with --resume or choose another folder"
+        )
     if resume and not last.exists():
         raise ConfigurationError(f"nothing to resume: {last} does not exist")
     if threads is not None:

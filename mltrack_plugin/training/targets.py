@@ -19,7 +19,7 @@ def _perigee_z0(particles: Particles) -> Array:
 
 
 def _perigee_d0(particles: Particles) -> Array:
-    """Transverse impact parameter of the straight line, signed as in ACTS (momentum along phi, positive to its left)."""
+    """Transverse impact parameter of the straight line, signed as in ACTS (positive to the left of the momentum)."""
     return np.asarray((particles.vy * particles.px - particles.vx * particles.py) / particles.pt)
 
 

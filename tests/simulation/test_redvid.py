@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.algorithm import validated
+from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.simulation.redvid import (
     BARREL_R,
     LONG_DISC_Z,
@@ -77,7 +77,7 @@ def test_uniform_multiplicity_covers_the_range():
 def test_published_multiplicity_stays_in_range():
     rng = np.random.default_rng(5)
     counts = [sample_multiplicity(RedvidConfig(tracks=(50, 100)), rng) for _ in range(500)]
-    assert 50 <= min(counts)
+    assert min(counts) >= 50
     assert max(counts) == 100
 
 
@@ -103,5 +103,5 @@ def test_collections_agree_with_the_kernel():
 
 
 def test_unknown_setting_names_the_nearest():
-    with pytest.raises(ConfigurationError, match="'sigma_t'.*'sigma_theta'"):
+    with pytest.raises(ConfigurationError, match=r"'sigma_t'.*'sigma_theta'"):
         validated(RedvidConfig, {"sigma_t": 0.1}, "redvid")

@@ -49,7 +49,9 @@ def test_contrastive_falls_when_tracks_separate():
     noise = torch.randn(40, 3, generator=generator)
     mask = torch.ones(1, 40, dtype=torch.bool)
     losses = [
-        contrastive_loss((centres.repeat_interleave(5, 0) * 5 + noise * width)[None], particle, mask, 40).item()
+        contrastive_loss(
+            (centres.repeat_interleave(5, 0) * 5 + noise * width)[None], particle, mask, 40
+        ).item()
         for width in (3.0, 1.0, 0.1)
     ]
     assert losses[0] > losses[1] > losses[2]

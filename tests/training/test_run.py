@@ -168,7 +168,7 @@ def test_shipped_configurations_are_valid(name):
 
 
 def test_wrong_settings_are_named():
-    with pytest.raises(ConfigurationError, match="'stepps'.*'steps'"):
+    with pytest.raises(ConfigurationError, match=r"'stepps'.*'steps'"):
         tiny(stepps=3)
     with pytest.raises(ConfigurationError, match="'encreg-redvid-10-50-linear'"):
         load_training_config("encreg-redvid-10-50-liner")

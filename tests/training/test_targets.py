@@ -35,7 +35,7 @@ def test_known_values():
 
 
 def test_unknown_name_is_refused():
-    with pytest.raises(ConfigurationError, match="'thetta'.*'theta'"):
+    with pytest.raises(ConfigurationError, match=r"'thetta'.*'theta'"):
         hit_targets(particles(), TruthLinks(np.array([3], dtype=np.uint64)), ("thetta",))
 
 
