@@ -1,0 +1,248 @@
+"""Reprints what the framework itself costs, as ratios measured in one run (goals and meaning: docs/performance.md).
+
+    python benchmarks/framework.py [--config NAME ...] [--repeat 3] [--json FILE]
+
+Simulates events, then measures in fresh processes with one thread: the framework's share of a job's CPU time,
+reading against plain uproot.iterate, peak memory at 100 and 1000 events, and the time to start. CPU times are
+compared, not wall times, so a busy machine disturbs little. Takes about two minutes per configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+#: The steps of a job that are not the framework.
+MODEL, CLUSTERING, SCORES, FIT = "EncRegTracking", "ClusterHDBSCAN", "ScoreCollector", "FitHelix"
+#: Packages that take long to import and have no business in ``mltrack --help``.
+HEAVY = ("torch", "awkward", "uproot", "hdbscan", "sklearn", "scipy", "pyarrow", "vector", "matplotlib")
+HEAVY += ("lightning", "acts", "onnx", "onnxruntime")
+EVENTS = (100, 1000)
+#: Goals: shares and ratios; MB that 1000 events may need more than 100 (one chunk of the reader and one
+#: buffer of the writer, both of fixed size); s.
+GOALS = {"framework_share": 0.05, "reading_ratio": 1.20, "memory_growth_mb": 32.0, "help_s": 0.5}
+Result = dict[str, Any]
+
+
+def job(path: str, config: str) -> Result:
+    """What ``mltrack run`` does, with the CPU time of its parts in ms per event."""
+    from rich.console import Console
+
+    from mltrack_plugin import Sequencer
+    from mltrack_plugin.cli.job_display import progress
+    from mltrack_plugin.cli.run import make_writers, open_input
+    from mltrack_plugin.performance.collect import ScoreCollector, truth_keys
+
+    reader: Any
+    reader, settings = open_input(path, None, config)
+    first_event: list[float] = []
+    events = reader.events
+    reader.events = lambda start, stop: first_event.append(time.process_time()) or events(start, stop)
+    with tempfile.TemporaryDirectory() as folder, progress(Console(file=sys.stderr)) as show:
+        sequencer = Sequencer(progress=show).add_reader(reader)
+        for algorithm in settings.algorithms(detector=reader.detector):
+            sequencer.add_algorithm(algorithm)
+        for writer in make_writers(settings, Path(folder) / "tracks.root", None, False):
+            sequencer.add_writer(writer)
+        sequencer.add_writer(ScoreCollector({**truth_keys(reader), "detector": reader.detector}))
+        summary = sequencer.run()
+    loop = 1e3 * (time.process_time() - first_event[0]) / summary.events
+    steps = {step.name: 1e3 * step.cpu_s / summary.events for step in summary.steps}
+    steps["between steps"] = loop - sum(steps.values())
+    # Scoring is left out on both sides: events from a detector carry no truth.
+    reconstruction = loop - steps[SCORES]
+    framework = reconstruction - steps[MODEL] - steps[CLUSTERING]
+    return {
+        "events": summary.events,
+        "hits_per_event": summary.hits / summary.events,
+        "start_cpu_s": first_event[0],
+        "steps_cpu_ms": steps,
+        "framework_cpu_ms": framework,
+        "framework_share": framework / reconstruction,
+        "framework_share_without_fit": (framework - steps.get(FIT, 0.0)) / reconstruction,
+        "fit_share": steps.get(FIT, 0.0) / reconstruction,
+        "scores_share": steps[SCORES] / loop,
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def reading(path: str, repeat: int) -> Result:
+    """CPU time in ms per event of this package's reader and of plain uproot.iterate, taking turns."""
+    import uproot
+
+    from mltrack_plugin import open_events
+
+    reader: Any = open_events(path)
+    reader.initialize()
+    branches: dict[str, list[str]] = {}
+    for column in reader.column_info():
+        branches.setdefault(column.table, []).append(column.name)
+    n = reader.num_events()
+
+    def ours() -> None:
+        # Opened anew, as it keeps its last chunk.
+        reader.finalize()
+        reader.initialize()
+        for _ in reader.events(0, n):
+            pass
+
+    def plain() -> None:
+        for table, names in branches.items():
+            for _ in uproot.iterate({path: table}, names, step_size="16 MB"):
+                pass
+
+    times = _taking_turns({"reader_cpu_ms": ours, "iterate_cpu_ms": plain}, 3 * repeat)
+    per_event = {name: 1e3 * statistics.median(values) / n for name, values in times.items()}
+    ratios = [a / b for a, b in zip(*times.values(), strict=True)]
+    return {"events": n, **per_event, "reading_ratio": statistics.median(ratios)}
+
+
+def start(repeat: int) -> Result:
+    """Wall time in s of ``mltrack --help`` and of Python alone, and the heavy packages that it imports."""
+    program = [sys.executable, "-m", "mltrack_plugin", "--help"]
+    commands = {"help_s": program, "python_s": [sys.executable, "-c", "pass"]}
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(2 * repeat + 1):
+        for name, command in commands.items():
+            began = time.perf_counter()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            times[name].append(time.perf_counter() - began)
+    code = "import sys; from mltrack_plugin.cli.main import main; main(['--help']); print(*sys.modules)"
+    listing = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = sorted(set(listing.stdout.splitlines()[-1].split()) & set(HEAVY))
+    return {**{name: statistics.median(values) for name, values in times.items()}, "heavy_imports": heavy}
+
+
+def _taking_turns(functions: dict[str, Callable[[], None]], repeat: int) -> dict[str, list[float]]:
+    """CPU times in s; the first round only warms up."""
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(repeat + 1):
+        for name, function in functions.items():
+            began = time.process_time()
+            function()
+            times[name].append(time.process_time() - began)
+    return {name: values[1:] for name, values in times.items()}
+
+
+MEASUREMENTS: dict[str, Callable[..., Result]] = {"job": job, "reading": reading, "start": start}
+
+
+def measured(name: str, *arguments: Any) -> Result:
+    """Result of a measurement made in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    command = [sys.executable, __file__, "--measure", json.dumps([name, *arguments])]
+    child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    return dict(json.loads(child.stdout.splitlines()[-1]))
+
+
+def medians(results: list[Result]) -> Result:
+    """Median of every number over equal measurements."""
+    first = results[0]
+    return {
+        key: medians([result[key] for result in results])
+        if isinstance(value, dict)
+        else statistics.median(result[key] for result in results)
+        for key, value in first.items()
+    }
+
+
+def simulate(dataset: str, events: int, file_format: str, path: Path) -> str:
+    """Write events with this package's simulation."""
+    options = ("--events", str(events), "--seed", "1", "--split", "validation", "--format", file_format)
+    command = [sys.executable, "-m", "mltrack_plugin", "simulate", dataset, *options, "--output", str(path)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return str(path)
+
+
+def measure(configs: list[str], repeat: int, folder: Path) -> Result:
+    """All figures."""
+    from mltrack_plugin.job import load_job
+
+    result: Result = {"goals": GOALS, "start": measured("start", repeat), "reading": {}, "jobs": {}}
+    for config in configs:
+        dataset = load_job(config).datasets[0]
+        few, many = (simulate(dataset, n, "root", folder / f"{dataset}-{n}.root") for n in EVENTS)
+        if not result["reading"]:
+            ntuple = simulate(dataset, EVENTS[1], "rntuple", folder / f"{dataset}-rntuple.root")
+            files = {"TTree": many, "RNTuple": ntuple}
+            result["reading"] = {kind: measured("reading", path, repeat) for kind, path in files.items()}
+        short = medians([measured("job", few, config) for _ in range(repeat)])
+        full = medians([measured("job", many, config) for _ in range(repeat)])
+        full["peak_memory_mb_100_events"] = short["peak_memory_mb"]
+        full["memory_growth_mb"] = full["peak_memory_mb"] - short["peak_memory_mb"]
+        result["jobs"][config] = full
+    return result
+
+
+def report(result: Result) -> list[tuple[str, str, str]]:
+    """Rows of the table: what, measured, goal."""
+
+    def goal(name: str, value: float, text: str) -> str:
+        return f"{text}: {'met' if value < GOALS[name] else 'missed'}"
+
+    rows = []
+    begin = result["start"]
+    rows.append(
+        ("mltrack --help", f"{begin['help_s']:.2f} s", goal("help_s", begin["help_s"], "under 0.5 s"))
+    )
+    heavy = ", ".join(begin["heavy_imports"]) or "none"
+    rows.append(("  heavy packages imported", heavy, f"none: {'met' if heavy == 'none' else 'missed'}"))
+    for kind, read in result["reading"].items():
+        ratio = read["reading_ratio"]
+        rows.append(
+            (f"reading / uproot.iterate, {kind}", f"{ratio:.2f}", goal("reading_ratio", ratio, "under 1.20"))
+        )
+    for config, figures in result["jobs"].items():
+        share = figures["framework_share"]
+        rows.append((f"{config}, {figures['hits_per_event']:.0f} hits per event", "", ""))
+        rows.append(("  framework", f"{share:.1%}", goal("framework_share", share, "under 5%")))
+        if figures["fit_share"]:
+            rows.append(("    of which helix fit", f"{figures['fit_share']:.1%}", ""))
+        for name, milliseconds in figures["steps_cpu_ms"].items():
+            rows.append((f"    {name}", f"{milliseconds:.3f} ms", ""))
+        rows.append(("  scoring, share of a job with truth", f"{figures['scores_share']:.1%}", ""))
+        growth = figures["memory_growth_mb"]
+        memory = f"{figures['peak_memory_mb_100_events']:.0f} -> {figures['peak_memory_mb']:.0f} MB"
+        rows.append(
+            ("  peak memory, 100 -> 1000 events", memory, goal("memory_growth_mb", growth, "within 32 MB"))
+        )
+        rows.append(("  start of the job (imports, model)", f"{figures['start_cpu_s']:.1f} s CPU", ""))
+    return rows
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", action="append", help="shipped job configuration (may be repeated)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of which the median is taken")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON, too")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        name, *arguments = json.loads(options.measure)
+        print(json.dumps(MEASUREMENTS[name](*arguments)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        result = measure(options.config or ["encreg-redvid-10-50-linear"], options.repeat, Path(folder))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    rows = report(result)
+    width = max(len(row[0]) for row in rows)
+    for what, value, wanted in rows:
+        print(f"{what:{width}}  {value:>18}  {wanted}".rstrip())
+
+
+if __name__ == "__main__":
+    main()
