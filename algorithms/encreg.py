@@ -37,7 +37,7 @@ class EncRegTracking(Algorithm):
         model: str
         #: Where the network runs; auto = GPU if there is one.
         device: Literal["auto", "cpu", "cuda"] = "auto"
-        #: Detector of the input, checked against the model's; ``None`` = not known, not checked.
+        #: Detector of the input, checked against the model's; ``None`` = what the input states, if it does.
         detector: str | None = None
         #: Share of an event's hits that must lie in the model's ranges; the others get no parameters.
         min_valid_fraction: float = Field(default=0.9, ge=0, le=1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mltrack_plugin.algorithm import SequenceElement
+from mltrack_plugin.algorithm import Algorithm, SequenceElement
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
 
 
@@ -46,6 +46,20 @@ def check_chain(elements: Sequence[SequenceElement]) -> None:
                 written[made.key] = (made.kind, element.name)
     if problems:
         raise ConfigurationError("the sequence cannot run:\n  " + "\n  ".join(problems))
+
+
+def for_detector(algorithm: Algorithm, detector: str | None) -> Algorithm:
+    """The algorithm for events of a detector: its setting ``detector``, if it has one that is not set, is filled in.
+
+    So a model is checked against the input before the first event, in the job and in every worker process.
+
+    Args:
+        algorithm: any algorithm; one without such a setting is returned as it is.
+        detector: what the input states; ``None`` = nothing.
+    """
+    if detector is None or getattr(algorithm.config, "detector", detector) is not None:
+        return algorithm
+    return type(algorithm)(algorithm.config.model_copy(update={"detector": detector}))
 
 
 def data_flow(elements: Sequence[SequenceElement]) -> list[str]:

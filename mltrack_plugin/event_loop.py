@@ -191,12 +191,16 @@ class EventLoop:
                 )
 
     def _failed(self, event: ReadEvent, step: str, error: Exception) -> EventResult:
-        reason = (
-            str(error) if isinstance(error, MltrackError) else f"unexpected {type(error).__name__}: {error}"
-        )
-        if self.on_error == "fail" or (step != self.reader.name and isinstance(error, JOB_ERRORS)):
+        reason = explain(error)
+        concerns_job = step != self.reader.name and isinstance(error, JOB_ERRORS)
+        if self.on_error == "fail" or concerns_job:
             kind = type(error) if isinstance(error, JOB_ERRORS) else EventError
-            raise kind(f"{self.reader.source}: event {event.event_number}: {step}: {reason}") from error
+            text = f"{self.reader.source}: event {event.event_number}: {step}: {reason}"
+            if step == self.reader.name and f"event {event.event_number}:" in reason:
+                # The reader names file, tree and event itself.
+                text = reason
+            advice = "" if concerns_job else ". To leave out events that cannot be processed: --on-error skip"
+            raise kind(text + advice) from error
         return EventResult(
             event.index,
             event.event_number,

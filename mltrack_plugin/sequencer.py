@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from mltrack_plugin.algorithm import Algorithm, Reader, SequenceElement, Writer
-from mltrack_plugin.chain import check_chain, data_flow, unique_names
+from mltrack_plugin.chain import check_chain, data_flow, for_detector, unique_names
 from mltrack_plugin.errors import ConfigurationError, EventError, InputError, MltrackError, OutputError
 from mltrack_plugin.event_loop import (
     Chunk,
@@ -130,12 +130,13 @@ class Sequencer:
         with ExitStack() as cleanup:
             cleanup.callback(reader.finalize)
             reader.initialize()
-            elements: list[SequenceElement] = [reader, *self._algorithms, *self._writers]
+            algorithms = [for_detector(a, getattr(reader, "detector", None)) for a in self._algorithms]
+            elements: list[SequenceElement] = [reader, *algorithms, *self._writers]
             check_chain(elements)
             for line in data_flow(elements):
                 self.log(line)
             start, stop = self._range(reader)
-            job = _Job(self, reader, self._algorithms, self._writers, start, stop)
+            job = _Job(self, reader, algorithms, self._writers, start, stop)
             summary = job.run(cleanup)
         summary.wall_s = time.perf_counter() - began
         return summary

@@ -223,7 +223,7 @@ def score_job(
     reader, job = open_input(path, format, config)
     require_truth(reader)
     detector = getattr(reader, "detector", None)
-    algorithms = job.algorithms(model=model, device=device, detector=detector)
+    algorithms = job.algorithms(model=model, device=device)
     collector = ScoreCollector(
         {"min_hits": min_hits, "detector": detector, "tracks": _last_tracks(algorithms), **truth_keys(reader)}
     )

@@ -83,7 +83,7 @@ def command(
         if json_ is not None:
             check_file(Path(json_), overwrite=overwrite)
         reader, job = open_input(input_, format_, config)
-        algorithms = job.algorithms(model=model, device=device, detector=getattr(reader, "detector", None))
+        algorithms = job.algorithms(model=model, device=device)
         writers = make_writers(job, target, output_format, overwrite)
         outputs = [str(writer.config.path) for writer in writers]
         check_apart([*outputs, *filter(None, [json_])], filter(None, [input_, config, model]))

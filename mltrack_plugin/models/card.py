@@ -243,4 +243,8 @@ class ModelCard(Config):
 
 
 def _unit_advice(unit: str, factor: float) -> str:
-    return f"; they look like {unit}, not mm: multiply the coordinates by {factor:g}"
+    name = {"metres": "m", "centimetres": "cm", "micrometres": "um"}[unit]
+    return (
+        f"; they look like {unit}, not mm: multiply the coordinates by {factor:g}, or state their unit in the "
+        f"job configuration with reader: {{length_unit: {name}}}"
+    )

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mltrack_plugin.errors import ModelError
+from mltrack_plugin.errors import ModelError, did_you_mean, nearest
 
 #: Largest archive, and largest sum of the members' unpacked sizes, in bytes.
 MAX_BYTES = 4 * 1024**3
@@ -139,7 +139,9 @@ def read_file(path: Path) -> bytes:
             raise ModelError(f"{path}: larger than the limit of {MAX_BYTES} bytes for a model archive")
         content: bytes = path.read_bytes()
     except FileNotFoundError:
-        raise ModelError(f"{path}: no such file") from None
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = did_you_mean(path.name, near) if (near := nearest(path.name, beside)) else "Check the path"
+        raise ModelError(f"{path}: no such file. {hint}") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from None
     return content
