@@ -226,3 +226,17 @@ def test_collector_scores_what_the_event_store_holds():
         store.add(key, value)
     collector.write(store)
     assert collector.accumulator.result() == direct.result()
+
+
+def test_binning_many_events_together_changes_nothing(monkeypatch):
+    results = []
+    for together in (1, 3, 64):
+        monkeypatch.setattr("mltrack_plugin.performance.summary._BINNED_EVENTS", together)
+        rng = np.random.default_rng(11)
+        acc = ScoreAccumulator()
+        for _ in range(10):
+            acc.add(*random_event(rng))
+        acc.add(make_hits(4), TruthLinks([0] * 4), ProtoTracks.from_labels([0] * 4))
+        acc.add(make_hits(3), TruthLinks([1] * 3), no_tracks())
+        results.append(acc.result())
+    assert results[0] == results[1] == results[2]
