@@ -38,11 +38,11 @@ def command(
         mltrack display --input events.root --tracks events.tracks.root --event 3 --output event.png
     """
     from mltrack_plugin.errors import require_extra
-    from mltrack_plugin.io.atomic import check_target
+    from mltrack_plugin.io.atomic import check_file
 
     require_extra("matplotlib", "plot", "mltrack display")
     if output is not None:
-        check_target(Path(output), overwrite=overwrite)
+        check_file(Path(output), overwrite=overwrite)
     path = draw_from_files(input_, tracks, event, output, format_, config, overwrite)
     click.echo(f"wrote {path}")
 
@@ -77,7 +77,7 @@ def draw_from_files(
     """
     from mltrack_plugin.cli.evaluate import open_reader
     from mltrack_plugin.event_data import Hits, TruthLinks
-    from mltrack_plugin.io.atomic import check_target
+    from mltrack_plugin.io.atomic import check_file
     from mltrack_plugin.performance.event_display import draw_event
 
     reader = open_reader(source, format, config)
@@ -88,7 +88,7 @@ def draw_from_files(
         reader.finalize()
     assert tracks is not None
     picture = Path(output) if output is not None else Path(f"event{event.event_number}.png")
-    check_target(picture, overwrite=overwrite)
+    check_file(picture, overwrite=overwrite)
     found = event.collections.values()
     hits = next(c for c in found if isinstance(c, Hits))
     truth = next((c for c in found if isinstance(c, TruthLinks)), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 
@@ -20,8 +22,11 @@ def command(checkpoint: str, output: str, name: str | None, overwrite: bool) -> 
 
     The archive is compared with the checkpoint on random events before it gets its name.
     """
+    from mltrack_plugin.io.atomic import check_apart, check_file
     from mltrack_plugin.models.checkpoint import export_checkpoint
 
+    check_apart([output], [checkpoint])
+    check_file(Path(output), overwrite=overwrite)
     model = export_checkpoint(checkpoint, output, name=name, overwrite=overwrite)
     size = model.path.stat().st_size / 1e3
     click.echo(f"{model.path}: model {model.card.name}, {model.card.parameters} parameters, {size:.0f} kB")

@@ -19,7 +19,10 @@ def _overrides(pairs: tuple[str, ...]) -> dict[str, Any]:
         name, separator, value = pair.partition("=")
         if not separator:
             raise ConfigurationError(f"--set {pair}: expected NAME=VALUE, e.g. --set steps=2000")
-        result[name] = yaml.safe_load(value)
+        try:
+            result[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"--set {pair}: the value is no valid YAML ({error})") from error
     return result
 
 

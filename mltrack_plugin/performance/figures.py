@@ -52,7 +52,10 @@ def save_figure(figure: Any, path: Path | str, dpi: int = 150) -> Path:
         temporary.write_bytes(content.getvalue())
         os.replace(temporary, target)
     except OSError as error:
+        raise OutputError(
+            f"cannot write {str(target)!r}: {error.strerror or error}; write elsewhere"
+        ) from error
+    finally:
         with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise OutputError(f"cannot write {str(target)!r}: {error.strerror or error}") from error
+            temporary.unlink(missing_ok=True)
     return target

@@ -164,13 +164,10 @@ def test_a_model_in_cylindrical_coordinates_gets_them(mltrack: CommandLine, tmp_
     assert len(dict(read_tracks(mltrack.tracks))) == 3
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_script_checks_the_detector_before_the_first_event(
-    tmp_path: Path, own_model: Path, workers: int
-) -> None:
+def test_a_script_checks_the_detector_before_the_first_event(tmp_path: Path, own_model: Path) -> None:
     source = write_events(tmp_path / "events.root", {"hits": [hits_of(1)]}, [1])
     done: list[int] = []
-    sequencer = Sequencer(workers=workers, progress=lambda n, total: done.append(n))
+    sequencer = Sequencer(progress=lambda n, total: done.append(n))
     sequencer.add_reader(open_events(source, detector="atlas"))
     sequencer.add_algorithm(EncRegTracking(model=str(own_model), device="cpu"))
     with pytest.raises(ModelError, match=r"trained for redvid.* events of 'atlas'"):

@@ -28,7 +28,7 @@ def test_export_and_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["gone.ckpt", "--output", "model.pt"], 1, "gone.ckpt: no such file"),
         (["last.ckpt", "--output", "model.h5"], 2, "must end in .pt, .pt2, .onnx"),
         (["last.ckpt", "--output", "last.ckpt.pt"], 1, "exists already"),
-        (["last.ckpt", "--output", "nowhere/model.pt"], 1, "cannot be written"),
+        (["last.ckpt", "--output", "nowhere/model.pt"], 1, "create it first"),
         (["last.ckpt"], 2, "--output"),
     ],
 )
