@@ -62,6 +62,14 @@ def command(
     folder = output or Path("runs") / run.name
     click.echo(f"training {run.name} on {run.dataset}: {run.steps} steps of {run.batch_size} events")
     click.echo(f"writing checkpoints and metrics to {folder} every {run.validation_every} steps")
-    best = train(run, folder, resume=resume, device=device, threads=threads, progress=sys.stderr.isatty())
+    try:
+        best = train(run, folder, resume=resume, device=device, threads=threads, progress=sys.stderr.isatty())
+    except SystemExit as stop:
+        # Lightning turns Ctrl-C into the end of the program.
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        if (folder / "last.ckpt").exists():
+            click.echo(f"go on with:  mltrack train {config} --output {folder} --resume", err=True)
+        raise stop.__context__ from None
     click.echo(f"done: {best}")
     click.echo(f"export it with:  mltrack export {best} --output {run.name}.pt")

@@ -161,6 +161,32 @@ def test_other_commands(
     mltrack.refused(mltrack(command, *arguments), SIGNALS[number], "stopped")
 
 
+@each_signal
+def test_train(mltrack: CommandLine, arrive, number: int) -> None:
+    pytest.importorskip("lightning")
+    network = "{d_model: 16, n_heads: 2, d_ff: 32, n_layers: 1}"
+    settings = {
+        "steps": 4,
+        "validation_every": 2,
+        "validation_events": 1,
+        "batch_size": 1,
+        "network": network,
+    }
+    options = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    arrive("mltrack_plugin.training.module.RegressionTraining.training_step", 4, number)
+    folder = mltrack.output / "training"
+    outcome = mltrack("train", JOB, "--output", folder, "--device", "cpu", "--threads", 1, *options)
+    mltrack.refused(outcome, SIGNALS[number], "stopped", kept=["training"])
+    # The checkpoint of the second step is complete, so the training can go on.
+    assert (
+        {"last.ckpt", "best.ckpt"}
+        <= {path.name for path in folder.iterdir()}
+        <= {"last.ckpt", "best.ckpt", "log"}
+    )
+    assert "--resume" in outcome.err
+    assert mltrack("export", folder / "last.ckpt", "--output", mltrack.output / "model.pt").code == 0
+
+
 @pytest.mark.parametrize("delay_s", [0.1, 0.4, 0.8])
 def test_process_that_is_still_starting(mltrack: CommandLine, good: Path, delay_s: float) -> None:
     command = [sys.executable, "-m", "mltrack_plugin", "run", *mltrack.run_arguments(good)]
