@@ -5,7 +5,7 @@
 
 PYTHON ?= python3
 PIP_ARGS ?=
-DEMO_EVENTS = examples/data/redvid-10-50-linear.root
+DEMO_EVENTS = examples/data/trackml-10-50.root
 
 export OMP_WAIT_POLICY = PASSIVE
 

@@ -15,8 +15,8 @@ from mltrack_plugin.errors import ConfigurationError, did_you_mean
 class ClusteringSettings(Config):
     """HDBSCAN settings used to score validation events."""
 
-    min_cluster_size: int = Field(4, ge=2)
-    min_samples: int = Field(2, ge=1)
+    min_cluster_size: int = Field(default=4, ge=2)
+    min_samples: int = Field(default=2, ge=1)
 
 
 class TrainingConfig(Config):
