@@ -36,6 +36,9 @@ from mltrack_plugin.tracking.scattering_fit import correlated_step
 Array = npt.NDArray[Any]
 
 _MAX_ITERATIONS = 15
+#: Hits that are not one particle's have no minimum to find. After so many iterations a track with a larger
+#: chi2 per degree of freedom stays as it is; particles are close to their minimum after three.
+_PATIENCE, _HOPELESS = 7, 100.0
 #: A step shorter than this many standard deviations ends a track's iteration.
 _SMALL_STEP = 1e-3
 #: Added to the diagonal of the normal matrix (scaled to unit diagonal) so that a singular one has an inverse,
@@ -180,7 +183,10 @@ def _gauss_newton(hits: Segments, start: Array, good: Array) -> tuple[Array, Arr
     damping = np.zeros(len(inner))
     active = np.flatnonzero(good & np.isfinite(chi2))
     good = good & np.isfinite(chi2)
-    for _ in range(_MAX_ITERATIONS):
+    hopeless = _HOPELESS * (2 * np.diff(np.append(hits.first, len(hits.x))) - 5)
+    for iteration in range(_MAX_ITERATIONS):
+        if iteration == _PATIENCE:
+            active = active[chi2[active] < hopeless[active]]
         if not len(active):
             break
         matrix, slope = normal[active], gradient[active]

@@ -19,6 +19,8 @@ Array = npt.NDArray[Any]
 
 #: Above this a deflection is no small angle; only wrong candidates get there. Radian.
 _LARGEST_ANGLE = 0.1
+#: Upper triangle of the products of derivatives and residual, without the square of the residual.
+_ROWS, _COLUMNS = (index[:-1].tolist() for index in np.triu_indices(6))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,16 +255,15 @@ def linearise(hits: Segments, inner: Array) -> tuple[Array, Array, Array]:
     """Normal matrices (n, 5, 5), gradients (n, 5) and each hit's chi2 (n_entries,)."""
     white = whitened(hits, inner)
     u, w = white.u, white.w
-    rows, columns = (index[:-1] for index in np.triu_indices(6))
-    products = np.empty((len(rows), len(hits.x)))
-    for product, i, j in zip(products, rows.tolist(), columns.tolist(), strict=True):
+    products = np.empty((len(_ROWS), len(hits.x)))
+    for product, i, j in zip(products, _ROWS, _COLUMNS, strict=True):
         np.multiply(w[i], w[j], out=product)
         if i in u and j in u:
             product += u[i] * u[j]
     sums = hits.sum(products).T
     matrix = np.empty((len(inner), 6, 6))
-    matrix[:, rows, columns] = sums
-    matrix[:, columns, rows] = sums
+    matrix[:, _ROWS, _COLUMNS] = sums
+    matrix[:, _COLUMNS, _ROWS] = sums
     return matrix[:, :5, :5], matrix[:, :5, 5], u[5] ** 2 + w[5] ** 2
 
 

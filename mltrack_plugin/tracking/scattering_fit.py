@@ -105,9 +105,8 @@ def _solve(
     covariance[hits.track, 2 * slot + 1, 2 * slot] = white.a * white.b
 
     factor, solvable = _cholesky(covariance)
-    for row in range(2 * size):
-        system[:, row] -= np.einsum("tk,tkc->tc", factor[:, row, :row], system[:, :row])
-        system[:, row] /= factor[:, row, row, None]
+    # As general matrices: several times faster than substitution row by row, for all tracks at once.
+    system = np.linalg.solve(factor, system)
     normal = system.transpose(0, 2, 1) @ system
     scale = 1.0 / np.sqrt(np.einsum("tii->ti", normal)[:, :5])
     scaled = normal[:, :5, :5] * scale[:, :, None] * scale[:, None, :] + 1e-14 * np.eye(5)

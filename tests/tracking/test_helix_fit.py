@@ -217,3 +217,25 @@ def test_resolutions_that_make_no_sense_are_refused(resolution):
     hits = np.array([[10.0, 0, 0], [20, 1, 0], [30, 3, 0]])
     with pytest.raises(EventDataError, match="resolution"):
         fit_helices(hits, np.arange(3), [0, 3], resolution, 2.0)
+
+
+def test_hits_that_are_not_one_particles_do_not_keep_the_others_waiting(monkeypatch):
+    """Mixed-up hits have no minimum to find; the fit gives up on them and leaves true tracks as they are."""
+    import mltrack_plugin.tracking.helix_fit as module
+
+    rng = np.random.default_rng(4)
+    radius = np.linspace(50, 900, 9)
+    phi = rng.uniform(-3, 3, 12)[:, None] + 2e-4 * radius * rng.choice([-1, 1], (12, 1))
+    points = np.stack(
+        [radius * np.cos(phi), radius * np.sin(phi), radius * rng.normal(0, 1, (12, 1))], axis=2
+    )
+    points[6:] = rng.uniform(-800, 800, points[6:].shape)
+    arguments = (np.arange(108), np.arange(0, 109, 9), HitResolution(0.02, 0.02, 0.02), 2.0)
+    calls = []
+    linearise = module.linearise
+    monkeypatch.setattr(module, "linearise", lambda *a: calls.append(a) or linearise(*a))
+    fit = fit_helices(points.reshape(-1, 3), *arguments)
+    assert len(calls) <= 9
+    assert (fit.chi2[6:] > 100 * fit.ndf[6:]).all()
+    alone = fit_helices(points[:6].reshape(-1, 3), np.arange(54), np.arange(0, 55, 9), *arguments[2:])
+    assert np.array_equal(alone.parameters, fit.parameters[:6])
