@@ -179,7 +179,7 @@ class EncReg(nn.Module):
         # A whole event without padding needs no mask: attention is then faster. torch.export and ONNX cannot
         # look at values, so there the mask is always applied.
         masked = False
-        if not torch.jit.is_scripting():
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
             masked = torch.compiler.is_compiling()
         bias: Tensor | None = None
         if masked or not bool(mask.all()):

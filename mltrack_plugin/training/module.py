@@ -21,7 +21,7 @@ from mltrack_plugin.training.losses import contrastive_loss, regression_loss
 MAX_TARGET = 6.0
 
 
-class RegressionTraining(lightning.LightningModule):
+class RegressionTraining(lightning.LightningModule):  # type: ignore[misc]
     """Regression and contrastive loss on the regressed parameters; scores clustering on validation events.
 
     Args:

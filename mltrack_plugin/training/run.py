@@ -63,7 +63,7 @@ def measure(source: Callable[[int], SimulatedEvent], targets: tuple[str, ...]) -
     )
 
 
-class EventData(lightning.LightningDataModule):
+class EventData(lightning.LightningDataModule):  # type: ignore[misc]
     """Training events from the step that the trainer has reached, and fixed validation events."""
 
     def __init__(
@@ -90,7 +90,7 @@ class EventData(lightning.LightningDataModule):
         return DataLoader([collate(chunk, config.targets) for chunk in chunks], batch_size=None)  # type: ignore[arg-type]
 
 
-class CheckpointCard(Callback):
+class CheckpointCard(Callback):  # type: ignore[misc]
     """Adds to each checkpoint what an export needs, as plain values: no class is unpickled to read it."""
 
     def __init__(self, config: TrainingConfig, network_config: EncRegConfig, statistics: Statistics) -> None:
@@ -103,7 +103,7 @@ class CheckpointCard(Callback):
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        scale = pl_module.log_scale.detach().exp().cpu()  # type: ignore[operator,union-attr]
+        scale = pl_module.log_scale.detach().exp().cpu()
         network: Any = pl_module.network
         # A resumed training keeps the constants it started with: they are those of the network.
         constants = {name: getattr(network, name).tolist() for name in ("output_mean", "output_scale")}
