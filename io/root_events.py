@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from mltrack_plugin.algorithm import Config
@@ -177,7 +178,7 @@ class RootEventsReader(EventReader):
         return table
 
 
-def row_numbers(offsets: Any) -> Any:
+def row_numbers(offsets: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
     """(n,) uint64: position of each row in its event, from 0."""
     return (np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))).astype(np.uint64)
 

@@ -78,7 +78,7 @@ def _solve(
     at = (hits.track, slot)
 
     # Row 2 i is u of hit i, row 2 i + 1 its w; unused slots have unit variance and zeros.
-    system = np.zeros((n, 2 * size, 6))
+    system: Array = np.zeros((n, 2 * size, 6))
     for k in range(6):
         u = white.u.get(k, np.zeros_like(white.s))
         system[hits.track, 2 * slot, k] = white.a * u
