@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import logging
 import tempfile
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +25,7 @@ import numpy.typing as npt
 
 from mltrack_plugin.errors import require_extra
 
+_log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 
 #: Volumes of the GenericDetector by technology; the numbers are those of TrackML.
@@ -258,7 +260,17 @@ def run_detector(
 
 
 def detector_event(hits: dict[str, Array], particles: dict[str, Array]) -> DetectorEvent:
-    """Arrow columns of one ACTS event as a :class:`DetectorEvent`; particles without hits are left out."""
+    """Arrow columns of one ACTS event as a :class:`DetectorEvent`; particles without hits are left out.
+
+    A few in ten million hits come out of the smearing without a position (NaN): the detector has not measured them,
+    so they are no hits; their number is logged.
+    """
+    measured = np.isfinite(hits["x"]) & np.isfinite(hits["y"]) & np.isfinite(hits["z"])
+    if not measured.all():
+        _log.warning(
+            "%d of %d simulated hits have no position and are left out", (~measured).sum(), len(measured)
+        )
+        hits = {name: values[measured] for name, values in hits.items()}
     rows, particle = np.unique(hits["particle_id"].astype(np.int64), return_inverse=True)
     f = np.float32
     geometry_id = join_geometry_id(hits["volume_id"], hits["layer_id"], hits["surface_id"])
