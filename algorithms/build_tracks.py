@@ -45,18 +45,23 @@ class BuildTracks(Algorithm):
         return ProcessCode.SUCCESS
 
     def _cleaned(self, candidates: ProtoTracks) -> ProtoTracks:
+        config = self.config
         membership = candidates.membership
+        n_hits = candidates.n_hits
+        highest = len(candidates.hit_indices) if config.max_hits is None else config.max_hits
+        # Most events are clean: their candidates go on as they are.
+        if (
+            (membership is None or membership.min(initial=1.0) >= config.min_membership)
+            and n_hits.min(initial=config.min_hits) >= config.min_hits
+            and n_hits.max(initial=0) <= highest
+        ):
+            return candidates
         if membership is None:
             membership = np.ones(len(candidates.hit_indices), dtype=np.float32)
         track = candidates.track_of_entry()
-        keep = membership >= self.config.min_membership
+        keep = membership >= config.min_membership
         counts = np.bincount(track[keep], minlength=len(candidates))
-        good = counts >= self.config.min_hits
-        if self.config.max_hits is not None:
-            good &= counts <= self.config.max_hits
-        keep &= good[track]
-        if keep.all():
-            return candidates
+        keep &= ((counts >= config.min_hits) & (counts <= highest))[track]
         # A candidate that loses its first hit may have to move to keep the canonical order.
         n_rows = int(candidates.hit_indices.max(initial=-1)) + 1
         labels = np.full(n_rows, -1, dtype=np.int64)

@@ -65,9 +65,13 @@ class PreprocessHits(Algorithm):
 
     def execute(self, event_store: EventStore) -> ProcessCode:
         hits = self._hits(event_store)
+        requirements = self._requirements(hits)
+        if not requirements:
+            self._selected(event_store, HitSelection.all_of(len(hits)))
+            return ProcessCode.SUCCESS
         keep = np.ones(len(hits), dtype=bool)
         left_out: dict[str, int] = {}
-        for reason, passes in self._requirements(hits):
+        for reason, passes in requirements:
             left_out[reason] = int(np.count_nonzero(keep & ~passes))
             keep &= passes
         for reason, count in left_out.items():

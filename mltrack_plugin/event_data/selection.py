@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Self
 
 import numpy as np
 
 from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data.base import Array, Collection, column
+
+_NO_REASONS, _NOTHING_LEFT_OUT = np.array([], dtype=np.str_), np.array([], dtype=np.int64)
+_NO_REASONS.flags.writeable = _NOTHING_LEFT_OUT.flags.writeable = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,6 +36,13 @@ class HitSelection(Collection):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @classmethod
+    def all_of(cls, n_hits: int) -> Self:
+        """Every hit, without any requirement."""
+        rows = np.arange(n_hits)
+        rows.flags.writeable = False
+        return cls.trusted({"rows": rows, "reasons": _NO_REASONS, "left_out": _NOTHING_LEFT_OUT})
 
 
 def check_rows(rows: Array) -> None:

@@ -49,7 +49,7 @@ def track_quality(
     if len(bounds) < 2:
         return np.zeros(0)
     mean = np.add.reduceat(np.asarray(membership, dtype=np.float64), bounds[:-1]) / np.diff(bounds)
-    quality = np.clip(mean, 0.0, 1.0)
+    quality = np.minimum(np.maximum(mean, 0.0), 1.0)
     if not (freedom > 0).any():
         return quality
     from scipy.special import chdtri

@@ -59,3 +59,8 @@ def test_select_keeps_whole_tracks():
 def test_hit_chi2_survives_awkward():
     tracks = Tracks([0, 2, 3], [0, 2, 1], hit_chi2=[1.0, np.nan, 2.0], quality=[1, 0])
     assert Tracks.from_awkward(tracks.to_awkward()).equals(tracks)
+
+
+def test_all_hits_selected_equals_the_checked_constructor():
+    for n in (0, 5):
+        assert HitSelection.all_of(n).equals(HitSelection(np.arange(n), [], np.zeros(0, dtype=int)))
