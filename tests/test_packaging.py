@@ -16,6 +16,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 def test_every_package_is_in_the_distribution():
     folders = {name: f"mltrack_plugin.{name}" for name in ("algorithms", "io", "configs")}
+    folders["configs/training"] = "mltrack_plugin.configs.training"
     found = set(folders.values())
     for init in (ROOT / "mltrack_plugin").rglob("__init__.py"):
         found.add(".".join(init.parent.relative_to(ROOT).parts))
