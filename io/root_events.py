@@ -180,7 +180,8 @@ class RootEventsReader(EventReader):
 
 def row_numbers(offsets: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
     """(n,) uint64: position of each row in its event, from 0."""
-    return (np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))).astype(np.uint64)
+    rows = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
+    return np.asarray(rows, dtype=np.uint64)
 
 
 def _check_mapping(config: RootEventsConfig) -> None:
