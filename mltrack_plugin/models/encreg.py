@@ -173,6 +173,45 @@ class EncReg(nn.Module):
         self.register_buffer("output_mean", torch.tensor(config.output_mean))
         self.register_buffer("output_scale", torch.tensor(config.output_scale))
 
+    @torch.jit.unused
+    def start_as_kernel(self, sharpness: float, n_blocks: int = 3) -> None:
+        """Set initial weights so that the first blocks attend to the hits nearest in phi and eta.
+
+        Dot products of Fourier features are sums of cosines of the differences, so queries and keys that pick these
+        features make attention a kernel around each hit: one step of mean shift. Heads get sharpness times 1/2, 1,
+        3/2, ... Without it a network must find the kernel from attention that averages over all tracks, which gives
+        hardly a gradient.
+
+        Args:
+            sharpness: logit per unit of the summed cosines, before the heads' factors.
+            n_blocks: blocks that start this way.
+        """
+        n_phi, n_eta = 2 * len(self.embedding.phi_frequencies), 2 * len(self.embedding.eta_frequencies)
+        d = self.head.in_features
+        if not self.embedding.expanded or n_phi + n_eta > d:
+            raise ValueError("the kernel start needs expanded inputs and d_model of at least the Fourier features")
+        first = 7
+        with torch.no_grad():
+            linear = self.embedding.linear
+            linear.weight[: n_phi + n_eta] = 0.0
+            linear.bias[: n_phi + n_eta] = 0.0
+            for row in range(n_phi + n_eta):
+                linear.weight[row, first + row] = 1.0
+            for block in self.blocks[:n_blocks]:
+                assert isinstance(block, EncoderBlock)
+                width = d // block.n_heads
+                # The highest frequencies of each, as many as a head can hold.
+                phi = list(range(n_phi))[-(width // 2) :]
+                eta = list(range(n_phi, n_phi + n_eta))[-(width // 2) :]
+                for head in range(block.n_heads):
+                    scale = math.sqrt(0.5 * (head + 1) * sharpness * math.sqrt(width))
+                    for part in (0, d):
+                        rows = slice(part + head * width, part + (head + 1) * width)
+                        block.qkv.weight[rows] = 0.0
+                        block.qkv.bias[rows] = 0.0
+                        for i, column in enumerate(phi + eta):
+                            block.qkv.weight[part + head * width + i, column] = scale
+
     def normalised(self, features: Tensor, mask: Tensor) -> Tensor:
         """(B, N, F) features and (B, N) mask (True = hit) to (B, N, K) outputs of zero mean and unit variance."""
         x = self.embedding(features)

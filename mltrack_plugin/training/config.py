@@ -36,12 +36,17 @@ class TrainingConfig(Config):
     architecture: Literal["encreg"] = "encreg"
     #: Settings of the network; input and output constants are measured on training events.
     network: dict[str, Any] = Field(default_factory=dict)
+    #: Start with attention to the hits nearest in phi and eta, of this sharpness; None = random initial weights.
+    kernel_start: float | None = Field(None, gt=0)
     #: Regressed track parameters, in the order of the outputs.
     targets: tuple[str, ...]
     #: Raw coordinates are divided by this (the size of the detector), in their units.
     length_scale: float = Field(1.0, gt=0)
     #: Weight of the regression loss.
     regression_weight: float = Field(1.0, ge=0)
+    #: Error, in units of a target's spread, below which the regression loss is quadratic. Small values ask for
+    #: precision beyond what clustering needs on average: it is what separates the closest tracks.
+    regression_beta: float = Field(0.1, gt=0)
     #: Weight of the contrastive loss on the regressed parameters.
     contrastive_weight: float = Field(1.0, ge=0)
     #: Start value of the clustering scale of each normalised output; it is learned.

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def regression_loss(output: Tensor, target: Tensor, particle: Tensor) -> Tensor:
-    """Smooth L1 between normalised outputs and targets (B, N, K), over hits of particles."""
+def regression_loss(output: Tensor, target: Tensor, particle: Tensor, beta: float = 0.1) -> Tensor:
+    """Smooth L1 between normalised outputs and targets (B, N, K), over hits of particles; quadratic below ``beta``."""
     real = particle >= 0
-    return functional.smooth_l1_loss(output[real], target[real], beta=0.1)
+    return functional.smooth_l1_loss(output[real], target[real], beta=beta)
 
 
 def contrastive_loss(points: Tensor, particle: Tensor, mask: Tensor, max_anchors: int) -> Tensor:

@@ -43,7 +43,7 @@ class RegressionTraining(lightning.LightningModule):  # type: ignore[misc]
         network: Any = self.network
         output = network.normalised(features, mask).float()
         normalised = ((target - network.output_mean) / network.output_scale).clamp(-MAX_TARGET, MAX_TARGET)
-        regression = regression_loss(output, normalised, particle)
+        regression = regression_loss(output, normalised, particle, self.config.regression_beta)
         points = output / self.log_scale.exp()
         contrastive = contrastive_loss(points, particle, mask, self.config.anchors)
         total = self.config.regression_weight * regression + self.config.contrastive_weight * contrastive

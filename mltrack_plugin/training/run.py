@@ -147,7 +147,10 @@ def card_content(config: TrainingConfig, network: EncRegConfig, statistics: Stat
             "optimiser": f"AdamW, learning rate {config.learning_rate}, cosine decay",
             "batch_size": config.batch_size,
             "steps": config.steps,
-            "loss": f"{config.regression_weight} smooth L1 + {config.contrastive_weight} supervised contrastive",
+            "loss": (
+                f"{config.regression_weight} smooth L1 (beta {config.regression_beta}) + "
+                f"{config.contrastive_weight} supervised contrastive"
+            ),
             "precision": config.precision,
         },
         "mltrack_version": __version__,
@@ -210,7 +213,10 @@ def train(
         output_mean=statistics.target_center,
         output_scale=statistics.target_scale,
     )
-    module = RegressionTraining(config, EncReg(network_config))
+    network = EncReg(network_config)
+    if config.kernel_start is not None:
+        network.start_as_kernel(config.kernel_start)
+    module = RegressionTraining(config, network)
     # At the end of the epoch, not of its validation: only then does a resumed run start with the next epoch.
     always: dict[str, Any] = {"enable_version_counter": False, "save_on_train_epoch_end": True}
     checkpoints = [
