@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mltrack_plugin.models.card import ModelCard
 
 #: Metrics shown as "score" in the table, the first that the card has.
-SCORES = ("fit_accuracy", "trackml_score", "test_fit_accuracy", "val_score")
+SCORES = ("trackml_score", "fit_accuracy", "test_fit_accuracy", "val_score")
 
 
 @click.command()
@@ -63,8 +63,9 @@ def _print_list(as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, header_style="bold")
-    for title in ("name", "architecture", "detectors", "datasets"):
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    for title in ("network", "detectors"):
         table.add_column(title, overflow="fold")
     for title in ("parameters", "size", "score"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -73,10 +74,9 @@ def _print_list(as_json: bool) -> None:
             row["name"],
             row["architecture"],
             ", ".join(row["detectors"]),
-            ", ".join(row["datasets"]),
             f"{row['parameters']:,}",
             f"{row['bytes'] / 1e3:.0f} kB",
-            ", ".join(f"{value:.1%} {name}" for name, value in row["score"].items()) or "-",
+            ", ".join(f"{value:.1%}" for value in row["score"].values()) or "-",
         )
     Console().print(table)
 

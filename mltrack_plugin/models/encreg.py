@@ -189,7 +189,9 @@ class EncReg(nn.Module):
         n_phi, n_eta = 2 * len(self.embedding.phi_frequencies), 2 * len(self.embedding.eta_frequencies)
         d = self.head.in_features
         if not self.embedding.expanded or n_phi + n_eta > d:
-            raise ValueError("the kernel start needs expanded inputs and d_model of at least the Fourier features")
+            raise ValueError(
+                "the kernel start needs expanded inputs and d_model of at least the Fourier features"
+            )
         first = 7
         with torch.no_grad():
             linear = self.embedding.linear

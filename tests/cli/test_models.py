@@ -11,6 +11,7 @@ from model_fixtures import make_card, make_network
 from mltrack_plugin.cli.main import main
 from mltrack_plugin.models import manifest
 from mltrack_plugin.models.archive import save_torchscript
+from mltrack_plugin.models.manifest import available_models
 
 
 @pytest.fixture
@@ -28,9 +29,17 @@ def test_table(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     output = capsys.readouterr().out
     header, row = output.splitlines()[:2]
-    assert header.split() == ["name", "architecture", "detectors", "datasets", "parameters", "size", "score"]
-    assert row.split()[:4] == ["tiny-encreg", "encreg", "generic", "gun"]
-    assert "97.3% fit_accuracy" in row
+    assert header.split() == ["name", "network", "detectors", "parameters", "size", "score"]
+    assert row.split()[:3] == ["tiny-encreg", "encreg", "generic"]
+    assert row.split()[-1] == "97.3%"
+
+
+def test_shipped_table_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    output = capsys.readouterr().out
+    assert max(len(line) for line in output.splitlines()) <= 80
+    for name in available_models():
+        assert any(line.startswith(f"{name} ") for line in output.splitlines())
 
 
 def test_json(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
