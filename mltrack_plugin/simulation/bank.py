@@ -18,10 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.errors import ConfigurationError, InputError, OutputError
-from mltrack_plugin.event_data import Hits, Particles, TruthLinks
-from mltrack_plugin.performance.trackml_weights import trackml_weights
-from mltrack_plugin.simulation.acts_chain import DetectorEvent, split_geometry_id
+from mltrack_plugin.simulation.acts_chain import DetectorEvent
 from mltrack_plugin.simulation.event import SimulatedEvent
+from mltrack_plugin.simulation.measured_event import measured_event
 
 Array = npt.NDArray[Any]
 
@@ -280,31 +279,14 @@ def composed_to_event(composed: ComposedEvent) -> SimulatedEvent:
     """A composed event as collections: hits numbered from 1, particle ids from the bank, TrackML weights."""
     particle_id = (composed.particles + 1).astype(np.uint64)
     truth = np.where(composed.track >= 0, particle_id[composed.track], np.uint64(0))
-    x, y, z = composed.position.T
-    vx, vy, vz = composed.vertex.T
-    px, py, pz = composed.momentum.T
-    volume, layer, module = split_geometry_id(composed.geometry_id)
-    hits = Hits(
-        hit_id=np.arange(1, len(truth) + 1, dtype=np.uint64),
-        x=x,
-        y=y,
-        z=z,
-        volume_id=volume,
-        layer_id=layer,
-        module_id=module,
+    return measured_event(
+        position=composed.position,
         geometry_id=composed.geometry_id,
-    )
-    particles = Particles(
+        truth=truth,
         particle_id=particle_id,
-        vx=vx,
-        vy=vy,
-        vz=vz,
-        px=px,
-        py=py,
-        pz=pz,
-        q=composed.charge,
+        vertex=composed.vertex,
+        momentum=composed.momentum,
+        charge=composed.charge,
+        pdg=composed.pdg,
         nhits=np.bincount(composed.track[composed.track >= 0], minlength=len(particle_id)),
-        pdg_id=composed.pdg,
     )
-    weight = trackml_weights(truth, z, particle_id, vz, particles.pt)
-    return SimulatedEvent(hits, TruthLinks(truth, weight), particles)

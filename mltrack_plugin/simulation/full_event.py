@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.errors import require_extra
-from mltrack_plugin.event_data import Hits, Particles, TruthLinks
-from mltrack_plugin.performance.trackml_weights import trackml_weights
-from mltrack_plugin.simulation.acts_chain import PURPOSE, DetectorEvent, generic_detector, split_geometry_id
+from mltrack_plugin.simulation.acts_chain import PURPOSE, DetectorEvent, generic_detector
 from mltrack_plugin.simulation.event import SimulatedEvent
+from mltrack_plugin.simulation.measured_event import measured_event
 
 Array = npt.NDArray[Any]
 
@@ -103,36 +102,19 @@ def full_event(event: DetectorEvent, noise: float, rng: np.random.Generator) -> 
         truth = np.append(truth, np.zeros(n_noise, dtype=np.uint64))
     sort = np.argsort(geometry_id, kind="stable")
     position, geometry_id, truth = position[sort], geometry_id[sort], truth[sort]
-    x, y, z = position.T
-    volume, layer, module = split_geometry_id(geometry_id)
-    hits = Hits(
-        hit_id=np.arange(1, len(truth) + 1, dtype=np.uint64),
-        x=x,
-        y=y,
-        z=z,
-        volume_id=volume,
-        layer_id=layer,
-        module_id=module,
-        geometry_id=geometry_id,
-    )
     counts = np.bincount(event.particle, minlength=event.n_particles)
     seen = np.flatnonzero(counts)
-    vx, vy, vz = event.vertex[seen].T
-    px, py, pz = event.momentum[seen].T
-    particles = Particles(
+    return measured_event(
+        position=position,
+        geometry_id=geometry_id,
+        truth=truth,
         particle_id=(seen + 1).astype(np.uint64),
-        vx=vx,
-        vy=vy,
-        vz=vz,
-        px=px,
-        py=py,
-        pz=pz,
-        q=event.charge[seen],
+        vertex=event.vertex[seen],
+        momentum=event.momentum[seen],
+        charge=event.charge[seen],
+        pdg=event.pdg[seen],
         nhits=counts[seen],
-        pdg_id=event.pdg[seen],
     )
-    weight = trackml_weights(truth, z, particles.particle_id, vz, particles.pt)
-    return SimulatedEvent(hits, TruthLinks(truth, weight), particles)
 
 
 def _xyz(vector: Any) -> tuple[float, float, float]:

@@ -38,7 +38,7 @@ class RegressionTraining(lightning.LightningModule):  # type: ignore[misc]
         self._validation: list[Fraction] = []
 
     def losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """(regression, contrastive, weighted sum)."""
+        """(regression loss, contrastive loss, points (B, N, K) in the clustering space)."""
         features, mask, target, particle = batch
         network: Any = self.network
         output = network.normalised(features, mask).float()
@@ -46,25 +46,26 @@ class RegressionTraining(lightning.LightningModule):  # type: ignore[misc]
         regression = regression_loss(output, normalised, particle, self.config.regression_beta)
         points = output / self.log_scale.exp()
         contrastive = contrastive_loss(points, particle, mask, self.config.anchors)
-        total = self.config.regression_weight * regression + self.config.contrastive_weight * contrastive
-        return regression, contrastive, total
+        return regression, contrastive, points
+
+    def total_loss(self, regression: Tensor, contrastive: Tensor) -> Tensor:
+        """The weighted sum of the two losses."""
+        return self.config.regression_weight * regression + self.config.contrastive_weight * contrastive
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        regression, contrastive, total = self.losses(batch)
+        regression, contrastive, _ = self.losses(batch)
         self.log_dict({"regression": regression, "contrastive": contrastive}, prog_bar=True)
-        return total
+        return self.total_loss(regression, contrastive)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        regression, contrastive, _ = self.losses(batch)
-        size = len(batch[0])
+        regression, contrastive, points = self.losses(batch)
+        _, mask, _, particle = batch
+        size = len(mask)
         self.log_dict({"val_regression": regression, "val_contrastive": contrastive}, batch_size=size)
-        features, mask, _, particle = batch
-        network: Any = self.network
-        points = (network.normalised(features, mask).float() / self.log_scale.exp()).cpu().numpy()
         for i in range(size):
             real = mask[i].cpu().numpy()
             labels, _ = cluster_hdbscan(
-                points[i][real],
+                points[i].cpu().numpy()[real],
                 min_cluster_size=self.config.clustering.min_cluster_size,
                 min_samples=self.config.clustering.min_samples,
             )

@@ -122,9 +122,9 @@ def test_learns_straight_tracks():
     batches = iter(EventBatches(event, config.targets, 4, 0, 1))
     losses = []
     for _ in range(60):
-        regression, _, total = module.losses(next(batches))
+        regression, contrastive, _ = module.losses(next(batches))
         optimizer.zero_grad()
-        total.backward()
+        module.total_loss(regression, contrastive).backward()
         optimizer.step()
         losses.append(regression.item())
     assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:5])
