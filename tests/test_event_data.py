@@ -303,6 +303,11 @@ def test_selection_keeps_every_column_together():
         full_tracks(),
         Tracks([0, 2], [0, 1]),
         Tracks([0], np.zeros(0, int)),
+        TruthLinks(np.array([BIG, 0], np.uint64)),
+        TruthLinks(np.array([BIG, 0], np.uint64), weight=[0.5, 0.0]),
+        ProtoTracks([0, 2, 3], [0, 4, 1]),
+        ProtoTracks([0, 2, 3], [0, 4, 1], membership=[0.25, 1.0, 0.5]),
+        ProtoTracks([0], np.zeros(0, int)),
     ],
     ids=lambda c: f"{type(c).__name__}-{len(c)}-{len(c.arrays())}",
 )

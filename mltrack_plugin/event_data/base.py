@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
+import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
@@ -88,3 +89,25 @@ class Collection:
             value = getattr(self, name)
             if value is not None:
                 self._set(name, column(name, value, dtype, (n,)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FlatCollection(Collection):
+    """A collection with one row per object in every column."""
+
+    #: `vector` behaviour of the awkward records, if they have one.
+    awkward_name: ClassVar[str | None] = None
+
+    def to_awkward(self) -> ak.Array:
+        """Record array with the columns as fields, and the `vector` behaviours of ``awkward_name``."""
+        if self.awkward_name is not None:
+            import vector
+
+            vector.register_awkward()
+        return ak.zip(self.arrays(), with_name=self.awkward_name)
+
+    @classmethod
+    def from_awkward(cls, array: ak.Array) -> Self:
+        """The inverse of :meth:`to_awkward`; fields that are no columns are left out."""
+        names = [f.name for f in dataclasses.fields(cls) if f.name in array.fields]
+        return cls(**{name: ak.to_numpy(array[name]) for name in names})

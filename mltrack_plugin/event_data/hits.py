@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Self
+from typing import ClassVar, Self
 
-import awkward as ak
 import numpy as np
 
 from mltrack_plugin.errors import EventDataError
-from mltrack_plugin.event_data.base import Array, Collection, column
+from mltrack_plugin.event_data.base import Array, FlatCollection, column
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Hits(Collection):
+class Hits(FlatCollection):
     """Space points of one event, in input order.
 
     Raises:
         EventDataError: on wrong shapes or types, non-finite coordinates, or repeated hit ids.
     """
+
+    awkward_name: ClassVar[str | None] = "Vector3D"
 
     #: (n,) uint64, unique in the event; as in the input file.
     hit_id: Array
@@ -79,21 +80,9 @@ class Hits(Collection):
         """The given rows as hits of their own."""
         return type(self)(**{name: values[rows] for name, values in self.arrays().items()})
 
-    def to_awkward(self) -> ak.Array:
-        """Record array with the columns as fields and `vector` behaviours (hits.rho, hits.eta, ...)."""
-        import vector
-
-        vector.register_awkward()
-        return ak.zip(self.arrays(), with_name="Vector3D")
-
-    @classmethod
-    def from_awkward(cls, array: ak.Array) -> Self:
-        """The inverse of :meth:`to_awkward`."""
-        return cls(**_known_fields(cls, array))
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TruthLinks(Collection):
+class TruthLinks(FlatCollection):
     """Which particle made each hit, row by row beside :class:`Hits`."""
 
     #: (n,) uint64; 0 = noise.
@@ -114,7 +103,3 @@ class TruthLinks(Collection):
         """Raise ``EventDataError`` unless there is one link per hit."""
         if len(self) != len(hits):
             raise EventDataError(f"{len(self)} truth links for {len(hits)} hits; one per hit is needed")
-
-
-def _known_fields(cls: type[Collection], array: Any) -> dict[str, Array]:
-    return {f.name: ak.to_numpy(array[f.name]) for f in dataclasses.fields(cls) if f.name in array.fields}

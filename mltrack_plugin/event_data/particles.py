@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Self
+from typing import ClassVar
 
-import awkward as ak
 import numpy as np
 
 from mltrack_plugin.errors import EventDataError
-from mltrack_plugin.event_data.base import Array, Collection, column
-from mltrack_plugin.event_data.hits import _known_fields
+from mltrack_plugin.event_data.base import Array, FlatCollection, column
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Particles(Collection):
+class Particles(FlatCollection):
     """Particles of one event that may have left hits.
 
     In REDVID, which knows no momenta, (px, py, pz) is the velocity along the track per unit of its parameter and q the
     direction of turning (0 = straight).
     """
+
+    awkward_name: ClassVar[str | None] = "Momentum3D"
 
     #: (n,) uint64, unique, never 0 (0 marks noise).
     particle_id: Array
@@ -70,15 +70,3 @@ class Particles(Collection):
     def phi(self) -> Array:
         """(n,) float32, radian."""
         return np.arctan2(self.py, self.px)
-
-    def to_awkward(self) -> ak.Array:
-        """Record array with `vector` behaviours (particles.pt, particles.eta, ...)."""
-        import vector
-
-        vector.register_awkward()
-        return ak.zip(self.arrays(), with_name="Momentum3D")
-
-    @classmethod
-    def from_awkward(cls, array: ak.Array) -> Self:
-        """The inverse of :meth:`to_awkward`."""
-        return cls(**_known_fields(cls, array))

@@ -26,6 +26,9 @@ _TRACK_COLUMNS: dict[str, tuple[npt.DTypeLike, bool, tuple[int, ...]]] = {
     "covariance": (np.float64, False, (5, 5)),
 }
 
+#: Columns with one entry per hit on a track.
+_PER_HIT = ("hit_indices", "membership", "hit_chi2")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ProtoTracks(Collection):
@@ -66,6 +69,28 @@ class ProtoTracks(Collection):
         result = np.full(n_hits, -1, dtype=np.int64)
         result[self.hit_indices] = self.track_of_entry()
         return result
+
+    def _jagged(self) -> dict[str, ak.Array]:
+        """The columns with one entry per hit on a track, as one list per track."""
+        present = self.arrays()
+        return {name: ak.unflatten(present[name], self.n_hits) for name in _PER_HIT if name in present}
+
+    @staticmethod
+    def _flat(array: ak.Array) -> dict[str, Array]:
+        """The inverse of :meth:`_jagged`, with the offsets."""
+        counts = ak.to_numpy(ak.num(array["hit_indices"]))
+        flat = {name: ak.to_numpy(ak.flatten(array[name])) for name in _PER_HIT if name in array.fields}
+        flat["hit_indices"] = flat["hit_indices"].astype(np.int64)
+        return {"offsets": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), **flat}
+
+    def to_awkward(self) -> ak.Array:
+        """One record per track, with jagged ``hit_indices``."""
+        return ak.zip(self._jagged(), depth_limit=1)
+
+    @classmethod
+    def from_awkward(cls, array: ak.Array) -> Self:
+        """The inverse of :meth:`to_awkward`."""
+        return cls(**cls._flat(array))
 
     @classmethod
     def from_labels(cls, labels: Array, membership: Array | None = None, min_hits: int = 1) -> Self:
@@ -175,7 +200,7 @@ class Tracks(ProtoTracks):
         entries = keep[self.track_of_entry()]
         columns: dict[str, Array] = {}
         for name, values in self.arrays().items():
-            if name in ("hit_indices", "membership", "hit_chi2"):
+            if name in _PER_HIT:
                 columns[name] = values[entries]
             elif name != "offsets":
                 columns[name] = values[keep]
@@ -209,10 +234,8 @@ class Tracks(ProtoTracks):
             if (values := getattr(self, name)) is not None:
                 fields[name] = values
         records = ak.zip(fields, with_name="Momentum3D")
-        jagged = {"hit_indices": self.hit_indices, "membership": self.membership, "hit_chi2": self.hit_chi2}
-        for name, values in jagged.items():
-            if values is not None:
-                records = ak.with_field(records, ak.unflatten(values, self.n_hits), name)
+        for name, lists in self._jagged().items():
+            records = ak.with_field(records, lists, name)
         if self.covariance is not None:
             records = ak.with_field(
                 records, ak.from_regular(ak.from_numpy(self.covariance), None), "covariance"
@@ -225,17 +248,9 @@ class Tracks(ProtoTracks):
         have = set(array.fields)
         names = [n for n in (*PERIGEE_PARAMETERS, "chi2", "ndf", "quality") if n in have]
         columns = {name: ak.to_numpy(array[name]) for name in names}
-        counts = ak.to_numpy(ak.num(array["hit_indices"]))
-        return cls(
-            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            hit_indices=ak.to_numpy(ak.flatten(array["hit_indices"])).astype(np.int64),
-            membership=ak.to_numpy(ak.flatten(array["membership"])) if "membership" in have else None,
-            hit_chi2=ak.to_numpy(ak.flatten(array["hit_chi2"])) if "hit_chi2" in have else None,
-            covariance=(
-                ak.to_numpy(array["covariance"]).reshape(len(counts), 5, 5) if "covariance" in have else None
-            ),
-            **columns,
-        )
+        if "covariance" in have:
+            columns["covariance"] = ak.to_numpy(array["covariance"]).reshape(len(array), 5, 5)
+        return cls(**cls._flat(array), **columns)
 
 
 def _check_jagged(tracks: ProtoTracks) -> None:
