@@ -57,8 +57,6 @@ class TinyVariant(Config):
     events: int = Field(default=3, ge=1)
     #: Parameters of the data set.
     dataset: dict[str, Any] = Field(default_factory=dict)
-    #: Sizes of the network.
-    network: dict[str, Any] = Field(default_factory=dict)
     #: Algorithm name -> settings that replace the job's.
     steps: dict[str, dict[str, Any]] = Field(default_factory=dict)
 

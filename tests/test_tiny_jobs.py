@@ -16,12 +16,9 @@ from mltrack_plugin.io.root_tracks import read_tracks
 from mltrack_plugin.job import JobConfig, available_jobs, load_job
 from mltrack_plugin.models.archive import save_torchscript
 from mltrack_plugin.models.card import ModelCard
-from mltrack_plugin.models.encreg import EncReg, EncRegConfig
 from mltrack_plugin.registry import find
 from mltrack_plugin.sequencer import Sequencer
 from mltrack_plugin.simulation.datasets import make_dataset
-
-OUTPUTS = {"theta": "rad", "sin_phi": "1", "cos_phi": "1"}
 
 
 def write_events(job: JobConfig, path: Path) -> None:
@@ -39,23 +36,28 @@ def write_events(job: JobConfig, path: Path) -> None:
     writer.finalize()
 
 
-def save_model(job: JobConfig, path: Path) -> Path:
-    """An untrained network with the sizes of the tiny variant, as an archive for the job's detectors."""
-    torch.manual_seed(1)
-    sizes = {**job.tiny.network, "output_mean": [0.0] * len(OUTPUTS), "output_scale": [1.0] * len(OUTPUTS)}
-    unit = "redvid" if "redvid" in job.detectors else "mm"
-    card = ModelCard(
-        name="tiny",
-        architecture="encreg",
-        hyperparameters=sizes,
-        features=("x", "y", "z"),
-        units={**dict.fromkeys("xyz", unit), **OUTPUTS},
-        coordinate_system="cartesian",
-        detectors=job.detectors,
-        outputs=tuple(OUTPUTS),
-        output_scales=(0.1,) * len(OUTPUTS),
-    )
-    return save_torchscript(EncReg(EncRegConfig(**sizes)).eval(), card, path)
+def save_models(job: JobConfig, folder: Path) -> dict[str, str]:
+    """Untrained networks with the sizes of the tiny training, as archives, by the name of the model they stand for."""
+    pytest.importorskip("lightning")
+    from mltrack_plugin.training.config import load_training_config
+    from mltrack_plugin.training.tasks import make_task
+
+    found = {}
+    for step in job.sequence:
+        name = step.settings.get("model")
+        if name is None or name in found:
+            continue
+        task = make_task(load_training_config(name, tiny=True))
+        torch.manual_seed(1)
+        module = task.module()
+        card = ModelCard.from_mapping(task.card(module), name)
+        found[name] = str(save_torchscript(module.network.eval(), card, folder / f"{name}.pt"))
+    return found
+
+
+def with_model(settings: dict[str, object], models: dict[str, str]) -> dict[str, object]:
+    """The settings with the tiny model in place of the trained one."""
+    return {**settings, "model": models[str(settings["model"])]} if "model" in settings else settings
 
 
 @pytest.mark.parametrize("name", available_jobs())
@@ -65,10 +67,12 @@ def test_tiny_variant_runs_from_hits_to_tracks(name, tmp_path):
         write_events(job, tmp_path / "events.root")
     except MissingExtraError as error:
         pytest.skip(str(error))
-    model = save_model(job, tmp_path / "tiny.pt")
+    models = save_models(job, tmp_path)
+    steps = [step.model_copy(update={"settings": with_model(step.settings, models)}) for step in job.sequence]
+    job = job.model_copy(update={"sequence": tuple(steps)})
     reader = open_events(str(tmp_path / "events.root"))
     sequencer = Sequencer().add_reader(reader)
-    for algorithm in job.algorithms(model=str(model), device="cpu", detector=job.detectors[0]):
+    for algorithm in job.algorithms(device="cpu", detector=job.detectors[0]):
         sequencer.add_algorithm(algorithm)
     sequencer.add_writer(find("writer", "root-tracks")(path=str(tmp_path / "tracks.root")))
     summary = sequencer.run()

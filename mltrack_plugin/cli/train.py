@@ -38,6 +38,7 @@ def _overrides(pairs: tuple[str, ...]) -> dict[str, Any]:
 @click.option(
     "--threads", type=click.IntRange(1), help="CPU threads of the network. Default: torch's own choice."
 )
+@click.option("--tiny", is_flag=True, help="Train the small variant of CONFIG in seconds: a check, no model.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override a setting of CONFIG.")
 def command(
     config: str,
@@ -45,6 +46,7 @@ def command(
     resume: bool,
     device: str,
     threads: int | None,
+    tiny: bool,
     settings: tuple[str, ...],
 ) -> None:
     """Train the network of CONFIG (a shipped training configuration or a YAML file).
@@ -53,10 +55,11 @@ def command(
     weights as an uninterrupted one. `mltrack export` turns the best checkpoint into a model archive.
     """
     from mltrack_plugin.errors import require_extra
+
+    require_extra("lightning", "train", "training")
     from mltrack_plugin.training.config import load_training_config
 
-    run = load_training_config(config, **_overrides(settings))
-    require_extra("lightning", "train", "training")
+    run = load_training_config(config, tiny=tiny, **_overrides(settings))
     from mltrack_plugin.training.run import train
 
     folder = output or Path("runs") / run.name

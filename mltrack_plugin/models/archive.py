@@ -141,8 +141,9 @@ def pack(module: nn.Module, card: ModelCard, suffix: str) -> bytes:
     """The content of a model archive.
 
     Args:
-        module: ``forward(features (B, N, F) float32, mask (B, N) bool) -> (B, N, K) float32``; mask is True
-            for real hits, which padding must not change.
+        module: for the kind "hits" ``forward(features (B, N, F) float32, mask (B, N) bool) -> (B, N, K) float32``;
+            mask is True for real hits, which padding must not change. For other kinds as the card's
+            architecture documents.
         card: its card.
         suffix: ".pt" (TorchScript), ".pt2" (torch.export) or ".onnx".
 
@@ -155,6 +156,10 @@ def pack(module: nn.Module, card: ModelCard, suffix: str) -> bytes:
     writers = {".pt": torchscript.save, ".pt2": exported.save, ".onnx": onnx_format.save}
     if suffix not in writers:
         raise ModelError(f"no model format {suffix!r}; there is {', '.join(writers)}")
+    if card.kind != "hits" and suffix != ".pt":
+        raise ModelError(
+            f"model {card.name!r} reads {card.kind} inputs, which only the format .pt (TorchScript) holds"
+        )
     parameters = sum(p.numel() for p in module.parameters())
     version = card.mltrack_version or __version__
     card = card.model_copy(update={"parameters": parameters, "mltrack_version": version})

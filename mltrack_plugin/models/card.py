@@ -37,6 +37,13 @@ _VALIDITY_KEYS = ("r", "z", "n_hits")
 # Below this number of hits an event may lie near the beam by chance, and its unit is not guessed.
 _MIN_HITS_TO_GUESS_UNIT = 20
 
+_KINDS = {
+    "hits": "the hits of an event",
+    "graph": "graphs of hits",
+    "sequence": "sequences of hits",
+    "image": "images",
+}
+
 Range = tuple[float, float]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
@@ -52,9 +59,12 @@ class ModelCard(Config):
     architecture: str
     #: Settings of the architecture, as :func:`~mltrack_plugin.models.build_network` takes them.
     hyperparameters: dict[str, JsonValue] = Field(default_factory=dict)
+    #: What the network reads: the hits of an event, a graph of hits, sequences of hits, or images.
+    kind: Literal["hits", "graph", "sequence", "image"] = "hits"
     #: Number of trainable weights; filled in when the archive is written.
     parameters: int = Field(0, ge=0)
-    #: Input features in the order of the network's columns; names of :mod:`~mltrack_plugin.models.features`.
+    #: Input features in the order of the network's columns or channels; for the kind "hits" names of
+    #: :mod:`~mltrack_plugin.models.features`.
     features: tuple[str, ...] = Field(min_length=1)
     #: Unit of every feature and (where it has one) output: "mm", "cm", "m", "redvid"; "rad"; "1".
     units: dict[str, str]
@@ -64,8 +74,8 @@ class ModelCard(Config):
     detectors: tuple[str, ...] = Field(min_length=1)
     #: Names of the output columns.
     outputs: tuple[str, ...] = Field(min_length=1)
-    #: Per output, the distance that counts as 1 in clustering; in the output's unit, > 0.
-    output_scales: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...]
+    #: Per output, the distance that counts as 1 in clustering; in the output's unit, > 0. Kind "hits" only.
+    output_scales: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = ()
     #: Ranges in which the network was trained: "r" and "z" of the hits (in the unit of Hits) and
     #: "n_hits" per event, of which only the upper limit is enforced.
     validity: dict[str, Range] = Field(default_factory=dict)
@@ -94,16 +104,21 @@ class ModelCard(Config):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        for kind in ("features", "outputs"):
+            names = getattr(self, kind)
+            if len(set(names)) != len(names):
+                raise ValueError(f"{kind} are repeated: {', '.join(names)}")
+        if self.kind == "hits":
+            self._consistent_hits()
+        return self
+
+    def _consistent_hits(self) -> None:
         from mltrack_plugin.models.features import check_feature_names
 
         try:
             check_feature_names(self.features)
         except ModelError as error:
             raise ValueError(str(error)) from None
-        for kind in ("features", "outputs"):
-            names = getattr(self, kind)
-            if len(set(names)) != len(names):
-                raise ValueError(f"{kind} are repeated: {', '.join(names)}")
         if len(self.outputs) != len(self.output_scales):
             raise ValueError(f"{len(self.outputs)} outputs but {len(self.output_scales)} output_scales")
         for name in self.features:
@@ -116,7 +131,6 @@ class ModelCard(Config):
                     f"coordinate system is {self.coordinate_system} but the features "
                     f"{', '.join(sorted(strange))} are {other}"
                 )
-        return self
 
     @classmethod
     def from_mapping(cls, content: Any, source: str) -> Self:
@@ -174,6 +188,34 @@ class ModelCard(Config):
         values = hit_features(hits, self.features)
         factors = np.array([_FEATURE_UNITS[n][self.units[n]] for n in self.features], dtype=np.float32)
         return values if (factors == 1).all() else values * factors
+
+    def check_kind(self, kind: str, user: str) -> None:
+        """Refuse a model that reads something else.
+
+        Args:
+            kind: what ``user`` gives to its model.
+            user: the algorithm, for the message.
+
+        Raises:
+            ModelError: naming both.
+        """
+        if self.kind != kind:
+            raise ModelError(
+                f"model {self.name!r} ({self.architecture}) reads {_KINDS[self.kind]}, but {user} needs one that "
+                f"reads {_KINDS[kind]}. Choose another model (see: mltrack models)"
+            )
+
+    def check_architecture(self, architectures: tuple[str, ...], user: str) -> None:
+        """Refuse a model whose outputs mean something else.
+
+        Raises:
+            ModelError: naming the architecture and the ones that ``user`` understands.
+        """
+        if self.architecture not in architectures:
+            raise ModelError(
+                f"model {self.name!r} has the architecture {self.architecture!r}; {user} understands "
+                f"{', '.join(architectures)}. Choose another model (see: mltrack models)"
+            )
 
     def check_detector(self, detector: str | None, source: str) -> None:
         """Refuse a model made for another detector.

@@ -141,14 +141,13 @@ class ExportedEngine:
             ) from error
         self._device = torch.device(device)
 
-    def __call__(self, features: Array, mask: Array) -> Array:
-        """(B, N, F) float32 and (B, N) bool -> (B, N, K) float32."""
+    def __call__(self, *inputs: Array) -> Array:
+        """See :class:`~mltrack_plugin.models.track_model.Engine`."""
         import torch
 
         with torch.inference_mode():
-            output: torch.Tensor = self._module(
-                torch.from_numpy(features).to(self._device), torch.from_numpy(mask).to(self._device)
-            )
+            tensors = [torch.from_numpy(array).to(self._device) for array in inputs]
+            output: torch.Tensor = self._module(*tensors)
             result: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = output.float().cpu().numpy()
         return result
 

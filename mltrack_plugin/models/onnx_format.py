@@ -126,9 +126,9 @@ class OnnxEngine:
                 f"{source}: ONNX Runtime {runtime.__version__} cannot load the model ({_first_line(error)})"
             ) from error
 
-    def __call__(self, features: Array, mask: Array) -> Array:
-        """(B, N, F) float32 and (B, N) bool -> (B, N, K) float32."""
-        result: Array = self._session.run(None, {"features": features, "mask": mask})[0]
+    def __call__(self, *inputs: Array) -> Array:
+        """See :class:`~mltrack_plugin.models.track_model.Engine`."""
+        result: Array = self._session.run(None, dict(zip(("features", "mask"), inputs, strict=True)))[0]
         return result
 
 

@@ -23,8 +23,8 @@ _BATCH_HITS = 32_768
 class Engine(Protocol):
     """A loaded network, whatever runs it."""
 
-    def __call__(self, features: Array, mask: Array) -> Array:
-        """(B, N, F) float32 and (B, N) bool -> (B, N, K) float32."""
+    def __call__(self, *inputs: Array) -> Array:
+        """(B, N, F) float32 and (B, N) bool -> (B, N, K) float32; other inputs for other kinds of models."""
         ...
 
 
@@ -46,8 +46,22 @@ class TrackModel:
     device: str
     engine: Engine
 
+    def apply(self, *inputs: Array) -> Array:
+        """Apply a network of any kind to the arrays that its architecture documents.
+
+        Raises:
+            ModelError: if the network refuses them.
+        """
+        try:
+            return self.engine(*inputs)
+        except RuntimeError as error:
+            shapes = ", ".join(str(array.shape) for array in inputs)
+            raise ModelError(
+                f"{self.path}: the network failed on inputs of shape {shapes}: {_last(error)}"
+            ) from error
+
     def predict(self, features: Array) -> Array:
-        """Apply the network to one event.
+        """Apply a network of the kind "hits" to one event.
 
         Args:
             features: (n, F) float32 in the card's units and order (see ``ModelCard.hit_features``).
@@ -123,9 +137,8 @@ class TrackModel:
         try:
             output = self.engine(features, mask)
         except RuntimeError as error:
-            last = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
             raise ModelError(
-                f"{self.path}: the network failed on {features.shape[1]} hits: {last}"
+                f"{self.path}: the network failed on {features.shape[1]} hits: {_last(error)}"
             ) from error
         wanted = (*mask.shape, len(self.card.outputs))
         if output.shape != wanted:
@@ -134,3 +147,8 @@ class TrackModel:
                 f"({', '.join(self.card.outputs)}). Export the model again"
             )
         return output
+
+
+def _last(error: Exception) -> str:
+    """The last line of a message of torch, which says what went wrong."""
+    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

@@ -12,47 +12,23 @@ from mltrack_plugin.algorithm import Config, validated
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
 
 
-class ClusteringSettings(Config):
-    """HDBSCAN settings used to score validation events."""
-
-    min_cluster_size: int = Field(default=4, ge=2)
-    min_samples: int = Field(default=2, ge=1)
-
-
 class TrainingConfig(Config):
-    """One training run."""
+    """Settings that every training run has; a task adds those of its network and losses."""
 
     #: Name of the model.
     name: str
     #: Version written into the model card.
     version: str = "1"
+    #: Network architecture; it chooses the task (see :mod:`mltrack_plugin.training.tasks`).
+    architecture: str
     #: Data set of the simulation (``mltrack simulate``).
     dataset: str
     #: Settings of the data set that differ from its defaults.
     dataset_settings: dict[str, Any] = Field(default_factory=dict)
     #: Seed of training events, validation events and initial weights.
     seed: int = Field(1, ge=0)
-    #: Network architecture.
-    architecture: Literal["encreg"] = "encreg"
     #: Settings of the network; input and output constants are measured on training events.
     network: dict[str, Any] = Field(default_factory=dict)
-    #: Start with attention to the hits nearest in phi and eta, of this sharpness; None = random initial weights.
-    kernel_start: float | None = Field(None, gt=0)
-    #: Regressed track parameters, in the order of the outputs.
-    targets: tuple[str, ...]
-    #: Raw coordinates are divided by this (the size of the detector), in their units.
-    length_scale: float = Field(1.0, gt=0)
-    #: Weight of the regression loss.
-    regression_weight: float = Field(1.0, ge=0)
-    #: Error, in units of a target's spread, below which the regression loss is quadratic. Small values ask for
-    #: precision beyond what clustering needs on average: it is what separates the closest tracks.
-    regression_beta: float = Field(0.1, gt=0)
-    #: Weight of the contrastive loss on the regressed parameters.
-    contrastive_weight: float = Field(1.0, ge=0)
-    #: Start value of the clustering scale of each normalised output; it is learned.
-    initial_scale: float = Field(0.1, gt=0)
-    #: Hits per event that the contrastive loss compares with all others.
-    anchors: int = Field(128, ge=1)
     #: Events per optimiser step.
     batch_size: int = Field(16, ge=1)
     #: Optimiser steps.
@@ -71,12 +47,17 @@ class TrainingConfig(Config):
     validation_every: int = Field(500, ge=1)
     #: Validation events.
     validation_events: int = Field(100, ge=1)
-    #: Clustering of the validation events.
-    clustering: ClusteringSettings = ClusteringSettings()
     #: Detectors that the model is made for.
     detectors: tuple[str, ...]
     #: Unit of the coordinates.
     length_unit: str = "mm"
+
+
+class ClusteringSettings(Config):
+    """HDBSCAN settings used to score validation events."""
+
+    min_cluster_size: int = Field(default=4, ge=2)
+    min_samples: int = Field(default=2, ge=1)
 
 
 def training_configs() -> dict[str, Path]:
@@ -87,12 +68,22 @@ def training_configs() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def load_training_config(name_or_path: str, **overrides: Any) -> TrainingConfig:
+def load_training_config(name_or_path: str, *, tiny: bool = False, **overrides: Any) -> TrainingConfig:
     """Read a shipped configuration by name, or a YAML file.
+
+    Args:
+        name_or_path: see above.
+        tiny: apply the settings of the file's ``tiny`` block: a small network that trains in seconds.
+        overrides: settings that replace those of the file.
+
+    Returns:
+        the configuration, of the class that its architecture's task asks for.
 
     Raises:
         ConfigurationError: if it does not exist or a setting is wrong.
     """
+    from mltrack_plugin.training.tasks import task_class
+
     shipped = training_configs()
     path = shipped.get(name_or_path, Path(name_or_path))
     if not path.is_file():
@@ -105,6 +96,12 @@ def load_training_config(name_or_path: str, **overrides: Any) -> TrainingConfig:
         raise ConfigurationError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(settings, dict):
         raise ConfigurationError(f"{path}: expected settings by name, got {type(settings).__name__}")
-    config = validated(TrainingConfig, settings | overrides, str(path))
+    small = settings.pop("tiny", {})
+    if not isinstance(small, dict):
+        raise ConfigurationError(f"{path}: tiny: expected settings by name, got {type(small).__name__}")
+    settings |= (small if tiny else {}) | overrides
+    if not isinstance(settings.get("architecture"), str):
+        raise ConfigurationError(f"{path}: architecture: the name of a network architecture is needed")
+    config = validated(task_class(settings["architecture"]).Config, settings, str(path))
     assert isinstance(config, TrainingConfig)
     return config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -11,9 +11,8 @@ from torch.utils.data import IterableDataset
 
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.targets import hit_targets
+from mltrack_plugin.training.task import EventSource
 
-#: (index) -> event; the same index gives the same event.
-EventSource = Callable[[int], SimulatedEvent]
 #: features (B, N, 3), mask (B, N), targets (B, N, K), particle rows (B, N).
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 

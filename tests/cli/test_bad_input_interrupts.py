@@ -173,7 +173,7 @@ def test_train(mltrack: CommandLine, arrive, number: int) -> None:
         "network": network,
     }
     options = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
-    arrive("mltrack_plugin.training.module.RegressionTraining.training_step", 4, number)
+    arrive("mltrack_plugin.training.encreg.RegressionTraining.training_step", 4, number)
     folder = mltrack.output / "training"
     outcome = mltrack("train", JOB, "--output", folder, "--device", "cpu", "--threads", 1, *options)
     mltrack.refused(outcome, SIGNALS[number], "stopped", kept=["training"])

@@ -13,7 +13,8 @@ from mltrack_plugin.models.archive import load_model
 from mltrack_plugin.simulation.redvid import RedvidConfig, redvid_event
 from mltrack_plugin.training.config import load_training_config, training_configs
 from mltrack_plugin.training.data import POOL_BATCHES, EventBatches, collate
-from mltrack_plugin.training.run import measure, train
+from mltrack_plugin.training.encreg import RegressionTraining, measure
+from mltrack_plugin.training.run import train
 
 TINY = {
     "network": {"d_model": 16, "n_heads": 2, "d_ff": 32, "n_layers": 1},
@@ -104,7 +105,6 @@ def test_command_line_trains_and_says_where(tmp_path):
 def test_learns_straight_tracks():
     """A few hundred optimiser steps of a small network separate straight tracks clearly better than none."""
     from mltrack_plugin.models.encreg import EncReg, EncRegConfig
-    from mltrack_plugin.training.module import RegressionTraining
 
     config = tiny()
     statistics = measure(event, config.targets)

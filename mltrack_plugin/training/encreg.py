@@ -1,0 +1,206 @@
+"""Training of :class:`~mltrack_plugin.models.encreg.EncReg`: regression of track parameters per hit."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from mltrack_plugin.clustering import cluster_hdbscan
+from mltrack_plugin.models.encreg import EncReg, EncRegConfig
+from mltrack_plugin.performance.matching import match_tracks
+from mltrack_plugin.performance.scores import Fraction, trackml_score
+from mltrack_plugin.training.config import ClusteringSettings, TrainingConfig
+from mltrack_plugin.training.data import Batch, EventBatches, collate
+from mltrack_plugin.training.losses import contrastive_loss, regression_loss
+from mltrack_plugin.training.targets import PARAMETERS, hit_targets
+from mltrack_plugin.training.task import EventSource, Task, TaskModule
+
+
+class EncRegTrainingConfig(TrainingConfig):
+    """A training run of EncReg."""
+
+    architecture: str = "encreg"
+    #: Start with attention to the hits nearest in phi and eta, of this sharpness; None = random initial weights.
+    kernel_start: float | None = Field(None, gt=0)
+    #: Regressed track parameters, in the order of the outputs.
+    targets: tuple[str, ...]
+    #: Raw coordinates are divided by this (the size of the detector), in their units.
+    length_scale: float = Field(1.0, gt=0)
+    #: Weight of the regression loss.
+    regression_weight: float = Field(1.0, ge=0)
+    #: Error, in units of a target's spread, below which the regression loss is quadratic. Small values ask for
+    #: precision beyond what clustering needs on average: it is what separates the closest tracks.
+    regression_beta: float = Field(0.1, gt=0)
+    #: Weight of the contrastive loss on the regressed parameters.
+    contrastive_weight: float = Field(1.0, ge=0)
+    #: Start value of the clustering scale of each normalised output; it is learned.
+    initial_scale: float = Field(0.1, gt=0)
+    #: Hits per event that the contrastive loss compares with all others.
+    anchors: int = Field(128, ge=1)
+    #: Clustering of the validation events.
+    clustering: ClusteringSettings = ClusteringSettings()
+
+
+#: Events from which input and output constants and validity ranges are measured.
+STATISTICS_EVENTS = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+    """What training events look like: constants of the network and validity of the model."""
+
+    target_center: tuple[float, ...]
+    target_scale: tuple[float, ...]
+    validity: dict[str, tuple[float, float]]
+
+
+def measure(source: EventSource, targets: tuple[str, ...]) -> Statistics:
+    """Median and half the central 68% of the targets, and the ranges of the coordinates (widened by 5%).
+
+    Quantiles, because displaced particles give impact parameters a tail of metres.
+    """
+    events = [source(i) for i in range(STATISTICS_EVENTS)]
+    found = [hit_targets(event.particles, event.truth_links, targets) for event in events]
+    values = np.concatenate([target[row >= 0] for target, row in found]).astype(np.float64)
+    low, middle, high = np.percentile(values, [16.0, 50.0, 84.0], axis=0)
+    r = np.concatenate([event.hits.r for event in events])
+    z = np.concatenate([event.hits.z for event in events])
+    counts = [len(event.hits) for event in events]
+    margin = 0.05 * float(r.max())
+    return Statistics(
+        tuple(middle.tolist()),
+        tuple(np.maximum((high - low) / 2.0, 1e-3).tolist()),
+        {
+            "r": (max(0.0, float(r.min()) - margin), float(r.max()) + margin),
+            "z": (float(z.min()) - 2 * margin, float(z.max()) + 2 * margin),
+            "n_hits": (1.0, 4.0 * max(counts)),
+        },
+    )
+
+
+#: Normalised targets are clipped here: a displaced particle must not outweigh the rest of its event.
+MAX_TARGET = 6.0
+
+
+class RegressionTraining(TaskModule):
+    """Regression and contrastive loss on the regressed parameters; scores clustering on validation events.
+
+    Args:
+        config: the training run.
+        network: module with ``normalised(features, mask)`` and buffers ``output_mean``, ``output_scale``.
+    """
+
+    def __init__(self, config: EncRegTrainingConfig, network: nn.Module) -> None:
+        super().__init__(config, network)
+        #: Clustering scale of each normalised output.
+        self.log_scale = nn.Parameter(torch.full((len(config.targets),), math.log(config.initial_scale)))
+        self._validation: list[Fraction] = []
+
+    def losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """(regression loss, contrastive loss, points (B, N, K) in the clustering space)."""
+        features, mask, target, particle = batch
+        network = self.network
+        output = network.normalised(features, mask).float()
+        normalised = ((target - network.output_mean) / network.output_scale).clamp(-MAX_TARGET, MAX_TARGET)
+        regression = regression_loss(output, normalised, particle, self.config.regression_beta)
+        points = output / self.log_scale.exp()
+        contrastive = contrastive_loss(points, particle, mask, self.config.anchors)
+        return regression, contrastive, points
+
+    def total_loss(self, regression: Tensor, contrastive: Tensor) -> Tensor:
+        """The weighted sum of the two losses."""
+        config: EncRegTrainingConfig = self.config
+        return config.regression_weight * regression + config.contrastive_weight * contrastive
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        regression, contrastive, _ = self.losses(batch)
+        self.log_dict({"regression": regression, "contrastive": contrastive}, prog_bar=True)
+        return self.total_loss(regression, contrastive)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        regression, contrastive, points = self.losses(batch)
+        _, mask, _, particle = batch
+        size = len(mask)
+        self.log_dict({"val_regression": regression, "val_contrastive": contrastive}, batch_size=size)
+        for i in range(size):
+            real = mask[i].cpu().numpy()
+            labels, _ = cluster_hdbscan(
+                points[i].cpu().numpy()[real],
+                min_cluster_size=self.config.clustering.min_cluster_size,
+                min_samples=self.config.clustering.min_samples,
+            )
+            truth = (particle[i].cpu().numpy()[real] + 1).astype(np.uint64)
+            self._validation.append(trackml_score(match_tracks(labels, truth)))
+
+    def on_validation_epoch_end(self) -> None:
+        correct = sum(score.numerator for score in self._validation)
+        self.log("val_score", correct / sum(score.denominator for score in self._validation), prog_bar=True)
+        self._validation.clear()
+
+
+class EncRegTask(Task):
+    """Regression of track parameters with a contrastive loss; validation scores the clustered hits."""
+
+    Config = EncRegTrainingConfig
+
+    def module(self) -> RegressionTraining:
+        config = self.config
+        statistics = measure(self.source("train"), config.targets)
+        network = EncReg(
+            EncRegConfig(
+                **config.network,
+                input_mean=(0.0, 0.0, 0.0),
+                input_scale=(config.length_scale,) * 3,
+                output_mean=statistics.target_center,
+                output_scale=statistics.target_scale,
+            )
+        )
+        if config.kernel_start is not None:
+            network.start_as_kernel(config.kernel_start)
+        self._validity = statistics.validity
+        return RegressionTraining(config, network)
+
+    def training_batches(self, start: int) -> Iterator[Batch]:
+        config = self.config
+        source = self.source("train")
+        return iter(EventBatches(source, config.targets, config.batch_size, start, config.seed))
+
+    def validation_batches(self) -> Sequence[Batch]:
+        config = self.config
+        source = self.source("validation")
+        events = [source(i) for i in range(config.validation_events)]
+        chunks = [events[i : i + config.batch_size] for i in range(0, len(events), config.batch_size)]
+        return [collate(chunk, config.targets) for chunk in chunks]
+
+    def card(self, module: TaskModule) -> dict[str, Any]:
+        config, network = self.config, module.network
+        # A resumed training keeps the constants it started with: they are those of the network.
+        constants = {name: getattr(network, name).tolist() for name in ("output_mean", "output_scale")}
+        settings = EncRegConfig(
+            **config.network, input_mean=(0.0,) * 3, input_scale=(config.length_scale,) * 3, **constants
+        )
+        scale = module.log_scale.detach().exp().cpu() * network.output_scale.cpu()
+        card = self.common_card()
+        card["training_recipe"]["loss"] = (
+            f"{config.regression_weight} smooth L1 (beta {config.regression_beta}) + "
+            f"{config.contrastive_weight} supervised contrastive"
+        )
+        return card | {
+            "hyperparameters": settings.model_dump(mode="json"),
+            "features": ["x", "y", "z"],
+            "units": {
+                **dict.fromkeys(("x", "y", "z"), config.length_unit),
+                **{name: PARAMETERS[name][0] for name in config.targets},
+            },
+            "coordinate_system": "cartesian",
+            "outputs": list(config.targets),
+            "output_scales": scale.tolist(),
+            "validity": {name: list(limits) for name, limits in self._validity.items()},
+        }

@@ -1,0 +1,121 @@
+"""What a training task provides; the loop around it is the same for all (:mod:`mltrack_plugin.training.run`)."""
+
+from __future__ import annotations
+
+import functools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import lightning
+import torch
+from torch import nn
+
+from mltrack_plugin import __version__
+from mltrack_plugin.simulation.base import Dataset
+from mltrack_plugin.simulation.datasets import make_dataset
+from mltrack_plugin.simulation.event import SimulatedEvent
+from mltrack_plugin.training.config import TrainingConfig
+
+#: (index) -> event; the same index gives the same event.
+EventSource = Callable[[int], SimulatedEvent]
+
+
+class TaskModule(lightning.LightningModule):  # type: ignore[misc]
+    """Base of the modules: AdamW without decay of biases and norms, linear warm-up, cosine decay to zero.
+
+    Subclasses log ``val_score`` (larger is better) at the end of each validation.
+
+    Args:
+        config: the training run.
+        network: what is trained and exported.
+    """
+
+    def __init__(self, config: TrainingConfig, network: nn.Module) -> None:
+        super().__init__()
+        self.config: Any = config
+        self.network: Any = network
+
+    def configure_optimizers(self) -> Any:
+        config = self.config
+        decay = [p for p in self.parameters() if p.ndim >= 2]
+        other = [p for p in self.parameters() if p.ndim < 2]
+        optimizer = torch.optim.AdamW(
+            [{"params": decay, "weight_decay": config.weight_decay}, {"params": other, "weight_decay": 0.0}],
+            lr=config.learning_rate,
+            betas=(0.9, 0.98),
+        )
+
+        def factor(step: int) -> float:
+            if step < config.warmup_steps:
+                return float((step + 1) / config.warmup_steps)
+            done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+            return float(0.5 * (1.0 + math.cos(math.pi * min(1.0, done))))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class Task(ABC):
+    """One training problem: network, batches, losses and what the model card says about them.
+
+    Args:
+        config: the run, of this class's ``Config``.
+    """
+
+    #: Class of the configuration.
+    Config: ClassVar[type[TrainingConfig]] = TrainingConfig
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    @functools.cached_property
+    def dataset(self) -> Dataset:
+        """The data set; kept, because some simulate a bank of particles when first used."""
+        return make_dataset(self.config.dataset, self.config.dataset_settings)
+
+    def source(self, split: str) -> EventSource:
+        """Events of a split, by index."""
+        return lambda index: self.dataset.event(index, seed=self.config.seed, split=split)
+
+    @abstractmethod
+    def module(self) -> TaskModule:
+        """The module with an untrained network, whose constants are measured on training events."""
+
+    @abstractmethod
+    def training_batches(self, start: int) -> Iterator[Any]:
+        """Batches number ``start``, ``start + 1``, ... of an endless stream; each depends on the seed and its
+        number alone, so that a resumed training sees what an uninterrupted one would have seen."""
+
+    @abstractmethod
+    def validation_batches(self) -> Sequence[Any]:
+        """The validation events."""
+
+    @abstractmethod
+    def card(self, module: TaskModule) -> dict[str, Any]:
+        """Content of the model card as plain values; ``hyperparameters`` rebuild the network."""
+
+    def common_card(self) -> dict[str, Any]:
+        """What every card says about the run."""
+        config = self.config
+        return {
+            "name": config.name,
+            "version": config.version,
+            "architecture": config.architecture,
+            "detectors": list(config.detectors),
+            "training_data": {
+                "dataset": config.dataset,
+                "settings": config.dataset_settings,
+                "split": "train",
+                "seed": config.seed,
+            },
+            "training_recipe": {
+                "optimiser": f"AdamW, learning rate {config.learning_rate}, cosine decay",
+                "batch_size": config.batch_size,
+                "steps": config.steps,
+                "precision": config.precision,
+            },
+            "mltrack_version": __version__,
+            "license": "MPL-2.0",
+        }

@@ -1,0 +1,37 @@
+"""Training tasks by architecture."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from mltrack_plugin.errors import ConfigurationError, did_you_mean
+
+if TYPE_CHECKING:
+    from mltrack_plugin.training.config import TrainingConfig
+    from mltrack_plugin.training.task import Task
+
+#: Architecture -> "module:class" of its :class:`~mltrack_plugin.training.task.Task`.
+TASKS = {
+    "encreg": "mltrack_plugin.training.encreg:EncRegTask",
+}
+
+
+def task_class(architecture: str) -> type[Task]:
+    """The task that trains an architecture.
+
+    Raises:
+        ConfigurationError: naming the nearest architecture.
+    """
+    if architecture not in TASKS:
+        raise ConfigurationError(
+            f"no architecture {architecture!r} to train. {did_you_mean(architecture, TASKS)}"
+        )
+    module, _, name = TASKS[architecture].partition(":")
+    kind: type[Task] = getattr(importlib.import_module(module), name)
+    return kind
+
+
+def make_task(config: TrainingConfig) -> Task:
+    """The task of a configuration."""
+    return task_class(config.architecture)(config)
