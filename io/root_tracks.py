@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -41,8 +42,8 @@ _COLUMNS = {
     **{name: Column("f8", "n_tracks") for name in COVARIANCE_BRANCHES},
     **{name: Column(dtype, "n_hit_indices") for name, dtype in _PER_HIT.items()},
 }
-#: Events decoded at once by the reader.
-_READ_EVENTS = 200
+#: Bytes decoded at once by the reader.
+_READ_BYTES = 16_000_000
 
 
 class _Event(NamedTuple):
@@ -138,9 +139,38 @@ def read_tracks(path: Path | str) -> Iterator[tuple[int, Tracks]]:
         _, tree = root_file.find_tree(file, str(path), [TREE])
         place = f"{path}, tree {TREE!r}"
         branches = root_file.choose_branches(tree, place, {}, _COLUMNS, ())
-        for start in range(0, tree.num_entries, _READ_EVENTS):
-            stop = min(start + _READ_EVENTS, tree.num_entries)
+        for start, stop in itertools.pairwise(root_file.chunk_edges(tree, branches, _READ_BYTES)):
             yield from _events(root_file.read_arrays(tree, place, branches, start, stop), place)
+
+
+def read_numbers(path: Path | str) -> list[tuple[int, int]]:
+    """(event number, hits of the event) of all events, without decoding the tracks.
+
+    Raises:
+        InputError: as for :func:`read_tracks`.
+    """
+    names = ("event_number", "n_event_hits")
+    with root_file.open_root(str(path)) as file:
+        _, tree = root_file.find_tree(file, str(path), [TREE])
+        place = f"{path}, tree {TREE!r}"
+        root_file.choose_branches(tree, place, {}, names, ())
+        arrays = root_file.read_arrays(tree, place, names, 0, tree.num_entries)
+    return list(zip(*(ak.to_numpy(arrays[name]).tolist() for name in names), strict=True))
+
+
+def read_hit_ids(path: Path | str) -> Iterator[npt.NDArray[Any]]:
+    """Stream the hit ids beside the hit indices of each event's tracks, (n_assigned,) uint64 per event.
+
+    Raises:
+        InputError: as for :func:`read_tracks`.
+    """
+    with root_file.open_root(str(path)) as file:
+        _, tree = root_file.find_tree(file, str(path), [TREE])
+        place = f"{path}, tree {TREE!r}"
+        root_file.choose_branches(tree, place, {}, ("hit_id",), ())
+        for start, stop in itertools.pairwise(root_file.chunk_edges(tree, ("hit_id",), _READ_BYTES)):
+            arrays = root_file.read_arrays(tree, place, ("hit_id",), start, stop)
+            yield from (np.asarray(ids) for ids in arrays["hit_id"])
 
 
 def read_meta(path: Path | str) -> dict[str, str]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from mltrack_plugin.errors import InputError
-from mltrack_plugin.event_data import Tracks
+from mltrack_plugin.event_data import Hits, Tracks
+from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.io import (
     acts_tracks_csv,
     colliderml_tracks,
@@ -46,6 +50,62 @@ def read_tracks_any(path: Path | str) -> Iterator[tuple[int, Tracks]]:
         InputError: if it does not exist, is no such file, or is damaged.
     """
     return _FORMATS[tracks_format(path)].tracks(path)
+
+
+class HitIdentity(NamedTuple):
+    """What a tracks file says about the hits of an event; ``None`` where its format keeps nothing of it."""
+
+    #: Hits of the event.
+    n_hits: int | None = None
+    #: (n_assigned,) uint64: ids of the hits on the tracks, beside ``Tracks.hit_indices``.
+    hit_id: Array | None = None
+
+
+def read_event_numbers(path: Path | str) -> list[int]:
+    """Numbers of all events in a file or folder of tracks, in its order.
+
+    Raises:
+        InputError: as for :func:`read_tracks_any`, or if a number occurs twice.
+    """
+    if tracks_format(path) == "root-tracks":
+        numbers = [number for number, _ in root_tracks.read_numbers(path)]
+    else:
+        numbers = [number for number, _ in read_tracks_any(path)]
+    if len(set(numbers)) != len(numbers):
+        raise InputError(f"{path} holds some event numbers twice; it cannot be matched to its input")
+    return numbers
+
+
+def read_identities(path: Path | str) -> Iterator[HitIdentity]:
+    """Stream what the file says about the hits that its tracks were made from, event by event.
+
+    Only this package's ROOT layout keeps it; for other formats the stream has no end.
+
+    Raises:
+        InputError: as for :func:`read_tracks_any`.
+    """
+    if tracks_format(path) != "root-tracks":
+        return itertools.repeat(HitIdentity())
+    counts = (n for _, n in root_tracks.read_numbers(path))
+    return (HitIdentity(n, ids) for n, ids in zip(counts, root_tracks.read_hit_ids(path), strict=True))
+
+
+def check_identity(hits: Hits, tracks: Tracks, identity: HitIdentity, place: str) -> None:
+    """Refuse tracks that were made from other hits.
+
+    Args:
+        place: files and event, for the message.
+
+    Raises:
+        InputError: if number or ids of the hits differ, as far as the tracks file has them.
+    """
+    n = len(hits)
+    if identity.n_hits not in (None, n):
+        raise InputError(f"{place} has {n} hits, the tracks were made from {identity.n_hits}")
+    if len(tracks.hit_indices) and int(tracks.hit_indices.max()) >= n:
+        raise InputError(f"{place} has {n} hits, a track holds hit {tracks.hit_indices.max()}")
+    if identity.hit_id is not None and not np.array_equal(hits.hit_id[tracks.hit_indices], identity.hit_id):
+        raise InputError(f"{place} has other hit ids than its tracks")
 
 
 def read_meta_any(path: Path | str) -> dict[str, str]:

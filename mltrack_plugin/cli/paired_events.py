@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, NamedTuple
 
 from mltrack_plugin.errors import ConfigurationError, EventError, InputError
 
@@ -16,8 +13,6 @@ if TYPE_CHECKING:
 
 #: Event numbers that a message names.
 _NUMBERS_SHOWN = 5
-#: Events whose hit ids are read at once.
-_CHUNK = 200
 
 
 class PairedEvent(NamedTuple):
@@ -26,13 +21,6 @@ class PairedEvent(NamedTuple):
     event: ReadEvent
     #: ``None`` where the tracks file has no such event, or the event could not be read.
     tracks: Tracks | None
-
-
-class _Identity(NamedTuple):
-    """What a tracks file says about the hits that its tracks were made from."""
-
-    n_hits: int
-    hit_id: npt.NDArray[Any]
 
 
 def event_range(reader: Reader, events: int | None, skip: int) -> tuple[int, int]:
@@ -61,15 +49,19 @@ def paired_events(
         InputError: if the tracks belong to other events: no common event number, an event number that the
             input does not have, another order, another number of hits, other hit ids.
     """
-    from mltrack_plugin.io.tracks_files import read_tracks_any
+    from mltrack_plugin.event_data import Hits
+    from mltrack_plugin.io.tracks_files import (
+        check_identity,
+        read_event_numbers,
+        read_identities,
+        read_tracks_any,
+    )
 
     start, stop = event_range(reader, events, skip)
-    numbers = [number for number, _ in read_tracks_any(tracks_path)]
+    numbers = read_event_numbers(tracks_path)
     known = set(numbers)
-    if len(known) != len(numbers):
-        raise InputError(f"{tracks_path} holds some event numbers twice; it cannot be matched to its input")
     where = f"{tracks_path} does not belong to {reader.source}"
-    tracks = zip(read_tracks_any(tracks_path), _identities(tracks_path), strict=False)
+    tracks = zip(read_tracks_any(tracks_path), read_identities(tracks_path), strict=False)
     seen: set[int] = set()
     input_numbers: list[int] = []
     for event in reader.events(start, stop):
@@ -82,7 +74,8 @@ def paired_events(
             raise InputError(f"{where}: the events are in another order (event {event.event_number})")
         (_, found), identity = paired
         seen.add(event.event_number)
-        _check_hits(event, found, identity, where)
+        hits = next(c for c in event.collections.values() if isinstance(c, Hits))
+        check_identity(hits, found, identity, f"{where}: event {event.event_number}")
         yield PairedEvent(event, found)
     unread = set(input_numbers) & known - seen
     if not seen and not unread:
@@ -108,41 +101,6 @@ def checked_event(event: ReadEvent, source: str) -> ReadEvent:
     if isinstance(event.error, EventError):
         raise event.error
     raise EventError(f"{source}: event {event.event_number}: {text}") from event.error
-
-
-def _check_hits(event: ReadEvent, tracks: Tracks, identity: _Identity | None, where: str) -> None:
-    from mltrack_plugin.event_data import Hits
-
-    hits = next(c for c in event.collections.values() if isinstance(c, Hits))
-    n = len(hits)
-    if identity is not None and identity.n_hits != n:
-        raise InputError(
-            f"{where}: event {event.event_number} has {n} hits, the tracks were made from {identity.n_hits}"
-        )
-    if len(tracks.hit_indices) and int(tracks.hit_indices.max()) >= n:
-        raise InputError(
-            f"{where}: event {event.event_number} has {n} hits, a track holds hit {tracks.hit_indices.max()}"
-        )
-    if identity is not None and not np.array_equal(hits.hit_id[tracks.hit_indices], identity.hit_id):
-        raise InputError(f"{where}: event {event.event_number} has other hit ids than its tracks")
-
-
-def _identities(path: str) -> Iterator[_Identity | None]:
-    """Hit counts and ids per event where the format keeps them (our own ROOT layout), else ``None``."""
-    from mltrack_plugin.io import root_file, root_tracks
-    from mltrack_plugin.io.tracks_files import tracks_format
-
-    if tracks_format(path) != "root-tracks":
-        while True:
-            yield None
-    with root_file.open_root(path) as file:
-        _, tree = root_file.find_tree(file, path, [root_tracks.TREE])
-        place = f"{path}, tree {root_tracks.TREE!r}"
-        for start in range(0, tree.num_entries, _CHUNK):
-            stop = min(start + _CHUNK, tree.num_entries)
-            arrays = root_file.read_arrays(tree, place, ["n_event_hits", "hit_id"], start, stop)
-            for n_hits, hit_id in zip(arrays["n_event_hits"], arrays["hit_id"], strict=True):
-                yield _Identity(int(n_hits), np.asarray(hit_id))
 
 
 def _some(numbers: list[int]) -> str:
