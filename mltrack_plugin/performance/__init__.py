@@ -4,6 +4,7 @@
 - `scores`: TrackML score and FitAccuracy; `trackml_weights`: the hit weights of the challenge.
 - `efficiency`: perfect match, LHC-style, double majority, efficiency, fake and duplicate rate, purity,
   completeness.
+- `definitions`: efficiency, fake and duplicate rate as ACTS, hepattn, gnn_tracking and HEPTv2 define them.
 - `intervals`: binomial intervals and the bootstrap over events.
 - `summary`: `ScoreAccumulator`, which adds all of them up over events.
 - `plots`, `event_display`: figures (extra ``[plot]``).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ class Matching:
     track_n_matched: Array
     #: (n_tracks,) float64: summed weight of those hits.
     track_weight: Array
+    #: (n_tracks,) int64: hits of the track that are noise.
+    track_n_noise: Array
     #: (n_particles,) uint64: particles with at least one hit in the event, ascending.
     particle_ids: Array
     #: (n_particles,) int64: hits of the particle in the event.
@@ -91,6 +93,7 @@ class Matching:
             ),
             track_n_matched=joined("track_n_matched"),
             track_weight=joined("track_weight"),
+            track_n_noise=joined("track_n_noise"),
             particle_ids=joined("particle_ids"),
             particle_n_hits=joined("particle_n_hits"),
             total_weight=sum(event.total_weight for event in events),
@@ -124,34 +127,89 @@ def match_tracks(
     """
     track = _integers("track_of_hit", track_of_hit, np.int64)
     particle = _integers("particle_of_hit", particle_of_hit, np.uint64)
-    n_hits = len(track)
-    weight = np.ones(n_hits) if weights is None else np.asarray(weights, dtype=np.float64)
+    weight = _weights(weights, len(track))
     if particle.shape != track.shape or weight.shape != track.shape:
         raise EventDataError(
             f"one track label, particle id and weight per hit is needed; "
             f"got {track.shape}, {particle.shape} and {weight.shape}"
         )
+    hit = np.flatnonzero(track >= 0)
+    labels, code = np.unique(track[hit], return_inverse=True)
+    return _match(labels, code.reshape(-1), hit, particle, weight)
+
+
+def match_hit_lists(
+    offsets: npt.ArrayLike,
+    hit_indices: npt.ArrayLike,
+    particle_of_hit: npt.ArrayLike,
+    weights: npt.ArrayLike | None = None,
+    *,
+    ties: Literal["completeness", "last-hit"] = "completeness",
+) -> Matching:
+    """As `match_tracks`, for tracks that may share hits and whose hits have an order.
+
+    Args:
+        offsets: (n_tracks + 1,) integers; track i owns ``hit_indices[offsets[i]:offsets[i + 1]]``.
+        hit_indices: rows of the hits, in the order of the track where it matters.
+        particle_of_hit: (n_hits,) integers: particle id of each hit, 0 = noise.
+        weights: (n_hits,) hit weights; default 1. The weight of noise hits is taken as 0.
+        ties: ``"completeness"`` as in `match_tracks`; ``"last-hit"``: to the particle whose hit comes last on
+            the track. That is the rule of ACTS, which counts from the outermost measurement inwards.
+
+    Raises:
+        EventDataError: if an id is not an integer, a track is empty or a row is not one of a hit.
+
+    >>> m = match_hit_lists([0, 4, 6], [0, 1, 2, 3, 0, 1], [7, 7, 9, 9], ties="last-hit")
+    >>> m.particle_ids[m.track_particle].tolist(), m.purity.tolist()
+    ([9, 7], [0.5, 1.0])
+    """
+    starts = _integers("offsets", offsets, np.int64)
+    hit = _integers("hit_indices", hit_indices, np.int64)
+    particle = _integers("particle_of_hit", particle_of_hit, np.uint64)
+    weight = _weights(weights, len(particle))
+    if weight.shape != particle.shape:
+        raise EventDataError(
+            f"one weight per hit is needed; got {weight.shape} for {len(particle)} particle ids"
+        )
+    if not len(starts) or starts[0] != 0 or starts[-1] != len(hit) or (np.diff(starts) < 1).any():
+        raise EventDataError(f"offsets must rise from 0 to {len(hit)}, the number of hit indices")
+    if len(hit) and not 0 <= int(hit.min()) <= int(hit.max()) < len(particle):
+        raise EventDataError(
+            f"hit indices run from {hit.min()} to {hit.max()}, but the event has {len(particle)} hits"
+        )
+    labels = np.arange(len(starts) - 1)
+    code = np.repeat(labels, np.diff(starts))
+    return _match(labels, code, hit, particle, weight, ties_to_last=ties == "last-hit")
+
+
+def _match(
+    labels: Array, code: Array, hit: Array, particle: Array, weight: Array, *, ties_to_last: bool = False
+) -> Matching:
+    """Majority particles from the entries (track ``code``, ``hit`` row) of the track x hit table."""
     real = particle != 0
     particle_ids, particle_code, particle_n_hits = np.unique(
         particle[real], return_inverse=True, return_counts=True
     )
-    assigned = track >= 0
-    track_labels, track_code, track_n_hits = np.unique(
-        track[assigned], return_inverse=True, return_counts=True
-    )
-    n_tracks, n_particles = len(track_labels), len(particle_ids)
-
-    # Dense codes per hit, then one integer per (track, particle) pair that shares at least one hit.
-    particle_of = np.zeros(n_hits, dtype=np.int64)
+    n_tracks, n_particles = len(labels), len(particle_ids)
+    particle_of = np.zeros(len(particle), dtype=np.int64)
     particle_of[real] = particle_code.reshape(-1)
-    both = real[assigned]
-    code = track_code.reshape(-1)[both] * max(n_particles, 1) + particle_of[assigned][both]
-    pairs, inverse, count = np.unique(code, return_inverse=True, return_counts=True)
-    pair_weight = np.bincount(inverse.reshape(-1), weights=weight[assigned][both], minlength=len(pairs))
+
+    # One integer per (track, particle) pair that shares at least one hit.
+    of_particle = real[hit]
+    entries = np.flatnonzero(of_particle)
+    key = code[entries] * max(n_particles, 1) + particle_of[hit[entries]]
+    pairs, inverse, count = np.unique(key, return_inverse=True, return_counts=True)
+    inverse = inverse.reshape(-1)
+    pair_weight = np.bincount(inverse, weights=weight[hit[entries]], minlength=len(pairs))
     pair_track, pair_particle = np.divmod(pairs, max(n_particles, 1))
 
+    if ties_to_last:
+        preference = np.zeros(len(pairs), dtype=np.int64)
+        np.minimum.at(preference, inverse, -entries)
+    else:
+        preference = particle_n_hits[pair_particle]
     # particle_ids ascend, so the smaller index is the smaller id.
-    order = np.lexsort((pair_particle, particle_n_hits[pair_particle], -count, pair_track))
+    order = np.lexsort((pair_particle, preference, -count, pair_track))
     first = np.flatnonzero(np.diff(pair_track[order], prepend=-1))
     best = order[first]
     track_particle = np.full(n_tracks, -1, dtype=np.int64)
@@ -161,15 +219,20 @@ def match_tracks(
     track_n_matched[pair_track[best]] = count[best]
     track_weight[pair_track[best]] = pair_weight[best]
     return Matching(
-        track_labels=track_labels,
-        track_n_hits=track_n_hits,
+        track_labels=labels,
+        track_n_hits=np.bincount(code, minlength=n_tracks).astype(np.int64),
         track_particle=track_particle,
         track_n_matched=track_n_matched,
         track_weight=track_weight,
+        track_n_noise=np.bincount(code[~of_particle], minlength=n_tracks).astype(np.int64),
         particle_ids=particle_ids,
         particle_n_hits=particle_n_hits,
         total_weight=float(weight[real].sum()),
     )
+
+
+def _weights(weights: npt.ArrayLike | None, n_hits: int) -> Array:
+    return np.ones(n_hits) if weights is None else np.asarray(weights, dtype=np.float64)
 
 
 def _integers(name: str, values: npt.ArrayLike, dtype: npt.DTypeLike) -> Array:

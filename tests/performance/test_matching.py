@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mltrack_plugin.errors import EventDataError
-from mltrack_plugin.performance.matching import match_tracks
+from mltrack_plugin.performance.matching import match_hit_lists, match_tracks
 
 #: One event: (track label, particle id) per hit.
 EVENTS = st.lists(st.tuples(st.integers(-1, 5), st.integers(0, 5)), max_size=40)
@@ -133,3 +133,45 @@ def test_an_event_of_100_000_hits_takes_under_50_ms():
         match_tracks(labels.astype(np.int64), particles)
         times.append(time.thread_time() - start)
     assert min(times) < 0.05
+
+
+@given(EVENTS)
+def test_lists_of_exclusive_hits_match_as_labels_do(event):
+    labels, particles = np.array([t for t, _ in event], dtype=int), [p for _, p in event]
+    kept = np.unique(labels[labels >= 0])
+    lists = [np.flatnonzero(labels == label) for label in kept]
+    offsets = np.cumsum([0, *map(len, lists)])
+    indices = np.concatenate([np.array([], dtype=int), *lists])
+    particles = np.array(particles, dtype=int)
+    expected = match_tracks(labels, particles)
+    got = match_hit_lists(offsets, indices, particles)
+    for name in ("track_n_hits", "track_particle", "track_n_matched", "track_n_noise", "particle_n_hits"):
+        assert getattr(got, name).tolist() == getattr(expected, name).tolist()
+
+
+def test_shared_hits_count_on_every_track_and_once_for_their_particle():
+    m = match_hit_lists([0, 3, 6], [0, 1, 2, 1, 2, 3], [7, 7, 7, 0])
+    assert m.track_n_matched.tolist() == [3, 2]
+    assert m.track_n_noise.tolist() == [0, 1]
+    assert m.particle_n_hits.tolist() == [3]
+
+
+@pytest.mark.parametrize(("order", "majority"), [([0, 1, 2, 3], 9), ([3, 2, 1, 0], 7), ([0, 2, 3, 1], 7)])
+def test_ties_go_to_the_particle_of_the_last_hit_where_asked(order, majority):
+    m = match_hit_lists([0, 4], order, [7, 7, 9, 9], ties="last-hit")
+    assert m.particle_ids[m.track_particle].tolist() == [majority]
+
+
+@pytest.mark.parametrize(
+    ("offsets", "indices", "message"),
+    [
+        ([0, 2, 2], [0, 1], "offsets must rise"),
+        ([0, 3], [0, 1], "offsets must rise from 0 to 2"),
+        ([], [], "offsets must rise"),
+        ([0, 2], [0, 4], "hit indices run from 0 to 4, but the event has 4 hits"),
+        ([0, 2], [-1, 3], "hit indices run from -1 to 3"),
+    ],
+)
+def test_lists_of_another_event_are_refused(offsets, indices, message):
+    with pytest.raises(EventDataError, match=message):
+        match_hit_lists(np.array(offsets, dtype=int), np.array(indices, dtype=int), [7, 7, 9, 9])
