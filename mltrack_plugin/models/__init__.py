@@ -18,7 +18,24 @@ if TYPE_CHECKING:
     from torch import nn
 
 #: Architecture name -> module, class of its configuration, class of the network.
-ARCHITECTURES = {"encreg": ("mltrack_plugin.models.encreg", "EncRegConfig", "EncReg")}
+ARCHITECTURES = {
+    "encreg": ("mltrack_plugin.models.encreg", "EncRegConfig", "EncReg"),
+    "image-segmentation": (
+        "mltrack_plugin.models.image_segmentation",
+        "ImageSegmentationConfig",
+        "ImageSegmentation",
+    ),
+    "track-regression-cnn": (
+        "mltrack_plugin.models.track_regression_cnn",
+        "TrackRegressionCNNConfig",
+        "TrackRegressionCNN",
+    ),
+    "track-sequence-cnn": (
+        "mltrack_plugin.models.track_sequence_cnn",
+        "TrackSequenceCNNConfig",
+        "TrackSequenceCNN",
+    ),
+}
 
 
 def build_network(architecture: str, config: Mapping[str, Any]) -> nn.Module:

@@ -68,6 +68,16 @@ DATASETS = {
     "trackml-200-500": DatasetEntry(
         _TRACKML, 7, "200-500 particles picked from a TrackML-like event.", {"tracks": (200, 500)}
     ),
+    "toy-planes": DatasetEntry(
+        "mltrack_plugin.simulation.toy_planes:ToyPlanesDataset",
+        9,
+        "Straight tracks and noise on toy detector planes, as in the image studies of HEP.TrkX.",
+    ),
+    "heptrkx-qcd": DatasetEntry(
+        "mltrack_plugin.simulation.heptrkx:HeptrkxDataset",
+        8,
+        "QCD events with pile-up 10, pT > 1 GeV, in the barrel: the data of the HEP.TrkX networks.",
+    ),
 }
 
 

@@ -1,0 +1,89 @@
+"""Hits as images: binary pixels of detector planes and of unrolled barrel layers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mltrack_plugin.errors import EventError
+from mltrack_plugin.event_data import Hits
+from mltrack_plugin.event_data.base import Array
+
+
+def bin_of(values: Array, low: float, width: float, n: int) -> tuple[Array, Array]:
+    """Bin of each value and whether there is one.
+
+    Args:
+        values: (m,) in any unit.
+        low: lower edge of bin 0; a bin owns its lower edge.
+        width: of a bin, in the same unit.
+        n: number of bins.
+
+    Returns:
+        (m,) int64 bins, clipped to [0, n - 1], and (m,) bool: inside the bins.
+    """
+    index = np.floor((np.asarray(values, dtype=np.float64) - low) / width)
+    inside = (index >= 0) & (index < n)
+    return np.clip(index, 0, n - 1).astype(np.int64), inside
+
+
+def plane_pixels(hits: Hits, planes: int, pixels: int, pitch: float) -> tuple[Array, Array, Array]:
+    """Plane, pixel and validity of each hit in a detector of ``planes`` x ``pixels``.
+
+    The plane is ``layer_id``; pixel i of a plane covers y from i to i + 1 times ``pitch``.
+
+    Args:
+        hits: (n,) hits.
+        pitch: mm.
+
+    Returns:
+        (n,) int64 planes, (n,) int64 pixels, (n,) bool: on the detector (the others are clipped to its edge).
+
+    Raises:
+        EventError: if the hits have no ``layer_id``.
+    """
+    if hits.layer_id is None:
+        raise EventError(
+            "the hits have no layer_id, which gives the row of a pixel image. Name the branch that holds the "
+            "number of the plane with reader: {branches: {layer_id: ...}}"
+        )
+    plane = hits.layer_id.astype(np.int64)
+    pixel, inside = bin_of(hits.y, 0.0, pitch, pixels)
+    on_plane = (plane >= 0) & (plane < planes)
+    return np.clip(plane, 0, planes - 1), pixel, inside & on_plane
+
+
+def plane_image(plane: Array, pixel: Array, planes: int, pixels: int) -> Array:
+    """(planes, pixels) float32 with 1 where there is a hit.
+
+    >>> plane_image(np.array([0, 1, 1]), np.array([0, 1, 1]), 2, 2)
+    array([[1., 0.],
+           [0., 1.]], dtype=float32)
+    """
+    image = np.zeros((planes, pixels), dtype=np.float32)
+    image[plane, pixel] = 1.0
+    return image
+
+
+def unrolled_image(
+    channel: Array, phi: Array, z: Array, *, channels: int, n_phi: int, n_z: int, z_max: float
+) -> tuple[Array, int]:
+    """Barrel layers, unrolled in azimuth and along the beam, as channels of one image.
+
+    Args:
+        channel: (n,) integers: which layer, from 0.
+        phi: (n,) radian in [-pi, pi]; the first and the last row of the image are neighbours.
+        z: (n,) mm.
+        channels: number of layers.
+        n_phi: rows.
+        n_z: columns from -z_max to z_max.
+        z_max: mm.
+
+    Returns:
+        (channels, n_phi, n_z) float32 with 1 where there is a hit, and the number of hits beyond ``z_max``.
+    """
+    column, inside = bin_of(z, -z_max, 2.0 * z_max / n_z, n_z)
+    # phi = pi belongs to the first row.
+    row = np.floor((np.asarray(phi, dtype=np.float64) + np.pi) / (2.0 * np.pi) * n_phi).astype(np.int64) % n_phi
+    image = np.zeros((channels, n_phi, n_z), dtype=np.float32)
+    image[np.asarray(channel, dtype=np.int64)[inside], row[inside], column[inside]] = 1.0
+    return image, int(np.count_nonzero(~inside))

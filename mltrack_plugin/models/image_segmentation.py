@@ -1,0 +1,111 @@
+"""Segmentation of detector images: which pixels of each plane belong to the seeded track.
+
+The image methods of HEP.TrkX (Farrell et al., CTD/WIT 2017, https://doi.org/10.1051/epjconf/201715000003): the first
+planes of the image show the seed of one track alone, the others everything, and for every plane the network gives a
+distribution over its pixels. Two cores, as published: a recurrent network that reads plane after plane, and a
+convolutional network that contracts and expands the image. The latter has links between maps of the same size
+(Ronneberger et al., U-Net, 2015), which the published one lacks.
+
+Shapes: B images, P planes, W pixels, H = ``hidden``.
+"""
+
+# No "from __future__ import annotations" here: TorchScript cannot resolve class annotations given as text.
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mltrack_plugin.models.plane_images import PlaneImageConfig, check_image
+
+
+class ImageSegmentationConfig(PlaneImageConfig):
+    """Sizes of an :class:`ImageSegmentation`."""
+
+    #: "lstm": plane after plane. "cnn": contracting and expanding convolutions.
+    core: Literal["lstm", "cnn"] = "lstm"
+    #: Planes at the front that show the seed alone.
+    seed_planes: int = Field(5, ge=2)
+    #: "lstm": width of the state.
+    hidden: int = Field(100, ge=1)
+    #: "lstm": a second one reads the planes backwards.
+    bidirectional: bool = False
+    #: "cnn": maps at full, half, quarter ... size.
+    channels: tuple[int, ...] = Field((8, 16, 32, 64), min_length=2)
+
+
+class PlaneLSTM(nn.Module):
+    """LSTM over planes and one linear layer back to pixels: (B, P, W) -> (B, P, W) scores."""
+
+    def __init__(self, config: ImageSegmentationConfig) -> None:
+        super().__init__()
+        directions = 2 if config.bidirectional else 1
+        self.lstm = nn.LSTM(
+            config.pixels, config.hidden, batch_first=True, bidirectional=config.bidirectional
+        )
+        self.output = nn.Linear(directions * config.hidden, config.pixels)
+
+    def forward(self, image: Tensor) -> Tensor:
+        state, _ = self.lstm(image)  # (B, P, H) or (B, P, 2 H)
+        scores: Tensor = self.output(state)
+        return scores
+
+
+class PlaneCNN(nn.Module):
+    """Contracting and expanding 3x3 convolutions with links: (B, P, W) -> (B, P, W) scores."""
+
+    def __init__(self, config: ImageSegmentationConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        self.down = nn.ModuleList(
+            nn.Conv2d(before, after, 3, padding=1)
+            for before, after in zip((1, *channels[:-1]), channels, strict=True)
+        )
+        self.bottom = nn.Conv2d(channels[-1], channels[-1], 3, padding=1)
+        self.up = nn.ModuleList(
+            nn.Conv2d(below + here, here, 3, padding=1)
+            for below, here in zip(channels[:0:-1], channels[-2::-1], strict=True)
+        )
+        self.output = nn.Conv2d(channels[0], 1, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        maps = image.unsqueeze(1)
+        links: list[Tensor] = []
+        for layer in self.down:
+            if len(links) > 0:
+                maps = functional.max_pool2d(maps, 2, ceil_mode=True)
+            maps = torch.relu(layer(maps))
+            links.append(maps)
+        maps = torch.relu(self.bottom(maps))
+        links.pop()
+        for layer in self.up:
+            link = links.pop()
+            maps = functional.interpolate(maps, size=[link.size(2), link.size(3)], mode="nearest")
+            maps = torch.relu(layer(torch.cat([maps, link], dim=1)))
+        scores: Tensor = self.output(maps).squeeze(1)
+        return scores
+
+
+class ImageSegmentation(nn.Module):
+    """For every plane a distribution over its pixels: where the seeded track went through."""
+
+    def __init__(self, config: ImageSegmentationConfig) -> None:
+        super().__init__()
+        self.planes = config.planes
+        self.pixels = config.pixels
+        self.core = PlaneLSTM(config) if config.core == "lstm" else PlaneCNN(config)
+
+    def scores(self, image: Tensor) -> Tensor:
+        """(B, P, W) -> (B, P, W) unnormalised."""
+        result: Tensor = self.core(check_image(image, self.planes, self.pixels))
+        return result
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, P, W) -> (B, P, W) probabilities; those of a plane sum up to 1."""
+        return torch.softmax(self.scores(image), dim=2)
+
+    def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
+        """A batch of random images."""
+        generator = torch.Generator().manual_seed(seed)
+        return ((torch.rand((3, self.planes, self.pixels), generator=generator) < 0.2).float(),)
