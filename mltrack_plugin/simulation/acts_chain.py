@@ -16,6 +16,7 @@ import functools
 import json
 import logging
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -184,9 +185,16 @@ def simulate_primaries(
     Raises:
         MissingExtraError: without pyacts.
     """
-    sequencer = new_sequencer(1)
-    sequencer.addAlgorithm(_primary_source(primaries))
-    return run_detector(sequencer, seed, field=field, resolution=resolution)[0]
+    return simulate_many([primaries], seed, field=field, resolution=resolution)[0]
+
+
+def simulate_many(
+    events: Sequence[Primaries], seed: int, *, field: float = 2.0, resolution: float = 1.0
+) -> list[DetectorEvent]:
+    """Several events in one ACTS job, which saves setting one up for each; otherwise as :func:`simulate_primaries`."""
+    sequencer = new_sequencer(len(events))
+    sequencer.addAlgorithm(_primary_source(events))
+    return run_detector(sequencer, seed, field=field, resolution=resolution)
 
 
 def run_detector(
@@ -286,23 +294,11 @@ def detector_event(hits: dict[str, Array], particles: dict[str, Array]) -> Detec
     )
 
 
-def _primary_source(primaries: Primaries) -> Any:
-    """An ACTS algorithm that puts the primaries on the whiteboard as ``particles_generated``."""
+def _primary_source(events: Sequence[Primaries]) -> Any:
+    """An ACTS algorithm that puts the primaries of each event on the whiteboard as ``particles_generated``."""
     import acts
     import acts.examples as examples
     import acts.fatras
-
-    momentum = np.linalg.norm(primaries.momentum, axis=1)
-    direction = (primaries.momentum / momentum[:, None]).tolist()
-    columns = zip(
-        primaries.pdg.tolist(),
-        primaries.charge.tolist(),
-        primaries.mass.tolist(),
-        primaries.position.tolist(),
-        direction,
-        momentum.tolist(),
-        strict=True,
-    )
 
     class PrimarySource(examples.IAlgorithm):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -312,7 +308,9 @@ def _primary_source(primaries: Primaries) -> Any:
 
         def execute(self, context: Any) -> Any:
             container = examples.SimParticleContainer()
-            for row, (pdg, charge, mass, position, unit, p) in enumerate(columns, start=1):
+            for row, (pdg, charge, mass, position, unit, p) in enumerate(
+                _primary_rows(events[context.eventNumber]), start=1
+            ):
                 barcode = acts.fatras.Barcode()
                 barcode.vertexPrimary = 1
                 barcode.particle = row
@@ -325,6 +323,20 @@ def _primary_source(primaries: Primaries) -> Any:
             return examples.ProcessCode.SUCCESS
 
     return PrimarySource()
+
+
+def _primary_rows(primaries: Primaries) -> Iterator[tuple[Any, ...]]:
+    """PDG code, charge, mass, position, direction and momentum of each particle as Python numbers."""
+    momentum = np.linalg.norm(primaries.momentum, axis=1)
+    return zip(
+        primaries.pdg.tolist(),
+        primaries.charge.tolist(),
+        primaries.mass.tolist(),
+        primaries.position.tolist(),
+        (primaries.momentum / momentum[:, None]).tolist(),
+        momentum.tolist(),
+        strict=True,
+    )
 
 
 def _collector() -> Any:

@@ -7,6 +7,7 @@ give displaced charged particles; photons are kept for conversions in the detect
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ class PythiaCollisions:
         seed: of both generators and the vertices; the same seed gives the same sequence of events.
         pileup: inelastic collisions on top of the hard one.
         energy: centre-of-mass energy, GeV.
-        hard_process: Pythia setting that switches the hard process on.
+        hard_process: Pythia setting that switches the hard process on, or several settings; none = no hard process.
         beam_spot: standard deviations of the vertices in x, y, z, mm.
         min_pt: particles below this transverse momentum are not handed on, GeV.
         max_eta: particles beyond this pseudorapidity are not handed on.
@@ -45,7 +46,7 @@ class PythiaCollisions:
         *,
         pileup: int = 200,
         energy: float = 14000.0,
-        hard_process: str = "Top:gg2ttbar = on",
+        hard_process: str | Sequence[str] = "Top:gg2ttbar = on",
         beam_spot: tuple[float, float, float] = (0.013, 0.013, 5.5),
         min_pt: float = 0.1,
         max_eta: float = 4.5,
@@ -56,7 +57,8 @@ class PythiaCollisions:
         self.max_eta = max_eta
         hard_seed, soft_seed, vertex_seed = seed.spawn(3)
         self._rng = np.random.default_rng(vertex_seed)
-        self._hard = _pythia([hard_process], energy, hard_seed) if hard_process else None
+        settings = [hard_process] if isinstance(hard_process, str) else list(hard_process)
+        self._hard = _pythia(settings, energy, hard_seed) if hard_process else None
         self._soft = _pythia(["SoftQCD:inelastic = on"], energy, soft_seed) if pileup else None
 
     def next(self) -> Primaries:
@@ -98,7 +100,7 @@ class PythiaCollisions:
         return table
 
 
-def _pythia(settings: list[str], energy: float, seed: np.random.SeedSequence) -> Any:
+def _pythia(settings: Sequence[str], energy: float, seed: np.random.SeedSequence) -> Any:
     pythia8 = require_extra("pythia8mc", "acts", "generating proton-proton collisions")
     generator = pythia8.Pythia("", False)
     # Pythia's seeds end at 900 000 000.
@@ -109,7 +111,7 @@ def _pythia(settings: list[str], energy: float, seed: np.random.SeedSequence) ->
         "Random:setSeed = on",
         f"Random:seed = {number}",
     ]
-    for setting in common + settings:
+    for setting in (*common, *settings):
         if not generator.readString(setting):
             raise MltrackError(f"Pythia does not accept the setting {setting!r}")
     if not generator.init():
