@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 #: Architecture name -> module, class of its configuration, class of the network.
 ARCHITECTURES = {
     "encreg": ("mltrack_plugin.models.encreg", "EncRegConfig", "EncReg"),
+    "gaussian-hit-predictor": (
+        "mltrack_plugin.models.gaussian_hit_predictor",
+        "GaussianHitPredictorConfig",
+        "GaussianHitPredictor",
+    ),
+    "gru-assignment": ("mltrack_plugin.models.gru_assignment", "GruAssignmentConfig", "GruAssignment"),
+    "hit-predictor": ("mltrack_plugin.models.hit_predictor", "HitPredictorConfig", "HitPredictor"),
     "image-segmentation": (
         "mltrack_plugin.models.image_segmentation",
         "ImageSegmentationConfig",

@@ -68,6 +68,11 @@ DATASETS = {
     "trackml-200-500": DatasetEntry(
         _TRACKML, 7, "200-500 particles picked from a TrackML-like event.", {"tracks": (200, 500)}
     ),
+    "heptrkx-tracks": DatasetEntry(
+        "mltrack_plugin.simulation.barrel_tracks:BarrelTracksDataset",
+        11,
+        "10-50 prompt particles with pT > 1 GeV in the barrel of the GenericDetector.",
+    ),
     "toy-planes": DatasetEntry(
         "mltrack_plugin.simulation.toy_planes:ToyPlanesDataset",
         9,

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 #: Architecture -> "module:class" of its :class:`~mltrack_plugin.training.task.Task`.
 TASKS = {
     "encreg": "mltrack_plugin.training.encreg:EncRegTask",
+    "gaussian-hit-predictor": "mltrack_plugin.training.hit_predictor:GaussianHitPredictorTask",
+    "gru-assignment": "mltrack_plugin.training.gru_assignment:GruAssignmentTask",
+    "hit-predictor": "mltrack_plugin.training.hit_predictor:HitPredictorTask",
     "image-segmentation": "mltrack_plugin.training.images:SegmentationTask",
     "track-regression-cnn": "mltrack_plugin.training.images:LineTask",
     "track-sequence-cnn": "mltrack_plugin.training.images:LineSequenceTask",

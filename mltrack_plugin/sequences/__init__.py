@@ -1,0 +1,10 @@
+"""Tracks as sequences of hits along the barrel layers.
+
+- `barrel`: which layer a hit lies on; a particle's hits as a sequence.
+- `candidates`: seeds and search windows, as pure array kernels.
+- `builder`: track candidates that grow layer by layer, steered by a predictor of the next hit.
+- `resolution`: which of the candidates that share hits are kept.
+- `slots`: hits in their order for the assignment to track slots.
+- `residuals`: residuals and pulls of predicted hits per layer.
+- `picture`: figures of them (extra ``[plot]``).
+"""
