@@ -7,8 +7,10 @@ import json
 import numpy as np
 import pytest
 
-acts = pytest.importorskip("acts")
-examples = pytest.importorskip("acts.examples")
+pytest.importorskip("acts")
+
+import acts
+from acts import examples
 
 from mltrack_plugin.performance.definitions import ActsCounts, acts_counts, evaluate
 from mltrack_plugin.performance.matching import Matching, match_hit_lists
