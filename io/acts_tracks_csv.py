@@ -27,7 +27,7 @@ from mltrack_plugin.event_data.tracks import PERIGEE_PARAMETERS
 from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.io.atomic import AtomicFolder
 from mltrack_plugin.io.root_tracks import check_indices
-from mltrack_plugin.io.track_rows import tracks_from_rows
+from mltrack_plugin.io.track_rows import TrackRows
 from mltrack_plugin.io.track_truth import (
     DUPLICATE,
     FAKE,
@@ -195,6 +195,16 @@ def read_acts_tracks_csv(path: Path | str) -> Iterator[tuple[int, Tracks]]:
         InputError: naming file, event and column, if something is missing or damaged, or a hit is on two
             tracks.
     """
+    for rows in read_acts_tracks_rows(path):
+        yield rows.event_number, rows.tracks()
+
+
+def read_acts_tracks_rows(path: Path | str) -> Iterator[TrackRows]:
+    """As :func:`read_acts_tracks_csv`, for tracks that may share hits.
+
+    Raises:
+        InputError: naming file, event and column, if something is missing or damaged.
+    """
     for number, file in track_files(path):
         place = f"{str(file)!r}, event {number}"
         rows = _read_rows(file, ("track_id", "chi2", "ndf", "eta", "phi", "Measurements_ID"))
@@ -217,7 +227,7 @@ def read_acts_tracks_csv(path: Path | str) -> Iterator[tuple[int, Tracks]]:
             raise InputError(f"{place}: {error}") from error
         counts = np.array([len(h) for h in hits], dtype=np.int64)
         indices = np.array([index for h in hits for index in h], dtype=np.int64)
-        yield number, tracks_from_rows(place, counts, indices, **columns)
+        yield TrackRows(number, place, counts, indices, columns)
 
 
 def track_files(path: Path | str) -> list[tuple[int, Path]]:

@@ -21,7 +21,7 @@ from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.io.atomic import AtomicFile, output_errors
 from mltrack_plugin.io.root_tracks import check_indices
 from mltrack_plugin.io.root_writer import FLUSH_BYTES, FLUSH_EVENTS, joined
-from mltrack_plugin.io.track_rows import tracks_from_rows
+from mltrack_plugin.io.track_rows import TrackRows
 from mltrack_plugin.io.track_truth import track_truth
 
 #: ``majority_particle_id`` of a track without one.
@@ -187,6 +187,16 @@ def read_colliderml_tracks(path: Path | str) -> Iterator[tuple[int, Tracks]]:
     Raises:
         InputError: if the file is missing or damaged, lacks a column, or a hit is on two tracks.
     """
+    for rows in read_colliderml_rows(path):
+        yield rows.event_number, rows.tracks()
+
+
+def read_colliderml_rows(path: Path | str) -> Iterator[TrackRows]:
+    """As :func:`read_colliderml_tracks`, for tracks that may share hits.
+
+    Raises:
+        InputError: if the file is missing or damaged, or lacks a column.
+    """
     with _open(path) as file:
         names = file.schema_arrow.names
         for name in ("event_id", "hit_ids", *PERIGEE_PARAMETERS):
@@ -198,14 +208,12 @@ def read_colliderml_tracks(path: Path | str) -> Iterator[tuple[int, Tracks]]:
             columns = {n: batch.column(n) for n in batch.schema.names}
             for i, number in enumerate(columns["event_id"].to_pylist()):
                 hits = columns["hit_ids"][i].values
-                yield (
+                yield TrackRows(
                     number,
-                    tracks_from_rows(
-                        f"{str(path)!r}, event {number}",
-                        np.asarray(hits.value_lengths()),
-                        np.asarray(hits.flatten()),
-                        **{n: np.asarray(columns[n][i].values) for n in PERIGEE_PARAMETERS},
-                    ),
+                    f"{str(path)!r}, event {number}",
+                    np.asarray(hits.value_lengths()),
+                    np.asarray(hits.flatten()),
+                    {n: np.asarray(columns[n][i].values) for n in PERIGEE_PARAMETERS},
                 )
 
 

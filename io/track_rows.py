@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from mltrack_plugin.errors import EventDataError, InputError
 from mltrack_plugin.event_data import Tracks
 from mltrack_plugin.event_data.base import Array
+
+
+class TrackRows(NamedTuple):
+    """The tracks of one event as a file has them: in its order, possibly with common hits."""
+
+    event_number: int
+    #: File and event, for messages.
+    place: str
+    #: (n_tracks,) hits per track.
+    counts: Array
+    #: The tracks' hit indices one after the other.
+    hit_indices: Array
+    #: Per-track columns of Tracks, by name.
+    columns: dict[str, Array]
+
+    def tracks(self) -> Tracks:
+        """As tracks in canonical order.
+
+        Raises:
+            InputError: see :func:`tracks_from_rows`.
+        """
+        return tracks_from_rows(self.place, self.counts, self.hit_indices, **self.columns)
 
 
 def tracks_from_rows(place: str, counts: Array, hit_indices: Array, **columns: Array | None) -> Tracks:

@@ -13,6 +13,7 @@ import numpy as np
 from mltrack_plugin.errors import InputError
 from mltrack_plugin.event_data import Hits, Tracks
 from mltrack_plugin.event_data.base import Array
+from mltrack_plugin.event_data.tracks import PERIGEE_PARAMETERS
 from mltrack_plugin.io import (
     acts_tracks_csv,
     colliderml_tracks,
@@ -21,6 +22,7 @@ from mltrack_plugin.io import (
     trackml_submission,
     tracksummary,
 )
+from mltrack_plugin.io.track_rows import TrackRows
 
 
 class _Format(NamedTuple):
@@ -52,6 +54,24 @@ def read_tracks_any(path: Path | str) -> Iterator[tuple[int, Tracks]]:
     return _FORMATS[tracks_format(path)].tracks(path)
 
 
+def read_rows_any(path: Path | str) -> Iterator[TrackRows]:
+    """As :func:`read_tracks_any`, for tracks that may share hits; the order of the tracks is that of the file.
+
+    Raises:
+        InputError: if it does not exist, is no such file, or is damaged.
+    """
+    kind = tracks_format(path)
+    if kind == "colliderml-tracks":
+        yield from colliderml_tracks.read_colliderml_rows(path)
+    elif kind == "acts-tracks-csv":
+        yield from acts_tracks_csv.read_acts_tracks_rows(path)
+    else:
+        for number, tracks in _FORMATS[kind].tracks(path):
+            names = (*PERIGEE_PARAMETERS, "covariance")
+            columns = {n: c for n in names if (c := getattr(tracks, n)) is not None}
+            yield TrackRows(number, f"{path}, event {number}", tracks.n_hits, tracks.hit_indices, columns)
+
+
 class HitIdentity(NamedTuple):
     """What a tracks file says about the hits of an event; ``None`` where its format keeps nothing of it."""
 
@@ -59,6 +79,10 @@ class HitIdentity(NamedTuple):
     n_hits: int | None = None
     #: (n_assigned,) uint64: ids of the hits on the tracks, beside ``Tracks.hit_indices``.
     hit_id: Array | None = None
+
+
+#: Of a format that keeps nothing.
+UNKNOWN_HITS = HitIdentity()
 
 
 def read_event_numbers(path: Path | str) -> list[int]:
@@ -70,7 +94,7 @@ def read_event_numbers(path: Path | str) -> list[int]:
     if tracks_format(path) == "root-tracks":
         numbers = [number for number, _ in root_tracks.read_numbers(path)]
     else:
-        numbers = [number for number, _ in read_tracks_any(path)]
+        numbers = [rows.event_number for rows in read_rows_any(path)]
     if len(set(numbers)) != len(numbers):
         raise InputError(f"{path} holds some event numbers twice; it cannot be matched to its input")
     return numbers
@@ -85,15 +109,16 @@ def read_identities(path: Path | str) -> Iterator[HitIdentity]:
         InputError: as for :func:`read_tracks_any`.
     """
     if tracks_format(path) != "root-tracks":
-        return itertools.repeat(HitIdentity())
+        return itertools.repeat(UNKNOWN_HITS)
     counts = (n for _, n in root_tracks.read_numbers(path))
     return (HitIdentity(n, ids) for n, ids in zip(counts, root_tracks.read_hit_ids(path), strict=True))
 
 
-def check_identity(hits: Hits, tracks: Tracks, identity: HitIdentity, place: str) -> None:
+def check_identity(hits: Hits, hit_indices: Array, identity: HitIdentity, place: str) -> None:
     """Refuse tracks that were made from other hits.
 
     Args:
+        hit_indices: (n_assigned,) rows of the hits on the tracks.
         place: files and event, for the message.
 
     Raises:
@@ -102,9 +127,9 @@ def check_identity(hits: Hits, tracks: Tracks, identity: HitIdentity, place: str
     n = len(hits)
     if identity.n_hits not in (None, n):
         raise InputError(f"{place} has {n} hits, the tracks were made from {identity.n_hits}")
-    if len(tracks.hit_indices) and int(tracks.hit_indices.max()) >= n:
-        raise InputError(f"{place} has {n} hits, a track holds hit {tracks.hit_indices.max()}")
-    if identity.hit_id is not None and not np.array_equal(hits.hit_id[tracks.hit_indices], identity.hit_id):
+    if len(hit_indices) and int(hit_indices.max()) >= n:
+        raise InputError(f"{place} has {n} hits, a track holds hit {hit_indices.max()}")
+    if identity.hit_id is not None and not np.array_equal(hits.hit_id[hit_indices], identity.hit_id):
         raise InputError(f"{place} has other hit ids than its tracks")
 
 

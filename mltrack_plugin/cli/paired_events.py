@@ -75,7 +75,7 @@ def paired_events(
         (_, found), identity = paired
         seen.add(event.event_number)
         hits = next(c for c in event.collections.values() if isinstance(c, Hits))
-        check_identity(hits, found, identity, f"{where}: event {event.event_number}")
+        check_identity(hits, found.hit_indices, identity, f"{where}: event {event.event_number}")
         yield PairedEvent(event, found)
     unread = set(input_numbers) & known - seen
     if not seen and not unread:

@@ -70,17 +70,48 @@ def bootstrap_fractions(
     n, k = numerators.shape
     if n < 2:
         return np.full(k, np.nan), np.full(k, np.nan)
-    both = np.concatenate([numerators, denominators], axis=1)
-    both = both[np.lexsort(both.T)]
+    sums = resampled_sums(np.concatenate([numerators, denominators], axis=1), resamples, seed)
+    return central_interval(sums[:, :k], sums[:, k:], level)
+
+
+def resampled_sums(rows: Array, resamples: int = BOOTSTRAP_RESAMPLES, seed: int = BOOTSTRAP_SEED) -> Array:
+    """Sums of the rows of as many events as there are, drawn with replacement.
+
+    All columns of an event are drawn together, so quantities that are correlated within events stay so, e.g. in
+    the difference of two ratios. The order of the events has no influence: they are sorted first.
+
+    Args:
+        rows: (n_events, k) with at least one event.
+        resamples: number of bootstrap samples.
+        seed: of the random generator.
+
+    Returns:
+        (resamples, k) float64.
+    """
+    n = len(rows)
+    ordered = rows[np.lexsort(rows.T)]
     rng = np.random.default_rng(seed)
-    sums = np.stack(
-        [np.bincount(rng.integers(0, n, n), minlength=n).astype(np.float64) @ both for _ in range(resamples)]
-    )
+    draws = (np.bincount(rng.integers(0, n, n), minlength=n).astype(np.float64) for _ in range(resamples))
+    return np.stack([draw @ ordered for draw in draws])
+
+
+def central_interval(numerators: Array, denominators: Array, level: float = ONE_SIGMA) -> tuple[Array, Array]:
+    """Central interval of the quotients of bootstrap samples.
+
+    Args:
+        numerators: (resamples, k).
+        denominators: (resamples, k); samples in which it is 0 have no quotient and are left out.
+        level: central probability.
+
+    Returns:
+        (k,) lower and (k,) upper ends; NaN where every denominator is 0.
+    """
+    k = numerators.shape[1]
     low, high = np.full(k, np.nan), np.full(k, np.nan)
     tail = (1 - level) / 2
     for i in range(k):
-        filled = sums[:, k + i] > 0
+        filled = denominators[:, i] > 0
         if filled.any():
-            values = sums[filled, i] / sums[filled, k + i]
+            values = numerators[filled, i] / denominators[filled, i]
             low[i], high[i] = np.quantile(values, [tail, 1 - tail])
     return low, high

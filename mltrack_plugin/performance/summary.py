@@ -157,7 +157,7 @@ class ScoreAccumulator:
         events = [values for _, values in self._unbinned]
         self._unbinned.clear()
         bins = {
-            (of, variable): _bin_index(np.concatenate([values[of][variable] for values in events]), edges)
+            (of, variable): bin_index(np.concatenate([values[of][variable] for values in events]), edges)
             for of in events[0]
             for variable, edges in self.edges.items()
         }
@@ -281,7 +281,7 @@ def _kinematics(
     }
 
 
-def _bin_index(values: Array, edges: tuple[float, ...]) -> Array:
+def bin_index(values: Array, edges: tuple[float, ...]) -> Array:
     """(n,) int64: bin [edge, next edge) of each value, the last bin closed; n_bins for outside and NaN."""
     n = len(edges) - 1
     index = np.searchsorted(np.asarray(edges), values, side="right") - 1

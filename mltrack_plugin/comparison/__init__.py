@@ -1,0 +1,10 @@
+"""Two collections of tracks of the same events side by side, with or without truth.
+
+- `collections`: tracks from any file, one event at a time; `stream`: events that both collections have.
+- `truth`: what is asked of an event; `overlap`: which tracks of one collection the other has, too.
+- `widths`: widths of residuals and pulls from histograms; `growth`: how the time grows with the hits.
+- `accumulator`: `Comparison`, which adds all of it up over events.
+- `report`: the table on the terminal; `plots`, `page`: the HTML page (extra ``[plot]``).
+
+Definitions and pitfalls are in docs/comparing.md.
+"""
