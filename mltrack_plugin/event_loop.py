@@ -115,7 +115,7 @@ class EventLoop:
                 event = self._read(stream, chunk.times[0], chunk.stop, stop)
                 if event is None:
                     break
-                chunk.events.append(self._process(event, chunk.times))
+                chunk.events.append(self.process(event, chunk.times))
             except Exception as error:
                 failure = error
                 break
@@ -151,7 +151,17 @@ class EventLoop:
             )
         return event
 
-    def _process(self, event: ReadEvent, times: list[StepTime]) -> EventResult:
+    def process(self, event: ReadEvent, times: list[StepTime]) -> EventResult:
+        """Run the algorithms on one event.
+
+        Args:
+            event: as a reader delivers it.
+            times: of the reader and of each algorithm; the algorithms' get their shares added.
+
+        Raises:
+            EventError: naming event, source and algorithm, if the event fails and ``on_error`` is ``"fail"``.
+            MltrackError: for errors that concern the whole job.
+        """
         if event.error is not None:
             return self._failed(event, self.reader.name, event.error)
         store = EventStore(event.event_number, self.reader.source)
