@@ -15,6 +15,7 @@ from mltrack_plugin.comparison.residuals import Residuals
 from mltrack_plugin.comparison.stream import ComparedEvent
 from mltrack_plugin.comparison.timing import times_of
 from mltrack_plugin.comparison.truth import (
+    DEFAULT_CUTS,
     VARIABLES,
     Cuts,
     EventTruth,
@@ -104,7 +105,7 @@ class Comparison:
     def __init__(
         self,
         labels: tuple[str, str],
-        cuts: Cuts = Cuts(),
+        cuts: Cuts = DEFAULT_CUTS,
         field_z: float = 2.0,
         momenta: bool = True,
         times: tuple[Mapping[int, float] | None, Mapping[int, float] | None] = (None, None),

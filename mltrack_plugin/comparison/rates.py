@@ -76,7 +76,7 @@ class RateTable:
         top, bottom = (int(x) for x in self._sums[i])
         binomial, bootstrap = None, None
         # A rate like "duplicates per particle" can exceed 1 and is not binomial.
-        if 0 < bottom and top <= bottom:
+        if bottom > 0 and top <= bottom:
             binomial = [float(end[0]) for end in clopper_pearson([top], [bottom])]
         if self._samples is not None and bottom:
             one = slice(2 * i, 2 * i + 1)

@@ -157,9 +157,8 @@ def difference(entry: Mapping[str, Any]) -> str:
 def _ends(entry: Mapping[str, Any], form: str) -> str:
     if entry["low"] is None or entry["high"] is None:
         return ""
-    return f" ({form.format(entry['low'])} - {form.format(entry['high'])})".replace(" - +", " .. +").replace(
-        " - -", " .. -"
-    )
+    separator = " .. " if "+" in form else " - "
+    return f" ({form.format(entry['low'])}{separator}{form.format(entry['high'])})"
 
 
 def notes(result: Mapping[str, Any]) -> list[str]:

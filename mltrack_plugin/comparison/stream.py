@@ -11,7 +11,7 @@ from mltrack_plugin.comparison.collections import (
     check_against_each_other,
     check_against_hits,
 )
-from mltrack_plugin.errors import InputError
+from mltrack_plugin.errors import ConfigurationError, InputError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
 
 if TYPE_CHECKING:
@@ -37,12 +37,15 @@ class EventStream:
     Args:
         first: a collection.
         second: the other one.
-        truth: (start, stop, total) range of the truth's events and the events themselves, free of errors.
+        truth: the events with truth, free of errors, in the order of the collections.
         source: the truth's file, for messages.
-        whole: whether ``truth`` is all of the file.
+        whole: whether ``truth`` is all of that file.
+        skip: without truth, leave out the first so many common events.
+        events: without truth, so many at most.
 
     Raises:
         InputError: if the collections have no event number in common.
+        ConfigurationError: if all of them are skipped.
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class EventStream:
         truth: Iterable[ReadEvent] | None = None,
         source: str = "",
         whole: bool = True,
+        skip: int = 0,
+        events: int | None = None,
     ) -> None:
         self._collections = (first, second)
         self._truth, self._source, self._whole = truth, source, whole
@@ -63,6 +68,12 @@ class EventStream:
                 f"{second.path} does not belong to {first.path}: they have no event number in common "
                 f"({first.path}: {some(first.numbers)}; {second.path}: {some(second.numbers)})"
             )
+        if truth is None:
+            if skip >= len(self.common):
+                raise ConfigurationError(
+                    f"cannot skip {skip} events: the collections have {len(self.common)} in common"
+                )
+            self.common = self.common[skip:][:events]
         #: Events that only one collection has, by label; they are not compared.
         self.left_out = {c.label: len(c.numbers) - len(common) for c in self._collections}
 

@@ -46,6 +46,9 @@ class Cuts:
         return self.min_pt > 0 or self.max_eta is not None
 
 
+DEFAULT_CUTS = Cuts()
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class EventTruth:
     """The particles that left hits in an event, in ascending order of their ids."""
