@@ -59,6 +59,11 @@ DATASETS = {
         5,
         "Collisions from HepMC3 files, with pile-up, through Fatras and the GenericDetector.",
     ),
+    "acts-ttbar": DatasetEntry(
+        "mltrack_plugin.simulation.ttbar:TtbarDataset",
+        10,
+        "Complete events of a top-quark pair with pile-up: Pythia, Fatras, GenericDetector of ACTS.",
+    ),
     "trackml-10-50": DatasetEntry(
         _TRACKML,
         6,

@@ -61,6 +61,14 @@ class PythiaCollisions:
         self._hard = _pythia(settings, energy, hard_seed) if hard_process else None
         self._soft = _pythia(["SoftQCD:inelastic = on"], energy, soft_seed) if pileup else None
 
+    def restart(self, seed: np.random.SeedSequence) -> None:
+        """Make the events from here on depend on this seed alone, not on those generated before."""
+        hard_seed, soft_seed, vertex_seed = seed.spawn(3)
+        self._rng = np.random.default_rng(vertex_seed)
+        for generator, new in ((self._hard, hard_seed), (self._soft, soft_seed)):
+            if generator is not None:
+                generator.rndm.init(_seed_number(new))
+
     def next(self) -> Primaries:
         """The next source event."""
         collisions = []
@@ -103,13 +111,11 @@ class PythiaCollisions:
 def _pythia(settings: Sequence[str], energy: float, seed: np.random.SeedSequence) -> Any:
     pythia8 = require_extra("pythia8mc", "acts", "generating proton-proton collisions")
     generator = pythia8.Pythia("", False)
-    # Pythia's seeds end at 900 000 000.
-    number = 1 + int(seed.generate_state(1, np.uint64)[0] % 899_999_999)
     common = [
         "Print:quiet = on",
         f"Beams:eCM = {energy}",
         "Random:setSeed = on",
-        f"Random:seed = {number}",
+        f"Random:seed = {_seed_number(seed)}",
     ]
     for setting in (*common, *settings):
         if not generator.readString(setting):
@@ -117,3 +123,8 @@ def _pythia(settings: Sequence[str], energy: float, seed: np.random.SeedSequence
     if not generator.init():
         raise MltrackError(f"Pythia could not be initialised with {settings}")
     return generator
+
+
+def _seed_number(seed: np.random.SeedSequence) -> int:
+    # Pythia's seeds end at 900 000 000.
+    return 1 + int(seed.generate_state(1, np.uint64)[0] % 899_999_999)
