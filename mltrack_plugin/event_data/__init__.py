@@ -9,6 +9,7 @@ from mltrack_plugin.event_data.parameters import HitParameters
 from mltrack_plugin.event_data.particles import Particles
 from mltrack_plugin.event_data.selection import HitSelection
 from mltrack_plugin.event_data.tracks import ProtoTracks, Tracks
+from mltrack_plugin.event_data.vertices import Vertices
 
 __all__ = [
     "Collection",
@@ -19,4 +20,5 @@ __all__ = [
     "ProtoTracks",
     "Tracks",
     "TruthLinks",
+    "Vertices",
 ]

@@ -64,26 +64,27 @@ def plane_image(plane: Array, pixel: Array, planes: int, pixels: int) -> Array:
     return image
 
 
-def unrolled_image(
-    channel: Array, phi: Array, z: Array, *, channels: int, n_phi: int, n_z: int, z_max: float
-) -> tuple[Array, int]:
-    """Barrel layers, unrolled in azimuth and along the beam, as channels of one image.
+def unrolled_images(
+    event: Array, channel: Array, phi: Array, z: Array, *, shape: tuple[int, int, int, int], z_max: float
+) -> tuple[Array, Array]:
+    """Barrel layers, unrolled in azimuth and along the beam, as channels of images of several events.
 
     Args:
+        event: (n,) integers from 0.
         channel: (n,) integers: which layer, from 0.
-        phi: (n,) radian in [-pi, pi]; the first and the last row of the image are neighbours.
+        phi: (n,) radian, any; the first and the last row of an image are neighbours, phi = -pi is the lower edge of
+            the first.
         z: (n,) mm.
-        channels: number of layers.
-        n_phi: rows.
-        n_z: columns from -z_max to z_max.
-        z_max: mm.
+        shape: events, channels, rows in phi, columns in z.
+        z_max: mm; the columns cover -z_max to z_max.
 
     Returns:
-        (channels, n_phi, n_z) float32 with 1 where there is a hit, and the number of hits beyond ``z_max``.
+        float32 of the given shape with 1 where there is a hit, and (n,) bool: the hit lies within ``z_max``.
     """
+    n_phi, n_z = shape[2], shape[3]
     column, inside = bin_of(z, -z_max, 2.0 * z_max / n_z, n_z)
-    # phi = pi belongs to the first row.
-    row = np.floor((np.asarray(phi, dtype=np.float64) + np.pi) / (2.0 * np.pi) * n_phi).astype(np.int64) % n_phi
-    image = np.zeros((channels, n_phi, n_z), dtype=np.float32)
-    image[np.asarray(channel, dtype=np.int64)[inside], row[inside], column[inside]] = 1.0
-    return image, int(np.count_nonzero(~inside))
+    turn = (np.asarray(phi, dtype=np.float64) + np.pi) / (2.0 * np.pi)
+    row = np.floor(turn * n_phi).astype(np.int64) % n_phi
+    images = np.zeros(shape, dtype=np.float32)
+    images[event[inside], channel[inside], row[inside], column[inside]] = 1.0
+    return images, inside

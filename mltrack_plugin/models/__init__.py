@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 #: Architecture name -> module, class of its configuration, class of the network.
 ARCHITECTURES = {
+    "encemb": ("mltrack_plugin.models.encemb", "EncEmbConfig", "EncEmb"),
     "encreg": ("mltrack_plugin.models.encreg", "EncRegConfig", "EncReg"),
     "gaussian-hit-predictor": (
         "mltrack_plugin.models.gaussian_hit_predictor",
         "GaussianHitPredictorConfig",
         "GaussianHitPredictor",
     ),
+    "gnn-hits": ("mltrack_plugin.models.gnn_hit", "GnnHitConfig", "GnnHitClassifier"),
+    "gnn-segments": ("mltrack_plugin.models.gnn_segment", "GnnSegmentConfig", "GnnSegmentClassifier"),
     "gru-assignment": ("mltrack_plugin.models.gru_assignment", "GruAssignmentConfig", "GruAssignment"),
     "hit-predictor": ("mltrack_plugin.models.hit_predictor", "HitPredictorConfig", "HitPredictor"),
     "image-segmentation": (
@@ -42,6 +45,7 @@ ARCHITECTURES = {
         "TrackSequenceCNNConfig",
         "TrackSequenceCNN",
     ),
+    "vertex-cnn": ("mltrack_plugin.models.vertex_cnn", "VertexCNNConfig", "VertexCNN"),
 }
 
 

@@ -16,7 +16,13 @@ from mltrack_plugin.algorithm import Config
 
 #: Columns of a line in physical units: mm, dimensionless, and their covariance as uncertainties and correlation.
 LINE_OUTPUTS = ("intercept", "slope", "sigma_intercept", "sigma_slope", "correlation")
-LINE_UNITS = {"intercept": "mm", "slope": "1", "sigma_intercept": "mm", "sigma_slope": "1", "correlation": "1"}
+LINE_UNITS = {
+    "intercept": "mm",
+    "slope": "1",
+    "sigma_intercept": "mm",
+    "sigma_slope": "1",
+    "correlation": "1",
+}
 
 
 class PlaneImageConfig(Config):

@@ -73,6 +73,11 @@ DATASETS = {
     "trackml-200-500": DatasetEntry(
         _TRACKML, 7, "200-500 particles picked from a TrackML-like event.", {"tracks": (200, 500)}
     ),
+    "trackml-any-density": DatasetEntry(
+        "mltrack_plugin.simulation.any_density:AnyDensityDataset",
+        20,
+        "10-500 particles, or a cut-out of a denser event, picked from a TrackML-like event, with noise.",
+    ),
     "heptrkx-tracks": DatasetEntry(
         "mltrack_plugin.simulation.barrel_tracks:BarrelTracksDataset",
         11,
@@ -82,6 +87,11 @@ DATASETS = {
         "mltrack_plugin.simulation.toy_planes:ToyPlanesDataset",
         9,
         "Straight tracks and noise on toy detector planes, as in the image studies of HEP.TrkX.",
+    ),
+    "heptrkx-vertex": DatasetEntry(
+        "mltrack_plugin.simulation.heptrkx_vertex:HeptrkxVertexDataset",
+        12,
+        "QCD events with pile-up 5 on the three inner barrel layers: the data of the vertex finder.",
     ),
     "heptrkx-qcd": DatasetEntry(
         "mltrack_plugin.simulation.heptrkx:HeptrkxDataset",

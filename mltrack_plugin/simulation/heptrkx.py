@@ -183,9 +183,9 @@ class HeptrkxDataset(Dataset):
     def _compose(self, bank: ParticleBank, collisions: Array, rng: np.random.Generator | None) -> SimulatedEvent:
         """The collisions as one event; turned and mirrored one by one if ``rng`` is given."""
         first, last = bank.source_offsets[collisions], bank.source_offsets[collisions + 1]
-        particles = _ranges(first, last)
+        particles = ranges(first, last)
         counts = bank.n_hits[particles]
-        rows = _ranges(bank.hit_offsets[particles], bank.hit_offsets[particles + 1])
+        rows = ranges(bank.hit_offsets[particles], bank.hit_offsets[particles + 1])
         track = np.repeat(np.arange(len(particles)), counts)
         position, geometry_id = bank.position[rows], bank.geometry_id[rows]
         vertex, momentum = bank.vertex[particles], bank.momentum[particles]
@@ -217,7 +217,7 @@ class HeptrkxDataset(Dataset):
         )
 
 
-def _ranges(first: Array, last: Array) -> Array:
+def ranges(first: Array, last: Array) -> Array:
     """The numbers ``first[0]..last[0] - 1, first[1]..last[1] - 1, ...`` as int64."""
     counts = last - first
     return np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts)

@@ -86,7 +86,9 @@ class SegmentationTask(PlaneImageTask):
         return torch.from_numpy(events.images), torch.from_numpy(events.track_pixel[:, 0])
 
     def card(self, module: TaskModule) -> dict[str, Any]:
-        return self.image_card(("probability",), {"probability": "1"}, "cross entropy over the pixels of each plane")
+        return self.image_card(
+            ("probability",), {"probability": "1"}, "cross entropy over the pixels of each plane"
+        )
 
 
 class SegmentationModule(TaskModule):

@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 
 #: Architecture -> "module:class" of its :class:`~mltrack_plugin.training.task.Task`.
 TASKS = {
+    "encemb": "mltrack_plugin.training.encemb:EncEmbTask",
     "encreg": "mltrack_plugin.training.encreg:EncRegTask",
     "gaussian-hit-predictor": "mltrack_plugin.training.hit_predictor:GaussianHitPredictorTask",
+    "gnn-hits": "mltrack_plugin.training.gnn:HitTask",
+    "gnn-segments": "mltrack_plugin.training.gnn:SegmentTask",
     "gru-assignment": "mltrack_plugin.training.gru_assignment:GruAssignmentTask",
     "hit-predictor": "mltrack_plugin.training.hit_predictor:HitPredictorTask",
     "image-segmentation": "mltrack_plugin.training.images:SegmentationTask",
     "track-regression-cnn": "mltrack_plugin.training.images:LineTask",
     "track-sequence-cnn": "mltrack_plugin.training.images:LineSequenceTask",
+    "vertex-cnn": "mltrack_plugin.training.vertices:VertexTask",
 }
 
 
