@@ -204,6 +204,7 @@ def compose(
     source: int | None = None,
     augment: bool = False,
     noise: float = 0.0,
+    window: int | None = None,
 ) -> ComposedEvent:
     """One event of particles picked at random, without repetition, from one source event.
 
@@ -223,6 +224,8 @@ def compose(
         source: source event; by default a random one.
         augment: see above.
         noise: noise hits as a fraction of the particles' hits.
+        window: of these particles keep only about this many, in a window around a random one that takes the same
+            share in azimuth and in pseudorapidity of the directions: a cut-out with the density of the whole event.
 
     Raises:
         ConfigurationError: if the source has fewer particles than the smallest number asked for.
@@ -235,6 +238,9 @@ def compose(
         )
     n = min(int(rng.integers(tracks[0], tracks[1] + 1)), last - first)
     particles = first + rng.choice(last - first, size=n, replace=False)
+    if window is not None and window < n:
+        particles = particles[_in_window(bank.momentum[particles], window, rng)]
+        n = len(particles)
     starts = bank.hit_offsets[particles]
     counts = bank.hit_offsets[particles + 1] - starts
     track = np.repeat(np.arange(n), counts)
@@ -264,6 +270,19 @@ def compose(
         charge=bank.charge[particles],
         pdg=bank.pdg[particles],
     )
+
+
+def _in_window(momentum: Array, size: int, rng: np.random.Generator) -> Array:
+    """Rows, ascending, of about ``size`` momenta (n, 3) in a window around a random one; see :func:`compose`."""
+    n = len(momentum)
+    share = (size / n) ** 0.5
+    px, py, pz = momentum.astype(np.float64).T
+    phi, rank = np.arctan2(py, px), np.argsort(np.argsort(pz / np.hypot(px, py)))
+    center = rng.integers(n)
+    # A window that would reach beyond the last one is moved inside.
+    low = np.clip(rank[center] - share * n / 2, 0, n * (1 - share))
+    turned = np.remainder(phi - phi[center] + np.pi * share, 2 * np.pi)
+    return np.flatnonzero((turned < 2 * np.pi * share) & (rank >= low) & (rank < low + share * n))
 
 
 def _turned(vectors: Array, angle: Array | float, mirror: bool = False) -> Array:

@@ -44,3 +44,31 @@ def contrastive_loss(points: Tensor, particle: Tensor, mask: Tensor, max_anchors
     count = positive.sum(dim=2)
     per_anchor = -log_probability.masked_fill(~positive, 0.0).sum(dim=2) / count.clamp(min=1)
     return per_anchor.sum() / (count > 0).sum().clamp(min=1)
+
+
+def anchor_loss(points: Tensor, particle: Tensor, max_anchors: int) -> tuple[Tensor, int]:
+    """Sum of the contrastive losses of one event's anchors; see :func:`contrastive_loss`.
+
+    Args:
+        points: (N, K).
+        particle: (N,), -1 for noise.
+        max_anchors: about this many hits, evenly spaced, are compared with all others.
+
+    Returns:
+        the sum over anchors that have another hit of their particle, and the number of these anchors.
+    """
+    n = len(points)
+    # Rounded up, so that memory stays bounded whatever the number of hits.
+    anchors = torch.arange(0, n, max(1, -(-n // max_anchors)), device=points.device)
+    # |a - b|^2 = |a|^2 + |b|^2 - 2 a b on centred points: one matrix product instead of a distance per pair.
+    centred = points - points.detach().mean(dim=0)
+    chosen = centred[anchors]
+    logits = chosen @ centred.T - 0.5 * centred.square().sum(dim=1)
+    itself = anchors[:, None] == torch.arange(n, device=points.device)
+    logits = logits.masked_fill(itself, float("-inf"))
+    positive = (particle[anchors][:, None] == particle) & (particle[anchors] >= 0)[:, None] & ~itself
+    count = positive.sum(dim=1)
+    mean = logits.masked_fill(~positive, 0.0).sum(dim=1) / count.clamp(min=1)
+    loss = torch.logsumexp(logits, dim=1) - mean
+    used = count > 0
+    return loss[used].sum(), int(used.sum())

@@ -1,0 +1,216 @@
+"""Training of :class:`~mltrack_plugin.models.encemb.EncEmb`: a contrastive loss on the embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mltrack_plugin.algorithm import Config
+from mltrack_plugin.clustering import cluster_hdbscan
+from mltrack_plugin.models.encemb import EncEmb, EncEmbConfig
+from mltrack_plugin.performance.matching import match_tracks
+from mltrack_plugin.performance.scores import Fraction, trackml_score
+from mltrack_plugin.simulation.datasets import make_dataset
+from mltrack_plugin.simulation.event import SimulatedEvent
+from mltrack_plugin.training.config import ClusteringSettings, TrainingConfig
+from mltrack_plugin.training.losses import anchor_loss
+from mltrack_plugin.training.targets import hit_targets
+from mltrack_plugin.training.task import Task, TaskModule
+
+#: Events that a batch may draw from: its numbers are ``batch * EVENTS_PER_BATCH`` and on.
+EVENTS_PER_BATCH = 256
+#: Auxiliary targets and the spread that counts as 1.
+AUXILIARY = {"sin_phi": 0.7, "cos_phi": 0.7, "eta": 1.5, "q_over_pt": 2.0, "z0": 60.0}
+#: Normalised auxiliary targets are clipped here: a displaced particle must not outweigh the rest.
+MAX_TARGET = 4.0
+
+
+class Packed(NamedTuple):
+    """Events one behind the other, without padding."""
+
+    #: (M, 3) float32.
+    hits: Tensor
+    #: (M,) int64, ascending.
+    event: Tensor
+    #: (B,) int64.
+    counts: Tensor
+    #: (M,) int64: row of the hit's particle in its event, -1 for noise.
+    particle: Tensor
+    #: (M, T) float32: normalised auxiliary targets.
+    targets: Tensor
+
+
+class ValidationSet(Config):
+    """Events that the network is scored on during the training."""
+
+    #: Data set of the simulation.
+    dataset: str
+    #: Settings that differ from its defaults.
+    dataset_settings: dict[str, Any] = Field(default_factory=dict)
+    #: Number of events.
+    events: int = Field(20, ge=1)
+
+
+class EncEmbTrainingConfig(TrainingConfig):
+    """A training run of EncEmb."""
+
+    architecture: str = "encemb"
+    #: Hits per optimiser step: events are added until there are as many.
+    batch_hits: int = Field(8192, ge=1)
+    #: Hits of an event that the loss compares with all others of that event.
+    anchors: int = Field(512, ge=1)
+    #: Weight of the auxiliary regression of the track parameters.
+    auxiliary_weight: float = Field(0.1, ge=0)
+    #: Start with attention to the nearest hits, of this sharpness; None = random initial weights.
+    kernel_start: float | None = Field(None, gt=0)
+    #: Validation scores are averaged over these sets; default: the training's data set.
+    validation: tuple[ValidationSet, ...] = ()
+    #: Clustering of the validation events.
+    clustering: ClusteringSettings = ClusteringSettings()
+
+
+def pack(events: Sequence[SimulatedEvent]) -> Packed:
+    """Events with at least one hit, one behind the other."""
+    events = [event for event in events if len(event.hits)]
+    found = [hit_targets(event.particles, event.truth_links, tuple(AUXILIARY)) for event in events]
+    counts = torch.tensor([len(event.hits) for event in events])
+    targets = np.concatenate([target for target, _ in found]) / np.array(
+        list(AUXILIARY.values()), dtype=np.float32
+    )
+    return Packed(
+        hits=torch.from_numpy(np.concatenate([event.hits.positions for event in events])),
+        event=torch.repeat_interleave(torch.arange(len(events)), counts),
+        counts=counts,
+        particle=torch.from_numpy(np.concatenate([row for _, row in found])),
+        targets=torch.from_numpy(targets.clip(-MAX_TARGET, MAX_TARGET).astype(np.float32)),
+    )
+
+
+class EmbeddingTraining(TaskModule):
+    """Contrastive loss on the embedding and a light regression beside it; scores clustering on validation events.
+
+    Args:
+        config: the training run.
+        network: what is trained.
+    """
+
+    def __init__(self, config: EncEmbTrainingConfig, network: EncEmb) -> None:
+        super().__init__(config, network)
+        #: Reads track parameters off the features; only training uses it.
+        self.auxiliary = nn.Linear(network.head.in_features, len(AUXILIARY))
+        self._scores: dict[int, list[Fraction]] = {}
+        for layer in network.layers:
+            layer.written_out = config.precision == "bf16-mixed"  # type: ignore[assignment]
+
+    def losses(self, batch: Packed) -> tuple[Tensor, Tensor, Tensor]:
+        """(contrastive loss, auxiliary loss, embedding (M, K))."""
+        features = self.network.features(batch.hits, batch.event, batch.counts).float()
+        with torch.autocast(features.device.type, enabled=False):
+            embedding = self.network.head(features)
+            terms = []
+            for points, particle in zip(
+                embedding.split(batch.counts.tolist()),
+                batch.particle.split(batch.counts.tolist()),
+                strict=True,
+            ):
+                terms.append(anchor_loss(points, particle, self.config.anchors))
+            total = torch.stack([loss for loss, _ in terms]).sum()
+            contrastive = total / max(1, sum(n for _, n in terms))
+            real = batch.particle >= 0
+            auxiliary = functional.smooth_l1_loss(
+                self.auxiliary(features[real]), batch.targets[real], beta=0.1
+            )
+        return contrastive, auxiliary, embedding
+
+    def training_step(self, batch: Packed, batch_index: int) -> Tensor:
+        contrastive, auxiliary, _ = self.losses(batch)
+        self.log_dict(
+            {"contrastive": contrastive, "auxiliary": auxiliary}, prog_bar=True, batch_size=len(batch.counts)
+        )
+        return contrastive + float(self.config.auxiliary_weight) * auxiliary
+
+    def validation_step(self, batch: tuple[int, Packed], batch_index: int) -> None:
+        which, events = batch
+        contrastive, _, embedding = self.losses(events)
+        self.log(f"val_contrastive_{which}", contrastive, batch_size=len(events.counts))
+        lengths = events.counts.tolist()
+        for points, particle in zip(embedding.split(lengths), events.particle.split(lengths), strict=True):
+            labels, _ = cluster_hdbscan(
+                points.cpu().numpy(),
+                min_cluster_size=self.config.clustering.min_cluster_size,
+                min_samples=self.config.clustering.min_samples,
+            )
+            truth = (particle.cpu().numpy() + 1).astype(np.uint64)
+            self._scores.setdefault(which, []).append(trackml_score(match_tracks(labels, truth)))
+
+    def on_validation_epoch_end(self) -> None:
+        means = []
+        for which, scores in sorted(self._scores.items()):
+            value = sum(s.numerator for s in scores) / sum(s.denominator for s in scores)
+            self.log(f"val_score_{which}", value, prog_bar=True)
+            means.append(value)
+        self.log("val_score", sum(means) / len(means))
+        self._scores.clear()
+
+
+class EncEmbTask(Task):
+    """Embedding of hits; validation scores the clustered hits."""
+
+    Config = EncEmbTrainingConfig
+
+    def module(self) -> EmbeddingTraining:
+        network = EncEmb(EncEmbConfig(**self.config.network))
+        if self.config.kernel_start is not None:
+            network.start_as_kernel(self.config.kernel_start)
+        return EmbeddingTraining(self.config, network)
+
+    def training_batches(self, start: int) -> Iterator[Packed]:
+        source = self.source("train")
+        number = start
+        while True:
+            events: list[SimulatedEvent] = []
+            hits = 0
+            for i in range(EVENTS_PER_BATCH):
+                events.append(source(number * EVENTS_PER_BATCH + i))
+                hits += len(events[-1].hits)
+                if hits >= self.config.batch_hits:
+                    break
+            yield pack(events)
+            number += 1
+
+    def validation_batches(self) -> Sequence[tuple[int, Packed]]:
+        config = self.config
+        own = ValidationSet(
+            dataset=config.dataset, dataset_settings=config.dataset_settings, events=config.validation_events
+        )
+        batches = []
+        for which, chosen in enumerate(config.validation or (own,)):
+            dataset = make_dataset(chosen.dataset, chosen.dataset_settings)
+            for index in range(chosen.events):
+                batches.append((which, pack([dataset.event(index, seed=config.seed, split="validation")])))
+        return batches
+
+    def card(self, module: TaskModule) -> dict[str, Any]:
+        config: EncEmbTrainingConfig = self.config
+        settings = EncEmbConfig(**config.network)
+        card = self.common_card()
+        card["training_recipe"] |= {
+            "loss": f"supervised contrastive + {config.auxiliary_weight} smooth L1 on track parameters",
+            "batch_size": f"{config.batch_hits} hits",
+        }
+        reach = 1.2 * settings.length_scale
+        return card | {
+            "hyperparameters": settings.model_dump(mode="json"),
+            "features": ["x", "y", "z"],
+            "units": {**dict.fromkeys(("x", "y", "z"), config.length_unit)},
+            "coordinate_system": "cartesian",
+            "outputs": [f"embedding_{i}" for i in range(settings.embedding)],
+            "output_scales": [1.0] * settings.embedding,
+            "validity": {"r": [0.0, reach], "z": [-3.2 * settings.length_scale, 3.2 * settings.length_scale]},
+        }
