@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from mltrack_plugin.algorithm import Algorithm, ProcessCode, Reader, ReadEvent
 from mltrack_plugin.chain import unique_names
 from mltrack_plugin.errors import (
@@ -26,6 +28,7 @@ from mltrack_plugin.errors import (
 from mltrack_plugin.event_data import Hits, ProtoTracks
 from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.summary import SkippedEvent, StepTime
+from mltrack_plugin.timing_record import STEP_TIMES, StepTimes
 
 OnError = Literal["fail", "skip"]
 
@@ -70,7 +73,8 @@ class EventLoop:
     Args:
         reader: initialized.
         algorithms: initialized.
-        keep: keys of the collections that the results carry.
+        keep: keys of the collections that the results carry; with the key ``step_times`` among them, they carry the
+            CPU time of each algorithm.
         on_error: ``"fail"`` raises at the first event that fails, ``"skip"`` records it and goes on.
         chunk_size: events in a chunk of results, at most.
         checkpoint_s: s, after which a chunk is handed out even if it has fewer events.
@@ -167,6 +171,7 @@ class EventLoop:
         store = EventStore(event.event_number, self.reader.source)
         for key, value in event.collections.items():
             store.add(key, value)
+        spent: list[float] = []
         for algorithm, clock in zip(self.algorithms, times[1:], strict=True):
             cpu, wall = time.process_time(), time.perf_counter()
             try:
@@ -174,7 +179,8 @@ class EventLoop:
             except Exception as error:
                 return self._failed(event, algorithm.name, error)
             finally:
-                clock.add(time.process_time() - cpu, time.perf_counter() - wall)
+                spent.append(time.process_time() - cpu)
+                clock.add(spent[-1], time.perf_counter() - wall)
             if code is ProcessCode.SKIP:
                 return EventResult(event.index, event.event_number, filtered=True)
             if code is ProcessCode.ABORT:
@@ -182,10 +188,13 @@ class EventLoop:
                     event, algorithm.name, EventError("gave up on this event (ProcessCode.ABORT)")
                 )
             self._check_outcome(algorithm, code, store)
+        collections = {key: store.get(key, object) for key in self.keep if key in store}
+        if STEP_TIMES in self.keep:
+            collections[STEP_TIMES] = StepTimes(np.array(self.names[1:]), np.array(spent))
         return EventResult(
             event.index,
             event.event_number,
-            {key: store.get(key, object) for key in self.keep if key in store},
+            collections,
             hits=_length(store, self.hits_key),
             tracks=_length(store, self.tracks_key),
         )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.acts.detector import constant_field, require_acts, tracking_geometry
+from mltrack_plugin.acts.detector import constant_field, module_table, require_acts, tracking_geometry
 from mltrack_plugin.acts.fitted_tracks import read_fitted_tracks
 from mltrack_plugin.acts.measurements import (
     MEASUREMENTS,
@@ -34,8 +34,8 @@ _START_SIGMA_Q_OVER_PT, _START_SIGMA_PT = 1.0, 1.0
 class KalmanFitter:
     """ACTS's ``TrackFittingAlgorithm`` with its Kalman fitter, behind estimated start parameters.
 
-    The start parameters come from three space points spread over the candidate
-    (``ProtoTracksToSeeds`` and ``TrackParamsEstimationAlgorithm``). No hit is rejected (chi2 cut infinite): the hits of a candidate are given.
+    The start parameters come from three space points spread over the candidate (``ProtoTracksToSeeds`` and
+    ``TrackParamsEstimationAlgorithm``). No hit is rejected (chi2 cut infinite): the hits of a candidate are given.
     The reference is the perigee with respect to the origin.
 
     Args:
@@ -52,6 +52,7 @@ class KalmanFitter:
         self, field_z: float = 2.0, *, multiple_scattering: bool = True, energy_loss: bool = True
     ) -> None:
         field, (acts, examples), geometry = constant_field(field_z), require_acts(), tracking_geometry()
+        module_table()  # made now, not at the cost of the first event
         # Candidates that cannot be fitted are counted, not logged one by one.
         quiet = acts.logging.FATAL
         self._steps = [

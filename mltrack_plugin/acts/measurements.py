@@ -8,6 +8,7 @@ hits are turned one by one), so no fit on modules is possible with them, and the
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,7 @@ def proto_track_container(measurements: Measurements, candidates: ProtoTracks) -
     order = np.lexsort((measurements.distance[indices], candidates.track_of_entry()))
     flat, offsets = indices[order].tolist(), candidates.offsets.tolist()
     container = examples.ProtoTrackContainer()
-    for first, last in zip(offsets[:-1], offsets[1:], strict=True):
+    for first, last in itertools.pairwise(offsets):
         container.append(examples.ProtoTrack(flat[first:last]))
     return container
 

@@ -50,6 +50,7 @@ WRITERS = {
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted job.")
 @click.option("--json", "json_", metavar="FILE", help="Write the summary as JSON, too.")
+@click.option("--timing", is_flag=True, help="Write CPU times per event to <output>.timing.json, too.")
 def command(
     input_: str,
     output: str | None,
@@ -66,6 +67,7 @@ def command(
     overwrite: bool,
     resume: bool,
     json_: str | None,
+    timing: bool,
 ) -> None:
     """Find the tracks of the events in a file.
 
@@ -85,9 +87,13 @@ def command(
         reader, job = open_input(input_, format_, config)
         algorithms = job.algorithms(model=model, device=device)
         writers = make_writers(job, target, output_format, overwrite)
+        if timing:
+            writers.append(
+                timing_writer(writers[0], overwrite, job=job.name, workers=workers, threads=threads)
+            )
         outputs = [str(writer.config.path) for writer in writers]
         check_apart([*outputs, *filter(None, [json_])], filter(None, [input_, config, model]))
-        scores = _score_collector(reader)
+        scores = score_collector(reader)
         with progress(console) as show:
             sequencer = Sequencer(
                 events=events,
@@ -188,7 +194,24 @@ def write_report(path: str, content: dict[str, Any], overwrite: bool) -> None:
         raise
 
 
-def _score_collector(reader: Reader) -> ScoreCollector | None:
+def timing_writer(tracks: Writer, overwrite: bool, **settings: Any) -> Writer:
+    """What writes CPU times beside the output of a writer of tracks.
+
+    Args:
+        tracks: the writer.
+        overwrite: replace an existing file.
+        settings: further settings of the timing writer.
+    """
+    from mltrack_plugin.timing_record import TimingWriter, timing_path
+
+    keys = {name: key for name in ("hits", "tracks") if (key := getattr(tracks.config, name, None))}
+    return TimingWriter(
+        path=str(timing_path(tracks.config.path)), overwrite=overwrite, **{**keys, **settings}
+    )
+
+
+def score_collector(reader: Reader) -> ScoreCollector | None:
+    """A writer that scores tracks as they come, if the events have truth."""
     from mltrack_plugin.performance.collect import ScoreCollector, truth_keys
 
     keys = truth_keys(reader)

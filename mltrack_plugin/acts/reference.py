@@ -1,0 +1,27 @@
+"""The reference as a job: what ``mltrack reference`` runs in the place of a shipped job configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mltrack_plugin.job import JobConfig, Step
+
+
+def ckf_job(settings: str = "tuned", field_z: float = 2.0, resolution: float = 1.0) -> JobConfig:
+    """A job that finds tracks with the CKF of ACTS.
+
+    Args:
+        settings: "tuned" or "standard".
+        field_z: solenoid field along z, T.
+        resolution: standard deviation of the hits in units of the pitch / sqrt(12).
+
+    Raises:
+        ConfigurationError: when its algorithms are made, if a setting is wrong.
+    """
+    step: dict[str, Any] = {"settings": settings, "field_z": field_z, "resolution": resolution}
+    return JobConfig(
+        name=f"acts-ckf-{settings}",
+        description=f"Triplet seeding, CKF and ambiguity resolution of ACTS, {settings} settings.",
+        detectors=("generic",),
+        sequence=(Step(name="acts-ckf", settings=step),),
+    )
