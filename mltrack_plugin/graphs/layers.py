@@ -1,4 +1,4 @@
-"""Logical layers of the GenericDetector (numbers of volumes and layers as in TrackML) and which of them are adjacent."""
+"""Logical layers of the GenericDetector (volumes and layers numbered as in TrackML), and which are adjacent."""
 
 from __future__ import annotations
 

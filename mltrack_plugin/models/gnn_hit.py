@@ -1,0 +1,77 @@
+"""GNN hit classifier of HEP.TrkX: which hits of a graph lie on the track of the seed.
+
+Farrell et al., "Novel deep learning methods for track reconstruction" (arXiv:1810.06111): as the segment classifier,
+with a fourth input that marks the hits of the seed, and a layer that scores hits at the end. With 4 inputs, 64 hidden
+features and 7 iterations it has the published 26502 parameters.
+
+Shapes: n hits, m segments, F inputs.
+"""
+
+# No "from __future__ import annotations" here: TorchScript cannot resolve class annotations given as text.
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from mltrack_plugin.algorithm import Config
+from mltrack_plugin.models.gnn_layers import EdgeNetwork, NodeNetwork, incidence
+
+
+class GnnHitConfig(Config):
+    """Sizes of a :class:`GnnHitClassifier`; the defaults are those published."""
+
+    #: Hidden features of a hit.
+    hidden: int = Field(64, ge=1)
+    #: Iterations of edge and node network.
+    iterations: int = Field(7, ge=1)
+    #: The inputs r, phi, z, seed are divided by this: mm, radian, mm, 1.
+    input_scale: tuple[float, ...] = (1000.0, math.pi, 1000.0, 1.0)
+
+
+class GnnHitClassifier(nn.Module):
+    """Hits around a seed and segments in, score of every hit out.
+
+    Args:
+        config: sizes.
+    """
+
+    input_scale: Tensor
+
+    def __init__(self, config: GnnHitConfig) -> None:
+        super().__init__()
+        inputs = len(config.input_scale)
+        width = inputs + config.hidden
+        self.iterations = config.iterations
+        self.input = nn.Linear(inputs, config.hidden)
+        self.edge = EdgeNetwork(width, config.hidden)
+        self.node = NodeNetwork(width, config.hidden)
+        self.output = nn.Linear(width, 1)
+        self.register_buffer("input_scale", torch.tensor(config.input_scale))
+
+    def logits(self, nodes: Tensor, edges: Tensor) -> Tensor:
+        """As :meth:`forward`, before the sigmoid."""
+        x = nodes / self.input_scale
+        inner, outer = edges[0], edges[1]
+        into, out = incidence(outer, x.shape[0]), incidence(inner, x.shape[0])
+        h = torch.cat([torch.tanh(self.input(x)), x], dim=-1)
+        for _ in range(self.iterations):
+            weight = torch.sigmoid(self.edge(h, inner, outer))
+            h = torch.cat([self.node(h, weight, edges, into, out), x], dim=-1)
+        return self.output(h).squeeze(-1)  # type: ignore[no-any-return]
+
+    def forward(self, nodes: Tensor, edges: Tensor) -> Tensor:
+        """(n, F) float32 hits as r, phi, z, seed and (2, m) int64 segments to (n,) scores.
+
+        r and z in mm; phi in radian, counted from the innermost hit of the seed; seed is 1 for its hits, else 0.
+        Several graphs can be joined: nothing passes between hits that no segments connect.
+        """
+        return torch.sigmoid(self.logits(nodes, edges))
+
+    @torch.jit.unused
+    def example_inputs(self, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """Random hits on ten layers with random segments, as :meth:`forward` takes them."""
+        generator = torch.Generator().manual_seed(seed)
+        nodes = torch.rand(50, len(self.input_scale), generator=generator) * self.input_scale
+        inner = torch.randint(45, (200,), generator=generator)
+        return nodes, torch.stack([inner, inner + 5])

@@ -1,0 +1,204 @@
+"""Training of the HEP.TrkX graph networks: binary cross-entropy of segments or of hits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mltrack_plugin.algorithm import Config as BaseConfig
+from mltrack_plugin.graphs.metrics import PUBLISHED, QUANTITIES, balanced_threshold, count
+from mltrack_plugin.graphs.samples import GraphSample, hit_samples, in_published_selection, segment_sample
+from mltrack_plugin.models.gnn_hit import GnnHitClassifier, GnnHitConfig
+from mltrack_plugin.models.gnn_segment import GnnSegmentClassifier, GnnSegmentConfig
+from mltrack_plugin.training.config import TrainingConfig
+from mltrack_plugin.training.task import Task, TaskModule
+
+
+class GraphBatch(NamedTuple):
+    """Several graphs joined.
+
+    Attributes:
+        nodes: (n, F) float32.
+        edges: (2, m) int64.
+        target: (k,) float32, 0 or 1; k = m or n.
+        weight: (k,) float32, sums to 1: every graph counts the same.
+    """
+
+    nodes: Tensor
+    edges: Tensor
+    target: Tensor
+    weight: Tensor
+
+
+def batch_of(samples: Sequence[GraphSample]) -> GraphBatch:
+    """Joined graphs as tensors."""
+    sample = GraphSample.joined(samples)
+    sizes = np.bincount(sample.graph)
+    weight = 1.0 / (sizes[sample.graph] * max(1, np.count_nonzero(sizes)))
+    return GraphBatch(
+        torch.from_numpy(sample.nodes),
+        torch.from_numpy(sample.edges),
+        torch.from_numpy(sample.target.astype(np.float32)),
+        torch.from_numpy(weight.astype(np.float32)),
+    )
+
+
+class GraphTraining(TaskModule):
+    """Weighted binary cross-entropy; validation chooses the threshold.
+
+    Logged are accuracy, purity and efficiency at the threshold that balances them against the published ones, and as
+    ``val_score`` the worst of them in these terms: 0 = all as published, 1 = perfect.
+
+    Args:
+        config: the training run.
+        network: module with ``logits(nodes, edges)``; (I + 1, m) logits count with their last row.
+    """
+
+    def __init__(self, config: TrainingConfig, network: nn.Module) -> None:
+        super().__init__(config, network)
+        self._validation: list[tuple[Tensor, Tensor]] = []
+
+    def logits(self, batch: GraphBatch) -> Tensor:
+        """(k,) logits of the classified elements."""
+        logits: Tensor = self.network.logits(batch.nodes, batch.edges)
+        return logits[-1] if logits.ndim == 2 else logits
+
+    def loss(self, logits: Tensor, batch: GraphBatch) -> Tensor:
+        """Binary cross-entropy, every graph counting the same."""
+        return functional.binary_cross_entropy_with_logits(
+            logits, batch.target, batch.weight, reduction="sum"
+        )
+
+    def training_step(self, batch: GraphBatch, batch_index: int) -> Tensor:
+        loss = self.loss(self.logits(batch), batch)
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: GraphBatch, batch_index: int) -> None:
+        logits = self.logits(batch)
+        self.log("val_loss", self.loss(logits, batch), batch_size=1)
+        self._validation.append((torch.sigmoid(logits.float()).cpu(), batch.target.cpu() > 0.5))
+
+    def on_validation_epoch_end(self) -> None:
+        score, target = (torch.cat(parts).numpy() for parts in zip(*self._validation, strict=True))
+        self._validation.clear()
+        reference = PUBLISHED[self.config.architecture]
+        threshold = balanced_threshold(score, target, reference)
+        graph = np.zeros(len(score), dtype=np.int64)
+        values = np.nan_to_num(count(score, target, graph, 1, threshold).sum().quantities())
+        self.log_dict({f"val_{name}": float(v) for name, v in zip(QUANTITIES, values, strict=True)})
+        self.log("val_threshold", threshold)
+        worst = max((1.0 - v) / (1.0 - r) for v, r in zip(values, reference, strict=True))
+        self.log("val_score", 1.0 - float(worst), prog_bar=True)
+
+
+class SegmentTrainingConfig(TrainingConfig):
+    """A training run of the segment classifier."""
+
+    architecture: str = "gnn-segments"
+    #: Training events with more segments are passed over: they cost the time of many others.
+    max_edges: int = Field(8000, ge=1)
+
+
+class HitTrainingConfig(TrainingConfig):
+    """A training run of the hit classifier."""
+
+    architecture: str = "gnn-hits"
+    #: Tracks per training event; the event's others are left out.
+    tracks_per_event: int = Field(8, ge=1)
+
+
+class GraphTask(Task):
+    """What the two classifiers share."""
+
+    #: Class of the network and of its configuration.
+    Network: ClassVar[type[nn.Module]]
+    NetworkConfig: ClassVar[type[BaseConfig]]
+    #: Inputs and their units, and what is classified.
+    features: ClassVar[dict[str, str]] = {"r": "mm", "phi": "rad", "z": "mm"}
+    output: ClassVar[str]
+
+    def training_samples(self, index: int) -> list[GraphSample]:
+        """The graphs of training event number ``index``; maybe none."""
+        raise NotImplementedError
+
+    def validation_samples(self) -> list[GraphSample]:
+        """The graphs of all validation events."""
+        raise NotImplementedError
+
+    def module(self) -> GraphTraining:
+        network = self.Network(self.NetworkConfig(**self.config.network))
+        return GraphTraining(self.config, network)
+
+    def training_batches(self, start: int) -> Iterator[GraphBatch]:
+        size, number = self.config.batch_size, start
+        while True:
+            samples: list[GraphSample] = []
+            index = number * size
+            # An event may give no graph: then the batch is smaller, but never empty.
+            while not samples:
+                samples = [s for i in range(index, index + size) for s in self.training_samples(i)]
+                index += 1
+            yield batch_of(samples)
+            number += 1
+
+    def validation_batches(self) -> Sequence[GraphBatch]:
+        samples, size = self.validation_samples(), self.config.batch_size
+        return [batch_of(samples[i : i + size]) for i in range(0, len(samples), size)]
+
+    def card(self, module: TaskModule) -> dict[str, Any]:
+        card = self.common_card()
+        # Where collisions are kept is no property of the data.
+        settings = {k: v for k, v in self.config.dataset_settings.items() if k != "bank_dir"}
+        card["training_data"] = card["training_data"] | {"settings": settings}
+        card["training_recipe"]["loss"] = "binary cross-entropy, every graph counts the same"
+        return card | {
+            "kind": "graph",
+            "hyperparameters": self.NetworkConfig(**self.config.network).model_dump(mode="json"),
+            "features": list(self.features),
+            "units": self.features,
+            "coordinate_system": "cylindrical",
+            "outputs": [self.output],
+        }
+
+
+class SegmentTask(GraphTask):
+    """Segments of whole events; validated on the events of the published selection."""
+
+    Config = SegmentTrainingConfig
+    Network, NetworkConfig = GnnSegmentClassifier, GnnSegmentConfig
+    output = "segment_weight"
+
+    def training_samples(self, index: int) -> list[GraphSample]:
+        sample = segment_sample(self.source("train")(index))
+        return [sample] if 0 < sample.edges.shape[1] <= self.config.max_edges else []
+
+    def validation_samples(self) -> list[GraphSample]:
+        source = self.source("validation")
+        samples = [segment_sample(source(i)) for i in range(self.config.validation_events)]
+        return [s for s in samples if in_published_selection(s)] or [s for s in samples if s.edges.shape[1]]
+
+
+class HitTask(GraphTask):
+    """Hits around the seeds of tracks that cross all barrel layers."""
+
+    Config = HitTrainingConfig
+    Network, NetworkConfig = GnnHitClassifier, GnnHitConfig
+    features: ClassVar[dict[str, str]] = {**GraphTask.features, "seed": "1"}
+    output = "hit_score"
+
+    def training_samples(self, index: int) -> list[GraphSample]:
+        rng = np.random.default_rng([self.config.seed, index])
+        sample = hit_samples(self.source("train")(index), self.config.tracks_per_event, rng)
+        return [sample] if len(sample.nodes) else []
+
+    def validation_samples(self) -> list[GraphSample]:
+        source = self.source("validation")
+        samples = [hit_samples(source(i)) for i in range(self.config.validation_events)]
+        return [s for s in samples if len(s.nodes)]
