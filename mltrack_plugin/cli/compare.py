@@ -157,11 +157,13 @@ def compare_files(
     from mltrack_plugin.cli.paired_events import checked_event, event_range
     from mltrack_plugin.comparison.accumulator import Comparison
     from mltrack_plugin.comparison.stream import EventStream
+    from mltrack_plugin.comparison.timing import times_beside
     from mltrack_plugin.errors import ConfigurationError, InputError
     from mltrack_plugin.performance.collect import truth_keys
     from mltrack_plugin.performance.summary import DETECTORS_WITHOUT_MOMENTA
 
     labels = (pair[0].label, pair[1].label)
+    times = (times_beside(pair[0].path), times_beside(pair[1].path))
     if truth is None:
         without = next((c for c in pair if not c.has_hits), None)
         if without is not None:
@@ -169,7 +171,7 @@ def compare_files(
                 f"{without.path} is a tracksummary file, which does not say which hits are on a track; it can "
                 "be compared particle by particle: give --truth"
             )
-        comparison = Comparison(labels, cuts, field_z)
+        comparison = Comparison(labels, cuts, field_z, times=times)
         stream = EventStream(*pair, skip=skip, events=events)
         for done, event in enumerate(stream, start=1):
             comparison.add(event)
@@ -185,7 +187,7 @@ def compare_files(
                 f"--min-pt and --max-eta need the momenta of the particles, which {truth} does not have"
             )
         start, stop = event_range(reader, events, skip)
-        comparison = Comparison(labels, cuts, field_z, momenta)
+        comparison = Comparison(labels, cuts, field_z, momenta, times)
         truth_events = (checked_event(event, truth) for event in reader.events(start, stop))
         whole = (start, stop) == (0, reader.num_events())
         stream = EventStream(*pair, truth=truth_events, source=truth, whole=whole)

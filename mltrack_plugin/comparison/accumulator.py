@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from mltrack_plugin.comparison.overlap import Overlap, common_tracks
 from mltrack_plugin.comparison.rates import RateTable
 from mltrack_plugin.comparison.residuals import Residuals
 from mltrack_plugin.comparison.stream import ComparedEvent
-from mltrack_plugin.comparison.timing import times_of
+from mltrack_plugin.comparison.timing import check_times, times_of
 from mltrack_plugin.comparison.truth import (
     DEFAULT_CUTS,
     VARIABLES,
@@ -34,6 +33,7 @@ from mltrack_plugin.performance.intervals import (
 from mltrack_plugin.performance.matching import Matching
 from mltrack_plugin.performance.scores import Fraction
 from mltrack_plugin.performance.summary import ETA_EDGES, PT_EDGES, bin_index
+from mltrack_plugin.timing_record import TimingRecord
 
 #: Rates that are drawn against VARIABLES, with this package's (strict) definitions.
 METRICS = ("efficiency", "fake_rate", "duplicate_rate", "purity", "completeness")
@@ -99,7 +99,7 @@ class Comparison:
         cuts: particles that are asked for.
         field_z: solenoid field in T, for the true impact parameters of displaced particles.
         momenta: whether the true momenta are momenta (in REDVID they are not).
-        times: per collection the ms per event by event number, or ``None``.
+        times: per collection what the job recorded that made it, or ``None``.
     """
 
     def __init__(
@@ -108,14 +108,13 @@ class Comparison:
         cuts: Cuts = DEFAULT_CUTS,
         field_z: float = 2.0,
         momenta: bool = True,
-        times: tuple[Mapping[int, float] | None, Mapping[int, float] | None] = (None, None),
+        times: tuple[TimingRecord | None, TimingRecord | None] = (None, None),
     ) -> None:
         self.labels, self.cuts, self.field_z, self._momenta = labels, cuts, field_z, momenta
         self._times = times
         self._sides = (_Side(), _Side())
         self._rates = RateTable()
         self._numbers: list[int] = []
-        self._n_hits: list[int] = []
         self._counts = dict.fromkeys(("hits", "noise_hits", "particles", "asked_particles"), 0)
         self._with_truth = False
         #: The event with the most tracks that only one collection has; ``None`` where no hits are known.
@@ -135,14 +134,13 @@ class Comparison:
         """
         self._numbers.append(event.number)
         rates: dict[tuple[str, ...], Fraction] = {}
-        for side, tracks in zip(self._sides, event.tracks, strict=True):
+        for side, tracks, record in zip(self._sides, event.tracks, self._times, strict=True):
             side.count(tracks)
+            if record is not None:
+                check_times(record, event.number, len(tracks))
         overlap = self._overlap(event, rates)
-        if event.hits is None or event.truth_links is None:
-            self._n_hits.append(event.tracks[0].identity.n_hits or event.tracks[1].identity.n_hits or 0)
-        else:
+        if event.truth_links is not None:
             self._with_truth = True
-            self._n_hits.append(len(event.hits))
             self._truth(event, rates)
             self._remember(event, overlap)
         self._rates.add(rates)
@@ -288,7 +286,7 @@ class Comparison:
             "tracks_that_share_hits": side.sharing,
             "events_without_tracks": side.events_without_tracks,
             "hits_per_track": side.length.tolist(),
-            "time": times_of(self._times[k], self._numbers, self._n_hits),
+            "time": times_of(self._times[k], self._numbers),
         }
         if not self._with_truth:
             return result | dict.fromkeys(("rates", "definitions", "binned", "residuals"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -39,6 +40,7 @@ _SHOWN_TRACKS = 60
 #: Hits that an event display shows in grey.
 _SHOWN_HITS = 20_000
 _MARKERS = ("o", "s")
+_LINES = ("-", "--")
 _DPI = 90
 
 
@@ -137,7 +139,7 @@ def _rates(result: Mapping[str, Any], variable: str) -> Any:
             )
             highest = max(highest, float(np.nanmax(high)))
         if logarithmic:
-            axes.set_xscale("log")
+            _logarithmic(axes, "x")
         top = max(1.15 * highest, 0.02) if highest < 0.5 else 1.05
         axes.set_ylim(-0.02 * top, top)
         axes.set_xlabel(label)
@@ -177,7 +179,12 @@ def _distributions(result: Mapping[str, Any], kind: str) -> Any:
             heights = _rebinned(side["histograms"][kind][name], bins)
             if heights.any():
                 axes.stairs(
-                    heights, bins * factor, color=COLOURS[k], linewidth=1.3, label=result["labels"][k]
+                    heights,
+                    bins * factor,
+                    color=COLOURS[k],
+                    linestyle=_LINES[k],
+                    linewidth=1.3,
+                    label=result["labels"][k],
                 )
         if kind == "pulls":
             x = np.linspace(-5, 5, 101)
@@ -206,7 +213,7 @@ def _resolutions(result: Mapping[str, Any], variable: str) -> Any:
     if not any(entry["width"] for table in tables for name in PARAMETERS for entry in table[name]):
         return None
     label, logarithmic = _AXES[variable]
-    place, _ = _bin_centres(tables[0]["edges"], logarithmic)
+    place, width = _bin_centres(tables[0]["edges"], logarithmic)
     figure = new_figure(13.0, 3.0)
     for axes, name in zip(figure.subplots(1, len(PARAMETERS)), PARAMETERS, strict=True):
         title, factor, unit = RESIDUAL_TITLES[name]
@@ -217,8 +224,10 @@ def _resolutions(result: Mapping[str, Any], variable: str) -> Any:
             )
             filled = np.isfinite(value) & (value > 0)
             if filled.any():
+                shift = (k - 0.5) * 0.16
+                x = place * np.exp(shift * width) if logarithmic else place + shift * width
                 axes.errorbar(
-                    place[filled],
+                    x[filled],
                     value[filled],
                     yerr=np.stack([value - low, high - value])[:, filled].clip(min=0),
                     fmt=_MARKERS[k],
@@ -227,9 +236,9 @@ def _resolutions(result: Mapping[str, Any], variable: str) -> Any:
                     color=COLOURS[k],
                     label=result["labels"][k],
                 )
-                axes.set_yscale("log")
+                _logarithmic(axes, "y")
         if logarithmic:
-            axes.set_xscale("log")
+            _logarithmic(axes, "x")
         axes.set_xlabel(label)
         axes.set_title(f"{title} [{unit}]", loc="left", fontsize=9)
         plain_axes(axes)
@@ -247,7 +256,12 @@ def _lengths(result: Mapping[str, Any]) -> Any:
             last = max(last, int(np.flatnonzero(counts)[-1]))
             edges = np.arange(len(counts) + 1) - 0.5
             axes.stairs(
-                counts / counts.sum(), edges, color=COLOURS[k], linewidth=1.4, label=result["labels"][k]
+                counts / counts.sum(),
+                edges,
+                color=COLOURS[k],
+                linestyle=_LINES[k],
+                linewidth=1.4,
+                label=result["labels"][k],
             )
     axes.set_xlim(0, last + 2)
     axes.set_xlabel("hits on the track")
@@ -272,8 +286,8 @@ def _times(result: Mapping[str, Any]) -> Any:
             y = law["time_at_1000"] * (x / 1000) ** law["exponent"]
             axes.plot(x, y, color=COLOURS[k], linewidth=1)
         axes.plot(hits, ms, _MARKERS[k], markersize=3.5, color=COLOURS[k], label=label)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    _logarithmic(axes, "x")
+    _logarithmic(axes, "y")
     axes.set_xlabel("hits in the event")
     axes.set_ylabel("CPU time [ms]")
     axes.legend(frameon=False)
@@ -297,7 +311,9 @@ def _display(result: Mapping[str, Any], event: Disagreement) -> Any:
             ]
             text = f"only {result['labels'][k]}: {int((~common).sum())}"
             axes.add_collection(
-                lines.LineCollection(paths, colors=COLOURS[k], linewidths=1.1, alpha=0.85, label=text)
+                lines.LineCollection(
+                    paths, colors=COLOURS[k], linestyles=_LINES[k], linewidths=1.1, alpha=0.85, label=text
+                )
             )
             if paths:
                 ends = np.concatenate(paths)
@@ -319,6 +335,18 @@ def _members(tracks: EventTracks, chosen: Array, distance: Array) -> list[Array]
     offsets = tracks.offsets
     hits = [tracks.hit_indices[offsets[i] : offsets[i + 1]] for i in chosen[:_SHOWN_TRACKS].tolist()]
     return [members[np.argsort(distance[members], kind="stable")] for members in hits]
+
+
+def _logarithmic(axes: Any, which: str) -> None:
+    """A logarithmic axis with plain numbers at 1, 2, 5 of few decades, at the decades of many."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+    steps = (1, 2, 5) if high < 30 * low else (1,)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    axis.set_ticks([t for p in powers for s in steps if low <= (t := s * 10.0**p) <= high])
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
 
 
 def _common_legend(figure: Any) -> None:

@@ -196,4 +196,15 @@ def notes(result: Mapping[str, Any]) -> list[str]:
             lines.append(f"{label} has no covariances: no pulls")
         if side["time"] is None:
             lines.append(f"{label} has no record of the time per event (mltrack run --timing writes one)")
+    lines += _machines([side["time"] for side in result["collections"] if side["time"] is not None])
     return lines
+
+
+def _machines(times: list[Mapping[str, Any]]) -> Iterator[str]:
+    """Where the times were measured, and what makes them incomparable."""
+    for key in ("machine", "threads", "workers"):
+        if len(times) == 2 and times[0][key] != times[1][key]:
+            yield f"warning: the times were measured with different {key}: they cannot be compared"
+    for time in times[:1]:
+        processes = f"{time['workers']} worker(s) with {time['threads']} thread(s)"
+        yield f"times: CPU time of all threads, {processes}, {time['machine'].get('processor', 'unknown')}"
