@@ -55,7 +55,9 @@ folder = tempfile.TemporaryDirectory()
 digitisation, pixels = Path(folder.name) / "digitisation.json", Path(folder.name) / "pixels.json"
 digitisation.write_text(json.dumps(digitisation_config()))
 pixels.write_text(
-    json.dumps([{"volume": volume, "layer": layer} for volume, found in SEEDING_LAYERS.items() for layer in found])
+    json.dumps(
+        [{"volume": volume, "layer": layer} for volume, found in SEEDING_LAYERS.items() for layer in found]
+    )
 )
 
 detector = acts.examples.GenericDetector()
@@ -73,7 +75,7 @@ addParticleGun(
     EtaConfig(-2.5, 2.5, uniform=True),
     ParticleConfig(options.particles, acts.PdgParticle.ePionPlus, randomizeCharge=True),
     vtxGen=acts.examples.GaussianVertexGenerator(
-        stddev=acts.Vector4(0.01 * u.mm, 0.01 * u.mm, 50 * u.mm, 0), mean=acts.Vector4(0, 0, 0, 0)
+        stddev=acts.Vector4(0.01 * u.mm, 0.01 * u.mm, 5.5 * u.mm, 0), mean=acts.Vector4(0, 0, 0, 0)
     ),
     rnd=rnd,
 )
@@ -125,7 +127,12 @@ addTransformerTracks(s, trackingGeometry, field, model=options.model, prefix="tf
 
 # Its candidates as seeds of the CKF; the network has run already. Seeds of ten hits share none to deduplicate.
 addTransformerSeeds(
-    s, trackingGeometry, field, inputProtoTracks="tf_transformer_proto_tracks", inputSpacePoints="tf_transformer_spacepoints", prefix="tfseed_"
+    s,
+    trackingGeometry,
+    field,
+    inputProtoTracks="tf_transformer_proto_tracks",
+    inputSpacePoints="tf_transformer_spacepoints",
+    prefix="tfseed_",
 )
 addCKFTracks(s, trackingGeometry, field, selection, CkfConfig(*ckf[:3]), prefix="tfseed_")
 
@@ -157,7 +164,13 @@ for heading in ("", "tracks", "efficiency", "fakes", "duplicates", "purity", "co
     table.add_column(heading, justify="left" if not heading else "right")
 for name, writer in writers.items():
     found = writer.stats()
-    shares = ("efficiencyParticles", "fakeRatioTracks", "duplicateRatioTracks", "meanPurity", "meanCompleteness")
+    shares = (
+        "efficiencyParticles",
+        "fakeRatioTracks",
+        "duplicateRatioTracks",
+        "meanPurity",
+        "meanCompleteness",
+    )
     table.add_row(name, str(found["nTotalTracks"]), *(f"{found[share]:.4f}" for share in shares))
 console = Console()
 console.print(table)

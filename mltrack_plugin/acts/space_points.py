@@ -26,6 +26,13 @@ acts, examples = require_acts()
 #: Space points on a seed, and so on a proto track that is fitted or becomes a seed: ACTS counts them in 8 bits.
 MAX_SPACE_POINTS = 255
 
+#: Where the coordinates of space points can be: columns, and the rows to take of a packed one.
+_LAYOUTS: tuple[tuple[tuple[str, ...], int | None], ...] = (
+    (("x", "y", "z"), None),
+    (("xyzColumn",), 3),
+    (("xyzrColumn",), 3),
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class MeasurementLinks:
@@ -117,13 +124,12 @@ def hits_of(space_points: Any, links: MeasurementLinks, geometry_ids: Array | No
         Hit i is space point i, with i as its id; volume, layer and module are those of its first measurement.
 
     Raises:
-        EventError: if a space point has no measurement, or one that does not exist.
+        EventError: if a space point has no position or no measurement, or one that does not exist.
         EventDataError: if coordinates are not finite.
     """
     n = len(space_points)
     columns: dict[str, Array] = {"hit_id": np.arange(n, dtype=np.uint64)}
-    for name in ("x", "y", "z"):
-        columns[name] = np.array(getattr(space_points, name), dtype=np.float32)
+    columns |= zip("xyz", _positions(space_points), strict=True)
     if (np.diff(links.offsets) == 0).any():
         raise EventError("a space point has no source link, so it cannot be traced to a measurement")
     if geometry_ids is not None:
@@ -137,6 +143,23 @@ def hits_of(space_points: Any, links: MeasurementLinks, geometry_ids: Array | No
         volume, layer, module = split_geometry_id(columns["geometry_id"])
         columns |= {"volume_id": volume, "layer_id": layer, "module_id": module}
     return Hits(**columns)
+
+
+def _positions(space_points: Any) -> Array:
+    """(3, n) float32, mm, copied; the container may hold the coordinates apart or packed."""
+    for names, part in _LAYOUTS:
+        try:
+            found = [np.asarray(getattr(space_points, name)) for name in names]
+        except AttributeError:
+            # ACTS has no columns of this name in this container.
+            continue
+        rows = found if part is None else found[0].T[:part]
+        return np.array(rows, dtype=np.float32)
+    if not len(space_points):
+        return np.empty((3, 0), dtype=np.float32)
+    raise EventError(
+        "the space points have no x, y, z columns (SpacePointColumns X, Y, Z, PackedXYZ or PackedXYZR)"
+    )
 
 
 def acts_proto_tracks(tracks: ProtoTracks, hits: Hits, links: MeasurementLinks) -> tuple[Any, int]:

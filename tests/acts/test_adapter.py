@@ -9,7 +9,8 @@ import acts.examples as examples  # noqa: E402
 from acts_sequences import Grouping, Put, Spy, Truth, geometry, lists, simulated, space_points_of  # noqa: E402
 
 from mltrack_plugin.acts import TransformerTrackFinding  # noqa: E402
-from mltrack_plugin.acts.space_points import MeasurementLinks, acts_proto_tracks  # noqa: E402
+from mltrack_plugin.acts.space_points import MeasurementLinks, acts_proto_tracks, hits_of  # noqa: E402
+from mltrack_plugin.errors import EventError  # noqa: E402
 from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks  # noqa: E402
 
 PROTO_TRACKS = {"transformer_proto_tracks": examples.ProtoTrackContainer}
@@ -193,3 +194,39 @@ def test_torch_threads_of_the_user_stay(monkeypatch):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("layout", "column", "width"), [("PackedXYZ", "xyzColumn", 3), ("PackedXYZR", "xyzrColumn", 4)]
+)
+def test_packed_coordinates_are_read_too(layout, column, width):
+    container = acts.SpacePointContainer(getattr(acts.SpacePointColumns, layout))
+    for _ in range(2):
+        container.createSpacePoint()
+    values = getattr(container, column)
+    assert values.shape == (2, width)
+    # Python cannot fill packed columns; a stand-in with the container's attributes can be.
+    filled = np.arange(2 * width, dtype=np.float32).reshape(2, width)
+
+    class Packed:
+        def __len__(self):
+            return 2
+
+    setattr(Packed, column, filled)
+    links = MeasurementLinks(np.arange(3), np.arange(2))
+    for given, expected in ((container, values), (Packed(), filled)):
+        assert (hits_of(given, links, None).positions == expected[:, :3]).all()
+
+
+def test_space_points_without_positions_are_refused():
+    def bare(source):
+        made = acts.SpacePointContainer(acts.SpacePointColumns.SourceLinks)
+        for point in source:
+            made.createSpacePoint().assignSourceLinks(list(point.sourceLinks))
+        return made
+
+    s = simulated()
+    s.addAlgorithm(Put(bare, acts.SpacePointContainer, "spacepoints", "bare"))
+    s.addAlgorithm(TransformerTrackFinding(inputSpacePoints="bare"))
+    with pytest.raises(EventError, match="no x, y, z columns"):
+        s.run()

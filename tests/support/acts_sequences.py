@@ -102,7 +102,7 @@ class Spy(examples.IAlgorithm):
 
 
 class Put(examples.IAlgorithm):
-    """Writes what a function makes of an input of the same kind: permuted or broken space points, other measurements."""
+    """Writes what a function makes of an input of the same kind, for example permuted or broken space points."""
 
     def __init__(self, make: Callable[[Any], Any], kind: Any, source: str | None, target: str) -> None:
         examples.IAlgorithm.__init__(self, "Put", QUIET)
