@@ -64,12 +64,16 @@ def track_measurements(event: ActsEvent, key: str) -> tuple[Array, Array]:
     acts, examples = require_acts()
     trajectories, lists = f"{key}_trajectories", f"{key}_measurement_lists"
     level = acts.logging.ERROR
-    event.run(examples.TracksToTrajectories(level=level, inputTracks=key, outputTrajectories=trajectories))
-    event.run(
-        examples.TrajectoriesToProtoTracks(
-            level=level, inputTrajectories=trajectories, outputProtoTracks=lists
+    # Whiteboards are written once: a second reader takes what the first has made.
+    if lists not in event.keys:
+        event.run(
+            examples.TracksToTrajectories(level=level, inputTracks=key, outputTrajectories=trajectories)
         )
-    )
+        event.run(
+            examples.TrajectoriesToProtoTracks(
+                level=level, inputTrajectories=trajectories, outputProtoTracks=lists
+            )
+        )
     counts, indices = flat_measurements(event.read(examples.ProtoTrackContainer, lists))
     container = event.read(examples.ConstTrackContainer, key)
     if np.array_equal(counts, container.nMeasurements):

@@ -57,7 +57,7 @@ class ActsEvent:
         began = time.process_time()
         try:
             code = execute(self._context)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError, IndexError) as error:
             raise EventError(f"{algorithm.name()} of ACTS failed: {error}") from error
         spent = time.process_time() - began
         if code != examples.ProcessCode.SUCCESS:
