@@ -12,6 +12,7 @@ Shapes: B tracks, T hits of each on the layers 0 ... T - 1, L layers of the dete
 """
 
 # No "from __future__ import annotations" here: TorchScript cannot resolve class annotations given as text.
+import itertools
 import math
 
 import torch
@@ -60,7 +61,7 @@ class StraightLine(nn.Module):
     def __init__(self, config: HitPredictorConfig) -> None:
         super().__init__()
         radii = config.radii
-        if len(radii) < 2 or any(b - a < MIN_RADIUS_STEP for a, b in zip(radii, radii[1:], strict=False)):
+        if len(radii) < 2 or any(b - a < MIN_RADIUS_STEP for a, b in itertools.pairwise(radii)):
             raise ValueError(f"radii must be two or more rising numbers (mm), got {radii}")
         for name in ("input_scale", "output_scale"):
             if len(getattr(config, name)) != len(radii) - 1:

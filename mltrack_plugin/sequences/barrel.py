@@ -74,6 +74,16 @@ def cylindrical(hits: Hits) -> Array:
     return np.stack([hits.r, hits.phi, hits.z], axis=1).astype(np.float32)
 
 
+def validity_ranges(hits: Array) -> dict[str, list[float]]:
+    """Ranges of r and z (mm) for a model card: those of training hits (n, 3), widened by 5% of the largest radius."""
+    r, z = hits[:, 0].astype(np.float64), hits[:, 2].astype(np.float64)
+    margin = 0.05 * float(r.max())
+    return {
+        "r": [max(0.0, float(r.min()) - margin), float(r.max()) + margin],
+        "z": [float(z.min()) - 2.0 * margin, float(z.max()) + 2.0 * margin],
+    }
+
+
 def particle_sequences(hits: Hits, truth_links: TruthLinks, min_length: int = 3) -> HitSequences:
     """The hits of each particle along the barrel layers.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from mltrack_plugin.models.hit_predictor import (
     StraightLine,
     wrap,
 )
-from mltrack_plugin.sequences.barrel import HitSequences, particle_sequences
+from mltrack_plugin.sequences.barrel import HitSequences, particle_sequences, validity_ranges
 from mltrack_plugin.training.config import TrainingConfig
 from mltrack_plugin.training.task import Task, TaskModule
 
@@ -40,7 +40,7 @@ class HitPredictorTrainingConfig(TrainingConfig):
     #: Events whose tracks are kept in memory and picked from at random.
     training_events: int = Field(400, ge=1)
     #: Tracks with hits on fewer layers are left out.
-    min_length: int = Field(4, ge=2)
+    min_length: int = Field(3, ge=2)
 
 
 class HitPredictorModule(TaskModule):
@@ -119,8 +119,9 @@ class HitPredictorTask(Task):
     """Prediction of the next hit of single tracks."""
 
     Config = HitPredictorTrainingConfig
-    outputs = {"phi": "rad", "z": "mm"}
-    loss_name = "mean squared error in units of the spread on each layer"
+    #: Outputs and their units.
+    outputs: ClassVar[dict[str, str]] = {"phi": "rad", "z": "mm"}
+    loss_name: ClassVar[str] = "mean squared error in units of the spread on each layer"
 
     def sequences(self, split: str, n_events: int) -> HitSequences:
         """The tracks of the first events of a split.
@@ -169,10 +170,6 @@ class HitPredictorTask(Task):
             **{name: getattr(line, name).tolist() for name in ("radii", "input_scale", "output_scale")},
         }
         card["training_recipe"]["loss"] = self.loss_name
-        hits = self._pool.hits[self._pool.mask]
-        limits = {
-            name: (float(hits[:, k].min()), float(hits[:, k].max())) for name, k in (("r", 0), ("z", 2))
-        }
         return card | {
             "kind": "sequence",
             "hyperparameters": settings,
@@ -180,21 +177,21 @@ class HitPredictorTask(Task):
             "units": {"r": "mm", **self.outputs},
             "coordinate_system": "cylindrical",
             "outputs": list(self.outputs),
-            "validity": {name: list(values) for name, values in limits.items()},
+            "validity": validity_ranges(self._pool.hits[self._pool.mask]),
         }
 
 
 class GaussianHitPredictorTask(HitPredictorTask):
     """Prediction of the next hit of single tracks, with its covariance."""
 
-    outputs = {
+    outputs: ClassVar[dict[str, str]] = {
         "phi": "rad",
         "z": "mm",
         "cov_phi_phi": "rad^2",
         "cov_phi_z": "rad mm",
         "cov_z_z": "mm^2",
     }
-    loss_name = "Gaussian log-likelihood"
+    loss_name: ClassVar[str] = "Gaussian log-likelihood"
 
     def module(self) -> TaskModule:
         settings = measure_constants(self._pool, GaussianHitPredictorConfig(**self.config.network))
