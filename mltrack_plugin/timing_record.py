@@ -209,7 +209,7 @@ def read_timing(path: str | os.PathLike[str]) -> TimingRecord:
         )
     try:
         return _record(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path}: the timing file is damaged ({type(error).__name__}: {error})") from error
 
 

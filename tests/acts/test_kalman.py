@@ -142,7 +142,7 @@ def test_a_field_of_zero_is_refused():
 
 
 def test_another_detector_is_refused():
-    with pytest.raises(ConfigurationError, match="'redvid'.*GenericDetector"):
+    with pytest.raises(ConfigurationError, match=r"'redvid'.*GenericDetector"):
         ActsKalmanFit(detector="redvid").initialize()
 
 
