@@ -86,6 +86,11 @@ performance = acts.examples.PythonPatternRecognitionPerformanceWriter(
 s.addWriter(performance)
 s.run()
 
-print(performance.stats())
+found = performance.stats()
+print(
+    f"{found['nTotalTracks']} tracks of {found['nTotalParticles']} particles: "
+    f"efficiency {found['efficiencyParticles']:.4f}, fakes {found['fakeRatioTracks']:.4f}, "
+    f"duplicates {found['duplicateRatioTracks']:.4f}"
+)
 for step in finder.times:
     print(f"{step.name:<22} {step.cpu_ms_per_event:8.2f} ms per event")

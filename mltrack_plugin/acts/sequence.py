@@ -8,7 +8,6 @@ arguments, the same spelling, the same names in the whiteboard, so that ``addAmb
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -21,14 +20,17 @@ from mltrack_plugin.acts.track_finding import TransformerTrackFinding
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_store import EventStore
 
-#: What usually puts a missing key into the whiteboard.
+#: Factors on the variances of the CKF's start. With true groupings of which 10% of the hits are lost and 5% swapped
+#: (200 pions) they raise the efficiency after ambiguity resolution from 0.916 to 0.939, without fakes in either case.
+_INFLATION = [10.0] * 6
+#: Advice by the algorithm whose input is missing.
 _ADVICE = {
-    "measurements": "add the digitisation or a reader of measurements before this line, or name them with "
+    "SpacePointMaker": "add the digitisation, or a reader of measurements, before this line, or name the measurements "
+    "with inputMeasurementSubset; or name existing space points with inputSpacePoints",
+    "TransformerTrackFinding": "add what writes the input before this line, or name it with inputSpacePoints and "
     "inputMeasurements",
-    "measurement_subset": "add the digitisation or a reader of measurements before this line, or name them with "
-    "inputMeasurementSubset",
-    "particles": "data without truth: matchTruth=False",
-    "measurement_particles_map": "data without truth: matchTruth=False",
+    "TrackTruthMatcher": "name the truth with inputParticles and inputMeasurementParticlesMap; for data without truth "
+    "use matchTruth=False",
 }
 
 
@@ -225,7 +227,8 @@ def addTransformerSeeds(
     """Find tracks with a Transformer and hand them to the CKF as seeds: stands where ``addSeeding`` would.
 
     The CKF looks for the measurements of each track anew, so wrong and missing hits of a candidate are repaired;
-    follow this line with ``addCKFTracks(s, trackingGeometry, field, prefix=prefix)`` and an ambiguity resolution.
+    follow this line with ``addCKFTracks(s, trackingGeometry, field, prefix=prefix)``, without seed deduplication (a
+    seed holds a whole track), and an ambiguity resolution.
     Afterwards the whiteboard holds ``{prefix}seeds``, ``{prefix}estimatedseeds`` and
     ``{prefix}estimatedparameters``, as after ``addSeeding``, and the candidates under
     ``{prefix}transformer_proto_tracks``.
@@ -249,7 +252,8 @@ def addTransformerSeeds(
             ``None`` = those of ACTS (1, 1, 0.017, 0.017, 0, 300).
         initialSigmaQoverPt: e/GeV, of q/pT; ``None`` = that of ACTS (0.1).
         initialSigmaPtRel: of pT, relative; ``None`` = that of ACTS (0.1).
-        initialVarInflation: factors on the six variances; ``None`` = 1.
+        initialVarInflation: factors on the six variances; ``None`` = 10 each, so that the CKF can leave a start
+            that wrong hits of the candidate have spoilt.
         particleHypothesis: ``acts.ParticleHypothesis``; ``None`` = pion.
         logLevel: ACTS logging level; ``None`` = the Sequencer's.
         prefix: of the names in the whiteboard.
@@ -309,7 +313,7 @@ def addTransformerSeeds(
                 initialSigmas=initialSigmas,
                 initialSigmaQoverPt=initialSigmaQoverPt,
                 initialSigmaPtRel=initialSigmaPtRel,
-                initialVarInflation=initialVarInflation,
+                initialVarInflation=_INFLATION if initialVarInflation is None else initialVarInflation,
                 particleHypothesis=particleHypothesis,
             ),
         ),
@@ -337,11 +341,11 @@ def _space_points(s: Any, geometry: Any, measurements: str, own: str, level: Any
 
 def _add(s: Any, algorithm: Any) -> None:
     """Add an algorithm; ACTS checks there that its inputs exist and its outputs do not."""
+    name = algorithm.name()
     try:
         s.addAlgorithm(algorithm)
     except RuntimeError as error:
-        key = match.group(1) if (match := re.search(r"key '([^']*)'", str(error))) else ""
-        advice = _ADVICE.get(
-            key, "inputs must be written by what is added before, outputs must be new (prefix)"
-        )
-        raise ConfigurationError(f"{algorithm.name()} cannot be added: {error}: {advice}") from error
+        advice = "outputs must be new: choose another name or prefix"
+        if "Missing" in str(error):
+            advice = _ADVICE.get(name, "inputs must be written by what is added before")
+        raise ConfigurationError(f"{name} cannot be added: {error}; {advice}") from error
