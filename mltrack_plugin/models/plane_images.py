@@ -8,6 +8,8 @@ y = intercept + slope x.
 """
 
 # No "from __future__ import annotations" here: TorchScript cannot resolve class annotations given as text.
+import itertools
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -49,7 +51,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(1, channels[0], 5, stride=2, padding=2), nn.ReLU()]
         height, width = (planes + 1) // 2, (pixels + 1) // 2
-        for before, after in zip(channels[:-1], channels[1:], strict=True):
+        for before, after in itertools.pairwise(channels):
             layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
             height, width = (height + 1) // 2, (width + 1) // 2
         self.convolutions = nn.Sequential(*layers)

@@ -39,6 +39,11 @@ VERTEX_RADII = (32.3, 72.1, 116.1)
 #: Tracks on all three layers that make a vertex one that can be found.
 MIN_TRACKS = 2
 _MAX_ETA = 3.0
+#: Parameters that decide what is simulated.
+_SIMULATED = (
+    *("min_pt", "min_pt_hat", "energy", "beam_sigma_xy", "beam_sigma_z"),
+    *("hadron_stop", "resolution", "field"),
+)
 #: Collisions simulated in one ACTS job.
 _JOB = 500
 
@@ -53,9 +58,9 @@ class HeptrkxVertexConfig(HeptrkxConfig):
     #: Keep further hits of a particle on a layer (from modules that overlap): a vertex finder sees them.
     duplicates: bool = True
     #: Hard collisions that are simulated for each split.
-    hard_sources: int = Field(400, ge=1)
+    hard_sources: int = Field(300, ge=1)
     #: Soft collisions that are simulated for each split.
-    soft_sources: int = Field(1200, ge=1)
+    soft_sources: int = Field(900, ge=1)
     #: Factor on both in the training split.
     train_factor: int = Field(4, ge=1)
 
@@ -92,7 +97,9 @@ class CollisionPool:
         # Most particles of a collision come from its vertex itself, so the median is exact.
         z = np.full(bank.n_sources, np.nan)
         for source in np.unique(collision):
-            z[source] = np.median(bank.vertex[bank.source_offsets[source] : bank.source_offsets[source + 1], 2])
+            z[source] = np.median(
+                bank.vertex[bank.source_offsets[source] : bank.source_offsets[source + 1], 2]
+            )
         return cls(
             bank=bank,
             n_hard=n_hard,
@@ -235,8 +242,7 @@ class HeptrkxVertexDataset(HeptrkxDataset):
     def _kept(self, seed: int, split: str, n_hard: int, n_soft: int) -> ParticleBank:
         if self.config.bank_dir is None:
             return self._collide(seed, split, n_hard, n_soft)
-        names = ("min_pt", "min_pt_hat", "energy", "beam_sigma_xy", "beam_sigma_z", "hadron_stop", "resolution", "field")
-        values = {name: getattr(self.config, name) for name in names}
+        values = {name: getattr(self.config, name) for name in _SIMULATED}
         made = {"seed": seed, "split": split, "hard": n_hard, "soft": n_soft, **values}
         provenance = json.dumps(made, sort_keys=True)
         path = Path(self.config.bank_dir) / f"heptrkx-vertex-{split}-{seed}.npz"

@@ -82,7 +82,7 @@ class VertexTask(Task):
             name: value for name, value in self.config.dataset_settings.items() if name != "bank_dir"
         }
         content["training_recipe"] |= {
-            "loss": f"cross entropy of the primary vertex's bin + {self.config.vertex_weight} binary cross entropy of all",
+            "loss": f"cross entropy of the primary's bin + {self.config.vertex_weight} binary cross entropy of all",
             "pileups": list(self.config.pileups),
         }
         network = self.network_config

@@ -1,0 +1,147 @@
+"""What the algorithms on detector images share: loading their model, and hits as pixels of the detector's planes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from mltrack_plugin.algorithm import Algorithm
+from mltrack_plugin.algorithm import Config as BaseConfig
+from mltrack_plugin.errors import EventError, ModelError
+from mltrack_plugin.event_data import Hits
+from mltrack_plugin.event_data.base import Array
+from mltrack_plugin.images.raster import plane_image, plane_pixels
+
+if TYPE_CHECKING:
+    from mltrack_plugin.models.track_model import TrackModel
+
+_log = logging.getLogger(__name__)
+
+
+class ImageModelConfig(BaseConfig):
+    """Settings of every algorithm that applies a network to images."""
+
+    #: Shipped model (see ``mltrack models``) or path of a model archive.
+    model: str
+    #: Where the network runs; auto = GPU if there is one.
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    #: Detector of the input, checked against the model's; ``None`` = what the input states, if it does.
+    detector: str | None = None
+    #: Input key.
+    hits: str = "hits"
+
+
+class ImageAlgorithm(Algorithm):
+    """Base: reads hits and applies a model of the kind "image" and of one of ``architectures``."""
+
+    Config: ClassVar[type[BaseConfig]] = ImageModelConfig
+    #: Architectures whose outputs the algorithm understands.
+    architectures: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
+        super().__init__(config, **settings)
+        self._hits = self.read_handle(Hits, self.config.hits)
+        self._loaded: TrackModel | None = None
+
+    def initialize(self) -> None:
+        """Load the model.
+
+        Raises:
+            ModelError: if it is missing, damaged, of another kind, or made for another detector.
+        """
+        from mltrack_plugin.models.archive import load_model
+
+        model = load_model(self.config.model, device=self.config.device)
+        model.card.check_kind("image", self.name)
+        model.card.check_architecture(self.architectures, self.name)
+        model.card.check_detector(self.config.detector, "the input")
+        self._loaded = model
+
+    @property
+    def model(self) -> TrackModel:
+        """The loaded model (raises ``ModelError`` before ``initialize``)."""
+        if self._loaded is None:
+            raise ModelError(f"model {self.config.model!r} is not loaded: call initialize() first")
+        return self._loaded
+
+    def describe(self) -> dict[str, str]:
+        card = self.model.card
+        return {
+            "model": card.name,
+            "model_version": card.version,
+            "model_sha256": self.model.sha256,
+            "model_device": self.model.device,
+        }
+
+
+class PlanePixels(NamedTuple):
+    """The hits of an event that lie on the planes of a model's image.
+
+    Attributes:
+        rows: (m,) int64, rows of Hits.
+        plane: (m,) int64.
+        pixel: (m,) int64.
+        image: (P, W) float32.
+    """
+
+    rows: Array
+    plane: Array
+    pixel: Array
+    image: Array
+
+
+class PlaneImageConfig(ImageModelConfig):
+    """Settings of every algorithm on images of detector planes."""
+
+    #: Share of an event's hits that must lie on the planes; the others are on no track.
+    min_valid_fraction: float = Field(default=0.9, ge=0, le=1)
+
+
+class PlaneImageAlgorithm(ImageAlgorithm):
+    """Base of the algorithms on images of detector planes (detector "toy-planes")."""
+
+    Config: ClassVar[type[BaseConfig]] = PlaneImageConfig
+
+    def initialize(self) -> None:
+        super().initialize()
+        self._outside = 0
+
+    @property
+    def sizes(self) -> Mapping[str, Any]:
+        """The model's hyperparameters: planes, pixels, pitch, spacing, ..."""
+        return self.model.card.hyperparameters
+
+    def rasterise(self, hits: Hits) -> PlanePixels:
+        """Hits as pixels.
+
+        Raises:
+            EventError: if the hits have no ``layer_id``, or too many lie beside the image.
+        """
+        planes, pixels = int(self.sizes["planes"]), int(self.sizes["pixels"])
+        pitch = float(self.sizes["pitch"])
+        plane, pixel, inside = plane_pixels(hits, planes, pixels, pitch)
+        n_outside = int(np.count_nonzero(~inside))
+        if n_outside > (1.0 - self.config.min_valid_fraction) * len(hits):
+            row = int(np.argmin(inside))
+            layers = hits.layer_id if hits.layer_id is not None else plane
+            raise EventError(
+                f"{n_outside} of {len(hits)} hits lie outside the image of model {self.model.card.name!r}: "
+                f"layer_id 0 to {planes - 1}, y from 0 to {pixels * pitch:g} mm (first at row {row}: layer_id "
+                f"{layers[row]}, y = {hits.y[row]:g} mm). Choose a model for this detector (see: mltrack models)"
+            )
+        self._outside += n_outside
+        rows = np.flatnonzero(inside)
+        plane, pixel = plane[rows], pixel[rows]
+        return PlanePixels(rows, plane, pixel, plane_image(plane, pixel, planes, pixels))
+
+    def finalize(self) -> None:
+        if self._loaded is not None and self._outside:
+            _log.warning(
+                "%d hits lie outside the image of model %r and are on no track",
+                self._outside,
+                self.model.card.name,
+            )
