@@ -81,7 +81,7 @@ def mltrack(*arguments: str, limit_s: float | None = None) -> str:
     """Run a command of this package with one thread and return what it prints.
 
     Raises:
-        Refused: with the last line of the error output, if the command fails or takes longer than ``limit_s``.
+        Refused: with the error message, if the command fails or takes longer than ``limit_s``.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     try:
@@ -96,7 +96,7 @@ def mltrack(*arguments: str, limit_s: float | None = None) -> str:
     except subprocess.TimeoutExpired:
         raise Refused(f"not finished after {limit_s:.0f} s") from None
     if done.returncode:
-        raise Refused(done.stderr.strip().rsplit("\n", 1)[-1].removeprefix("mltrack: error: "))
+        raise Refused(done.stderr.rpartition("mltrack: error: ")[2].strip())
     return done.stdout
 
 
