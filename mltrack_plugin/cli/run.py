@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from mltrack_plugin.algorithm import Reader, Writer
+    from mltrack_plugin.algorithm import Algorithm, Reader, Writer
     from mltrack_plugin.job import JobConfig
     from mltrack_plugin.performance.collect import ScoreCollector
     from mltrack_plugin.summary import Summary
@@ -93,7 +94,7 @@ def command(
             )
         outputs = [str(writer.config.path) for writer in writers]
         check_apart([*outputs, *filter(None, [json_])], filter(None, [input_, config, model]))
-        scores = score_collector(reader)
+        scores = score_collector(reader) if makes_tracks(algorithms) else None
         with progress(console) as show:
             sequencer = Sequencer(
                 events=events,
@@ -208,6 +209,14 @@ def timing_writer(tracks: Writer, overwrite: bool, **settings: Any) -> Writer:
     return TimingWriter(
         path=str(timing_path(tracks.config.path)), overwrite=overwrite, **{**keys, **settings}
     )
+
+
+def makes_tracks(algorithms: Sequence[Algorithm]) -> bool:
+    """Whether the sequence ends in tracks; one that only finds vertices has nothing to score."""
+    from mltrack_plugin.event_data import ProtoTracks
+
+    outputs = [handle for algorithm in algorithms for handle in algorithm.outputs]
+    return any(handle.key == "tracks" and issubclass(handle.kind, ProtoTracks) for handle in outputs)
 
 
 def score_collector(reader: Reader) -> ScoreCollector | None:
