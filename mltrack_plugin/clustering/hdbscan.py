@@ -1,4 +1,4 @@
-"""HDBSCAN through the ``hdbscan`` package.
+"""HDBSCAN through the ``hdbscan`` package, or on the graph of nearest neighbours.
 
 Reference: Campello, Moulavi, Sander, "Density-based clustering based on hierarchical density
 estimates" (2013); McInnes, Healy, Astels, JOSS 2 (2017) 205.
@@ -18,6 +18,9 @@ from mltrack_plugin.errors import EventDataError
 
 #: ``"eom"``: excess of mass, ``"leaf"``: the leaves of the cluster tree (more, smaller clusters).
 SelectionMethod = Literal["eom", "leaf"]
+#: ``"package"``: exact, by the ``hdbscan`` package. ``"knn"``: from the nearest neighbours of each point
+#: (:mod:`mltrack_plugin.clustering.knn_hdbscan`), several times faster and linear in the number of points.
+Backend = Literal["package", "knn"]
 
 
 def cluster_hdbscan(
@@ -27,6 +30,8 @@ def cluster_hdbscan(
     epsilon: float = 0.0,
     cluster_selection_method: SelectionMethod = "eom",
     allow_single_cluster: bool = False,
+    backend: Backend = "package",
+    neighbours: int = 16,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Group points by density.
 
@@ -42,6 +47,8 @@ def cluster_hdbscan(
         epsilon: clusters closer than this distance are not split.
         cluster_selection_method: which clusters are cut out of the tree.
         allow_single_cluster: let all points be one cluster (an event with one track).
+        backend: see :data:`Backend`; "knn" knows neither ``epsilon`` nor "leaf".
+        neighbours: with "knn", neighbours of each point, more than a cluster usually has.
 
     Returns:
         labels (n,) int64, -1 = noise, and membership probabilities (n,) float32 in [0, 1], 0 for noise.
@@ -56,6 +63,8 @@ def cluster_hdbscan(
         raise ValueError(f"min_samples must be at least 1, got {min_samples}")
     if not epsilon >= 0:
         raise ValueError(f"epsilon must not be negative, got {epsilon}")
+    if backend == "knn" and (epsilon or cluster_selection_method != "eom"):
+        raise ValueError('the backend "knn" has neither epsilon nor the selection method "leaf"')
     array = np.ascontiguousarray(points, dtype=np.float64)
     if array.ndim != 2:
         raise EventDataError(f"points to cluster must have shape (n, k), got {array.shape}")
@@ -67,6 +76,11 @@ def cluster_hdbscan(
     if (array == array[0]).all():
         return np.zeros(n, dtype=np.int64), np.ones(n, dtype=np.float32)
 
+    min_samples = min(min_samples or min_cluster_size, n - 1)
+    if backend == "knn":
+        from mltrack_plugin.clustering.knn_hdbscan import cluster_knn
+
+        return cluster_knn(array, min_cluster_size, min_samples, neighbours, allow_single_cluster)
     hdbscan = load_package()
     with warnings.catch_warnings():
         # The package calls interfaces that its dependencies have deprecated; nothing a user can act on.
@@ -74,7 +88,7 @@ def cluster_hdbscan(
         labels, probabilities, *_ = hdbscan.hdbscan(
             array,
             min_cluster_size=min_cluster_size,
-            min_samples=min(min_samples or min_cluster_size, n - 1),
+            min_samples=min_samples,
             cluster_selection_epsilon=float(epsilon),
             cluster_selection_method=cluster_selection_method,
             allow_single_cluster=allow_single_cluster,

@@ -1,0 +1,105 @@
+"""HDBSCAN on the nearest-neighbour graph: the groups of the hdbscan package, at any number of points."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse.csgraph import minimum_spanning_tree
+from scipy.spatial import distance_matrix
+
+from mltrack_plugin.clustering import cluster_hdbscan
+from mltrack_plugin.clustering.knn_hdbscan import cluster_knn, spanning_forest, without_self
+
+
+def blobs(seed, n_groups=30, per_group=10, width=0.05, dimensions=4, noise=0):
+    rng = np.random.default_rng(seed)
+    truth = rng.permutation(np.repeat(np.arange(n_groups), per_group))
+    points = rng.uniform(-10, 10, (n_groups, dimensions))[truth] + rng.normal(
+        0, width, (len(truth), dimensions)
+    )
+    stray = rng.uniform(-10, 10, (noise, dimensions))
+    return np.concatenate([points, stray]), np.concatenate([truth, np.full(noise, -1)])
+
+
+def adjusted_rand(a, b):
+    """Hubert and Arabie (1985): 1 for the same partition, 0 for unrelated ones."""
+    pairs = lambda counts: float((counts * (counts - 1) / 2).sum())  # noqa: E731
+    _, joint = np.unique(np.stack([a, b]), axis=1, return_counts=True)
+    in_a, in_b = (pairs(np.unique(x, return_counts=True)[1]) for x in (a, b))
+    expected = in_a * in_b / (len(a) * (len(a) - 1) / 2)
+    return (pairs(joint) - expected) / ((in_a + in_b) / 2 - expected)
+
+
+@pytest.mark.parametrize("width", [0.02, 0.3, 1.0])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_agrees_with_the_package(width, seed):
+    points, _ = blobs(seed, width=width, noise=40)
+    exact, _ = cluster_hdbscan(points, 4, 2)
+    found, _ = cluster_hdbscan(points, 4, 2, backend="knn", neighbours=len(points) - 1)
+    # Ties between equal distances are resolved in another order, so a few points may differ.
+    assert adjusted_rand(exact, found) > 0.95
+
+
+def test_few_neighbours_suffice_for_separate_groups():
+    points, truth = blobs(7, n_groups=200, noise=100)
+    labels, membership = cluster_hdbscan(points, 4, 2, backend="knn", neighbours=16)
+    assert labels.max() + 1 == 200
+    inside = (labels >= 0) & (truth >= 0)
+    assert inside.sum() > 0.97 * (truth >= 0).sum()
+    assert adjusted_rand(labels[inside], truth[inside]) == 1.0
+    assert ((membership > 0) == (labels >= 0)).all()
+    assert membership.max() <= 1.0
+
+
+def test_two_groups_that_only_see_each_other_stay_two():
+    """A part of the graph that nothing connects to the rest is split all the same."""
+    near, _ = blobs(3, n_groups=2, per_group=10, width=0.001)
+    pairs = np.concatenate([near * 0.01 + shift for shift in (0.0, 100.0, 200.0)])
+    labels, _ = cluster_hdbscan(pairs, 4, 2, backend="knn", neighbours=12)
+    assert labels.max() + 1 == 6
+
+
+def test_spanning_forest_has_the_weight_of_scipys():
+    points, _ = blobs(5, n_groups=12, width=1.0)
+    n = len(points)
+    all_pairs = distance_matrix(points, points)
+    order = np.argsort(all_pairs, axis=1, kind="stable")
+    lists = np.take_along_axis(all_pairs, order, axis=1), order
+    distance, index = without_self(*lists)
+    core = distance[:, 1]
+    _, _, weight = spanning_forest(distance, index, core)
+    assert len(weight) == n - 1
+    reachability = np.maximum(all_pairs, np.maximum(core[:, None], core[None, :]))
+    np.fill_diagonal(reachability, 0.0)
+    assert weight.sum() == pytest.approx(minimum_spanning_tree(reachability).sum(), rel=1e-12)
+
+
+def test_coinciding_points_are_one_cluster_each():
+    points = np.repeat(np.arange(5.0)[:, None] * [1.0, 2.0], 6, axis=0)
+    labels, membership = cluster_hdbscan(points, 4, 2, backend="knn", neighbours=8)
+    assert labels.tolist() == np.repeat(np.arange(5), 6).tolist()
+    assert (membership == 1).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000), st.integers(2, 40), st.booleans())
+def test_any_points_give_valid_labels(seed, n, single):
+    points = np.random.default_rng(seed).normal(size=(n, 3)).round(1)
+    labels, membership = cluster_knn(points, 3, min(2, n - 1), 5, single)
+    used = np.unique(labels[labels >= 0])
+    assert used.tolist() == list(range(len(used)))
+    assert all((labels == label).sum() >= 3 for label in used)
+    assert ((membership >= 0) & (membership <= 1)).all()
+    assert ((membership > 0) == (labels >= 0)).all()
+
+
+def test_single_cluster_only_if_allowed():
+    points = np.random.default_rng(1).normal(size=(12, 2))
+    assert (cluster_hdbscan(points, 8, 2, backend="knn")[0] == -1).all()
+    assert (cluster_hdbscan(points, 8, 2, backend="knn", allow_single_cluster=True)[0] == 0).sum() >= 8
+
+
+@pytest.mark.parametrize("setting", [{"epsilon": 0.1}, {"cluster_selection_method": "leaf"}])
+def test_what_the_graph_cannot_do_is_refused(setting):
+    with pytest.raises(ValueError, match="knn"):
+        cluster_hdbscan(np.eye(8), 4, 2, backend="knn", **setting)
