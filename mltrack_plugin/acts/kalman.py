@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mltrack_plugin.acts.detector import constant_field, module_table, require_acts, tracking_geometry
 from mltrack_plugin.acts.fitted_tracks import read_fitted_tracks
+from mltrack_plugin.acts.fitting import kalman_fit, start_parameters
 from mltrack_plugin.acts.measurements import (
     MEASUREMENTS,
     SUBSET,
@@ -24,11 +25,6 @@ Array = npt.NDArray[Any]
 
 _PROTO_TRACKS, _WITH_SEEDS, _SEEDS = "proto_tracks", "seeded_proto_tracks", "proto_track_seeds"
 _WITH_PARAMETERS, _PARAMETERS, _TRACKS = "estimated_proto_tracks", "estimatedparameters", "kf_tracks"
-#: Standard deviations of the start parameters: local position in mm, phi and theta in radian, q/p in e/GeV;
-#: of q/pT in e/GeV, and of pT relative to pT. The start must not pull the fit, so they are wide: with those of
-#: ``ProtoTracksToParameters`` the pulls of theta and z0 are five times too wide.
-_START_SIGMAS = (10.0, 10.0, 0.2, 0.2, 0.0)
-_START_SIGMA_Q_OVER_PT, _START_SIGMA_PT = 1.0, 1.0
 
 
 class KalmanFitter:
@@ -70,44 +66,26 @@ class KalmanFitter:
                 outputSeeds=_SEEDS,
                 outputProtoTracks=_WITH_SEEDS,
             ),
-            examples.TrackParamsEstimationAlgorithm(
-                level=quiet,
+            start_parameters(
+                quiet,
+                geometry,
+                field,
+                "spread",
                 inputSeeds=_SEEDS,
                 inputProtoTracks=_WITH_SEEDS,
                 outputProtoTracks=_WITH_PARAMETERS,
                 outputTrackParameters=_PARAMETERS,
-                spacePointSelection=examples.SeedSpacePointSelection.SpreadTriplet,
-                trackingGeometry=geometry,
-                magneticField=field,
-                initialSigmas=[*_START_SIGMAS, acts.UnitConstants.ns],
-                initialSigmaQoverPt=_START_SIGMA_Q_OVER_PT,
-                initialSigmaPtRel=_START_SIGMA_PT,
-                initialVarInflation=[1.0] * 6,
-                particleHypothesis=acts.ParticleHypothesis.pion,
             ),
-            examples.TrackFittingAlgorithm(
-                level=quiet,
+            kalman_fit(
+                quiet,
+                geometry,
+                field,
+                multiple_scattering=multiple_scattering,
+                energy_loss=energy_loss,
                 inputMeasurements=MEASUREMENTS,
                 inputProtoTracks=_WITH_PARAMETERS,
                 inputInitialTrackParameters=_PARAMETERS,
-                inputClusters="",
                 outputTracks=_TRACKS,
-                pickTrack=-1,
-                fit=examples.makeKalmanFitterFunction(
-                    geometry,
-                    field,
-                    multipleScattering=multiple_scattering,
-                    energyLoss=energy_loss,
-                    reverseFilteringMomThreshold=0.0,
-                    reverseFilteringCovarianceScaling=100.0,
-                    freeToBoundCorrection=examples.FreeToBoundCorrection(False),
-                    chi2Cut=float("inf"),
-                    useJosephFormulation=False,
-                    level=quiet,
-                ),
-                calibrator=examples.makePassThroughCalibrator(),
-                linkForward=False,
-                referenceSurface=acts.Surface.createPerigee(acts.Vector3(0, 0, 0)),
             ),
         ]
 

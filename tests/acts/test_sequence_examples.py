@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("acts")
 
-from mltrack_plugin.acts import TransformerTrackFinding, addTransformerSeeds, addTransformerTracks  # noqa: E402
-from mltrack_plugin.errors import ModelError  # noqa: E402
+from mltrack_plugin.acts import TransformerTrackFinding, addTransformerSeeds, addTransformerTracks
+from mltrack_plugin.errors import ModelError
 
 ROOT = Path(__file__).parent.parent.parent
 
