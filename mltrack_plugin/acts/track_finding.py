@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 LINKS_KEY = "measurement_links"
 
 
-class TransformerTrackFinding(examples.IAlgorithm):  # type: ignore[misc]
+class TransformerTrackFinding(examples.IAlgorithm):  # type: ignore[misc, name-defined]
     """Finds tracks among the space points of the whiteboard: ``SpacePointContainer`` -> ``ProtoTrackContainer``.
 
     Each proto track lists the measurements of one track candidate, from the inside out; measurements that

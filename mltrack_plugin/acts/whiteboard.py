@@ -43,7 +43,7 @@ class ActsEvent:
         return _handle("ReadDataHandle", kind, key)(self._board)
 
     def run(self, algorithm: Any) -> float:
-        """Execute an algorithm, or a writer, of ACTS.
+        """Execute an algorithm of ACTS (its writers run in its Sequencer only).
 
         Returns:
             Its CPU time, s.
@@ -52,11 +52,9 @@ class ActsEvent:
             EventError: if it fails, with what ACTS says.
         """
         _, examples = require_acts()
-        # Readers and writers have no `execute` of their own.
-        execute = getattr(algorithm, "execute", algorithm.internalExecute)
         began = time.process_time()
         try:
-            code = execute(self._context)
+            code = algorithm.execute(self._context)
         except (RuntimeError, ValueError, IndexError) as error:
             raise EventError(f"{algorithm.name()} of ACTS failed: {error}") from error
         spent = time.process_time() - began
@@ -79,8 +77,9 @@ def _handle(direction: str, kind: Any, key: str) -> Any:
 def _handle_owner() -> Any:
     """ACTS binds every data handle to an algorithm; this one does nothing."""
     acts, examples = require_acts()
+    base: Any = examples.IAlgorithm
 
-    class HandleOwner(examples.IAlgorithm):  # type: ignore[misc]
+    class HandleOwner(base):  # type: ignore[misc]
         def __init__(self) -> None:
             examples.IAlgorithm.__init__(self, "HandleOwner", acts.logging.ERROR)
 
