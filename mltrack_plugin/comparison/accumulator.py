@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mltrack_plugin.comparison.collections import EventTracks
+from mltrack_plugin.comparison.collections import EventTracks, hits_of
 from mltrack_plugin.comparison.overlap import Overlap, common_tracks
 from mltrack_plugin.comparison.rates import RateTable
 from mltrack_plugin.comparison.residuals import Residuals
@@ -48,6 +48,8 @@ BIN_EDGES: dict[str, tuple[float, ...]] = {
 }
 #: Longer tracks are counted in the last bin.
 MAX_HITS = 40
+#: Tracks of each collection that are kept of the event to display.
+DISPLAYED_TRACKS = 60
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,13 +59,10 @@ class Disagreement:
     number: int
     #: (n_hits, 3) float32, mm.
     positions: Array
-    tracks: tuple[EventTracks, EventTracks]
-    overlap: Overlap
-
-    @property
-    def size(self) -> int:
-        """Tracks that only one collection has."""
-        return int((~self.overlap.first).sum() + (~self.overlap.second).sum())
+    #: Per collection the number of tracks that the other lacks.
+    counts: tuple[int, int]
+    #: Per collection the hits of the first few of them, as rows of ``positions``.
+    tracks: tuple[list[Array], list[Array]]
 
 
 class _Side:
@@ -229,9 +228,15 @@ class Comparison:
     def _remember(self, event: ComparedEvent, overlap: Overlap | None) -> None:
         if overlap is None or event.hits is None:
             return
-        candidate = Disagreement(event.number, event.hits.positions, event.tracks, overlap)
-        if candidate.size and (self.disagreement is None or candidate.size > self.disagreement.size):
-            self.disagreement = candidate
+        only = (np.flatnonzero(~overlap.first), np.flatnonzero(~overlap.second))
+        counts = (len(only[0]), len(only[1]))
+        if sum(counts) > (0 if self.disagreement is None else sum(self.disagreement.counts)):
+            # Copies: a slice would keep all events alive that were read together with this one.
+            first, second = (
+                [hits_of(tracks, i).copy() for i in rows[:DISPLAYED_TRACKS].tolist()]
+                for tracks, rows in zip(event.tracks, only, strict=True)
+            )
+            self.disagreement = Disagreement(event.number, event.hits.positions, counts, (first, second))
 
     def result(self) -> dict[str, Any]:
         """Everything as a JSON-ready dictionary (see docs/comparing.md); what is not known is ``None``."""

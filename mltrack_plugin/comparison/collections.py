@@ -146,6 +146,14 @@ def from_rows(rows: TrackRows, identity: HitIdentity = UNKNOWN_HITS) -> EventTra
     )
 
 
+def hits_of(tracks: EventTracks, track: int) -> Array:
+    """Hit indices of one track; none where the file has none."""
+    if tracks.hit_indices is None:
+        return np.zeros(0, dtype=np.int64)
+    offsets = tracks.offsets
+    return np.asarray(tracks.hit_indices[offsets[track] : offsets[track + 1]])
+
+
 def check_against_hits(tracks: EventTracks, hits: Hits, place: str) -> None:
     """Refuse tracks of other hits.
 

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mltrack_plugin.comparison.accumulator import MAX_HITS, METRICS, Disagreement
-from mltrack_plugin.comparison.collections import EventTracks
+from mltrack_plugin.comparison.accumulator import DISPLAYED_TRACKS, MAX_HITS, METRICS, Disagreement
 from mltrack_plugin.comparison.report import METRIC_TITLES, RESIDUAL_TITLES
 from mltrack_plugin.comparison.residuals import PARAMETERS, PULLS
 from mltrack_plugin.comparison.widths import EDGES
@@ -35,8 +34,6 @@ _WORDS = {
     "z0": "longitudinal impact parameter",
     "density": "local track density",
 }
-#: Tracks of each kind that an event display shows.
-_SHOWN_TRACKS = 60
 #: Hits that an event display shows in grey.
 _SHOWN_HITS = 20_000
 _MARKERS = ("o", "s")
@@ -87,7 +84,7 @@ def pictures(result: Mapping[str, Any], disagreement: Disagreement | None) -> It
     if disagreement is not None:
         yield Picture(
             f"Event {disagreement.number}: tracks that only one collection has",
-            f"The event with the most of them; at most {_SHOWN_TRACKS} tracks of each are drawn.",
+            f"The event with the most of them; at most {DISPLAYED_TRACKS} tracks of each are drawn.",
             _png(_display(result, disagreement)),
         )
 
@@ -300,16 +297,15 @@ def _display(result: Mapping[str, Any], event: Disagreement) -> Any:
     lines = require_extra("matplotlib.collections", "plot", "drawing figures")
     x, y, z = event.positions.astype(float).T
     step = max(1, len(x) // _SHOWN_HITS)
-    masks = (event.overlap.first, event.overlap.second)
+    distance = np.hypot(np.hypot(x, y), z)
     planes = (("x [mm]", x, "y [mm]", y), ("z [mm]", z, "r [mm]", np.hypot(x, y)))
     for axes, (x_label, first, y_label, second) in zip(figure.subplots(1, 2), planes, strict=True):
         axes.scatter(first[::step], second[::step], s=1.5, color="0.8", linewidths=0)
-        for k, (tracks, common) in enumerate(zip(event.tracks, masks, strict=True)):
-            paths = [
-                np.column_stack([first[members], second[members]])
-                for members in _members(tracks, np.flatnonzero(~common), np.hypot(np.hypot(x, y), z))
-            ]
-            text = f"only {result['labels'][k]}: {int((~common).sum())}"
+        for k, tracks in enumerate(event.tracks):
+            # Hits ordered outwards give the line of a track.
+            ordered = [hits[np.argsort(distance[hits], kind="stable")] for hits in tracks]
+            paths = [np.column_stack([first[hits], second[hits]]) for hits in ordered]
+            text = f"only {result['labels'][k]}: {event.counts[k]}"
             axes.add_collection(
                 lines.LineCollection(
                     paths, colors=COLOURS[k], linestyles=_LINES[k], linewidths=1.1, alpha=0.85, label=text
@@ -327,14 +323,6 @@ def _display(result: Mapping[str, Any], event: Disagreement) -> Any:
             axes.set_ylim(bottom=0)
             axes.legend(frameon=False, loc="upper right", fontsize=8)
     return figure
-
-
-def _members(tracks: EventTracks, chosen: Array, distance: Array) -> list[Array]:
-    """Hits of the first few chosen tracks, ordered outwards."""
-    assert tracks.hit_indices is not None
-    offsets = tracks.offsets
-    hits = [tracks.hit_indices[offsets[i] : offsets[i + 1]] for i in chosen[:_SHOWN_TRACKS].tolist()]
-    return [members[np.argsort(distance[members], kind="stable")] for members in hits]
 
 
 def _logarithmic(axes: Any, which: str) -> None:
