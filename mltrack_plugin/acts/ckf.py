@@ -221,7 +221,7 @@ def _estimation(field: Any) -> Any:
 def _track_finding(settings: CkfSettings, field: Any) -> Any:
     acts, examples = require_acts()
     algorithm, geometry, level = examples.TrackFindingAlgorithm, tracking_geometry(), _quiet()
-    everywhere = (
+    everywhere: Any = (
         acts.GeometryIdentifier(),
         ([], [settings.chi2_measurement], [settings.chi2_outlier], [settings.branches]),
     )

@@ -141,16 +141,30 @@ def proto_track_container(measurements: Measurements, candidates: ProtoTracks) -
     return container
 
 
-def put_truth(
-    event: ActsEvent, measurements: Measurements, truth: TruthLinks | None, particles: Particles | None
-) -> dict[int, int]:
-    """Write the particles and the truth maps, as the matchers and performance writers of ACTS want them.
+@dataclasses.dataclass(frozen=True)
+class TruthMaps:
+    """Truth of an event as ACTS has it.
 
-    Noise hits are in neither map. Particle number i of the collection has the barcode of primary vertex 1 and
-    particle i + 1: 64-bit particle ids of other experiments do not fit into a barcode.
+    Attributes:
+        particles: ``SimParticleContainer``.
+        of_measurement: ``MeasurementParticlesMap``; noise is not in it.
+        of_particle: ``ParticleMeasurementsMap``.
+        numbers: particle id -> particle number of its barcode, the row in Particles + 1.
+    """
 
-    Returns:
-        particle id -> particle number of its barcode.
+    particles: Any
+    of_measurement: Any
+    of_particle: Any
+    numbers: dict[int, int]
+
+
+def truth_maps(
+    measurements: Measurements, truth: TruthLinks | None, particles: Particles | None
+) -> TruthMaps:
+    """Particles and truth maps, as the matchers and performance writers of ACTS want them.
+
+    The particle in row i of the collection has the barcode of primary vertex 1 and particle i + 1: 64-bit
+    particle ids of other experiments do not fit into a barcode.
 
     Raises:
         InputError: if there is no truth.
@@ -177,16 +191,13 @@ def put_truth(
     for row, barcode in enumerate(barcodes, start=1):
         barcode.vertexPrimary = 1
         barcode.particle = row
-    event.write(examples.SimParticleContainer, PARTICLES, _sim_particles(particles, barcodes))
     forward, backward = examples.MeasurementParticlesMap(), examples.ParticleMeasurementsMap()
     for measurement, particle in enumerate(truth_ids.tolist()):
         if particle:
             barcode = barcodes[numbers[particle] - 1]
             forward.insert(measurement, barcode)
             backward.insert(barcode, measurement)
-    event.write(examples.MeasurementParticlesMap, MEASUREMENT_PARTICLES, forward)
-    event.write(examples.ParticleMeasurementsMap, PARTICLE_MEASUREMENTS, backward)
-    return numbers
+    return TruthMaps(_sim_particles(particles, barcodes), forward, backward, numbers)
 
 
 def _sim_particles(particles: Particles, barcodes: list[Any]) -> Any:

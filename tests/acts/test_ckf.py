@@ -22,7 +22,8 @@ from mltrack_plugin.acts.ckf import (
     preset,
 )
 from mltrack_plugin.acts.detector import constant_field, tracking_geometry
-from mltrack_plugin.acts.measurements import measurement_container, measurements_of
+from mltrack_plugin.acts.injection import add_events
+from mltrack_plugin.acts.measurements import measurements_of
 from mltrack_plugin.algorithms.acts_ckf import ActsCkf, step_times
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import Hits, Tracks
@@ -59,46 +60,6 @@ def test_nearly_every_particle_is_found_and_nothing_else(name):
     assert fakes < 0.01
 
 
-class Source(acts.examples.IAlgorithm):
-    """Puts measurements on the whiteboard of an ACTS Sequencer."""
-
-    def __init__(self, measurements):
-        acts.examples.IAlgorithm.__init__(self, "Source", acts.logging.ERROR)
-        self.measurements = measurements
-        kind = acts.examples.MeasurementContainer
-        self.output = acts.examples.WriteDataHandle(self, kind, "Output")
-        self.output.initialize("measurements")
-        self.maps = []
-        for name in ("MeasurementParticlesMap", "ParticleMeasurementsMap", "SimParticleContainer"):
-            handle = acts.examples.WriteDataHandle(self, getattr(acts.examples, name), name)
-            keys = ("measurement_particles_map", "particle_measurements_map", "particles")
-            handle.initialize(keys[len(self.maps)])
-            self.maps.append((handle, getattr(acts.examples, name)))
-
-    def execute(self, context):
-        self.output(context, measurement_container(self.measurements))
-        for handle, kind in self.maps:
-            handle(context, kind())
-        return acts.examples.ProcessCode.SUCCESS
-
-
-class Subset(acts.examples.IAlgorithm):
-    """All measurements as a subset."""
-
-    def __init__(self):
-        acts.examples.IAlgorithm.__init__(self, "Subset", acts.logging.ERROR)
-        self.input = acts.examples.ReadDataHandle(self, acts.examples.MeasurementContainer, "Input")
-        self.input.initialize("measurements")
-        self.output = acts.examples.WriteDataHandle(self, acts.examples.MeasurementSubset, "Output")
-        self.output.initialize("measurement_subset")
-
-    def execute(self, context):
-        container = self.input(context.eventStore)
-        subset = acts.examples.MeasurementSubset(container, range(len(container)))
-        self.output(context, subset)
-        return acts.examples.ProcessCode.SUCCESS
-
-
 class Collect(acts.examples.IAlgorithm):
     """Copies the parameters of the tracks."""
 
@@ -113,6 +74,16 @@ class Collect(acts.examples.IAlgorithm):
         return acts.examples.ProcessCode.SUCCESS
 
 
+def performance_writer():
+    """ACTS's own performance of the tracks."""
+    config = acts.examples.PythonPatternRecognitionPerformanceWriter.Config()
+    config.inputTracks, config.inputParticles = "ambi_tracks", "particles"
+    config.inputTrackParticleMatching = "ambi_track_particle_matching"
+    config.inputParticleTrackMatching = "ambi_particle_track_matching"
+    config.inputParticleMeasurementsMap = "particle_measurements_map"
+    return acts.examples.PythonPatternRecognitionPerformanceWriter(config, acts.logging.WARNING)
+
+
 def test_standard_settings_are_those_of_the_script_of_acts(tmp_path):
     """The same event through the helpers of ACTS with the arguments of ckf_tracks.py, in a Sequencer of ACTS."""
     event = gun_event(100)
@@ -122,8 +93,7 @@ def test_standard_settings_are_those_of_the_script_of_acts(tmp_path):
     selection.write_text(json.dumps(layers))
     geometry, field = tracking_geometry(), constant_field(2.0)
     sequencer, collect = new_sequencer(1), Collect()
-    sequencer.addAlgorithm(Source(measurements))
-    sequencer.addAlgorithm(Subset())
+    add_events(sequencer, [(event.hits, event.truth_links, event.particles)])
     quiet = {"logLevel": acts.logging.FATAL}
     recipes.addSeeding(
         sequencer,
@@ -174,6 +144,8 @@ def test_standard_settings_are_those_of_the_script_of_acts(tmp_path):
         **quiet,
     )
     recipes.addAmbiguityResolution(sequencer, outputDirRoot=None, **quiet)
+    writer = performance_writer()
+    sequencer.addWriter(writer)
     sequencer.addAlgorithm(collect)
     sequencer.run()
 
@@ -182,6 +154,10 @@ def test_standard_settings_are_those_of_the_script_of_acts(tmp_path):
     ours = np.stack([getattr(found.tracks, n) for n in ("d0", "z0", "phi", "theta", "qop")], axis=1)
     assert np.array_equal(ours, collect.parameters[found.source, :5])
     assert np.array_equal(found.tracks.chi2, collect.chi2[found.source].astype(float))
+    # The truth went along, so ACTS can judge its tracks itself.
+    stats = writer.stats()
+    assert stats["nTotalTracks"] == stats["nTotalMatchedTracks"] == len(found.tracks)
+    assert stats["nTotalParticles"] == len(event.particles)
 
 
 def test_tuned_differs_from_standard_where_it_says():

@@ -13,15 +13,12 @@ import acts.examples
 
 from mltrack_plugin.acts.detector import module_table, tracking_geometry
 from mltrack_plugin.acts.measurements import (
-    MEASUREMENT_PARTICLES,
     MEASUREMENTS,
-    PARTICLE_MEASUREMENTS,
-    PARTICLES,
     SUBSET,
     measurements_of,
     proto_track_container,
     put_measurements,
-    put_truth,
+    truth_maps,
 )
 from mltrack_plugin.acts.whiteboard import ActsEvent
 from mltrack_plugin.errors import EventDataError, InputError
@@ -202,31 +199,28 @@ def test_candidates_of_another_event_are_refused(event):
 def test_truth_maps_hold_every_hit_but_noise(event):
     other, _ = shuffled(event)
     measurements = measurements_of(other.hits)
-    board = ActsEvent()
-    numbers = put_truth(board, measurements, other.truth_links, other.particles)
-    forward = board.read(acts.examples.MeasurementParticlesMap, MEASUREMENT_PARTICLES)
-    backward = board.read(acts.examples.ParticleMeasurementsMap, PARTICLE_MEASUREMENTS)
-    particles = board.read(acts.examples.SimParticleContainer, PARTICLES)
+    maps = truth_maps(measurements, other.truth_links, other.particles)
     truth = other.truth_links.particle_id[measurements.hit_rows]
-    assert len(forward) == len(backward) == (truth != 0).sum()
-    assert len(particles) == len(other.particles)
+    assert len(maps.of_measurement) == len(maps.of_particle) == (truth != 0).sum()
+    assert len(maps.particles) == len(other.particles)
     for i, particle in enumerate(truth.tolist()):
-        assert [b.particle for b in forward.valuesFor(i)] == ([numbers[particle]] if particle else [])
+        expected = [maps.numbers[particle]] if particle else []
+        assert [b.particle for b in maps.of_measurement.valuesFor(i)] == expected
 
 
 def test_truth_is_asked_for_where_it_is_missing(event):
     measurements = measurements_of(event.hits)
     with pytest.raises(InputError, match="no truth links"):
-        put_truth(ActsEvent(), measurements, None, event.particles)
+        truth_maps(measurements, None, event.particles)
     with pytest.raises(InputError, match="no particles"):
-        put_truth(ActsEvent(), measurements, event.truth_links, None)
+        truth_maps(measurements, event.truth_links, None)
 
 
 def test_hits_of_unlisted_particles_are_refused(event):
     listed = Particles(**{name: values[1:] for name, values in event.particles.arrays().items()})
     absent = event.particles.particle_id[0]
     with pytest.raises(EventDataError, match=f"1 particles.*particle_id {absent}$"):
-        put_truth(ActsEvent(), measurements_of(event.hits), event.truth_links, listed)
+        truth_maps(measurements_of(event.hits), event.truth_links, listed)
 
 
 def test_64_bit_particle_ids_do_not_collapse(event):
@@ -235,5 +229,5 @@ def test_64_bit_particle_ids_do_not_collapse(event):
         np.where(event.truth_links.particle_id, event.truth_links.particle_id + big, np.uint64(0))
     )
     particles = dataclasses.replace(event.particles, particle_id=event.particles.particle_id + big)
-    numbers = put_truth(ActsEvent(), measurements_of(event.hits), truth, particles)
+    numbers = truth_maps(measurements_of(event.hits), truth, particles).numbers
     assert len(set(numbers.values())) == len(particles)
