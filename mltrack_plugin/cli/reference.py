@@ -31,6 +31,12 @@ import click
     metavar="F",
     help="Hit resolution in units of the pitch / sqrt(12), as simulated.",
 )
+@click.option(
+    "--min-pt",
+    type=click.FloatRange(0, min_open=True),
+    metavar="GEV",
+    help="Smallest pT of seeds and tracks. Default: that of the settings, 0.45 (tuned) or 0.5 GeV.",
+)
 @click.option("--format", "format_", metavar="FORMAT", help="Input format. Default: by the content.")
 @click.option(
     "--config", metavar="NAME|FILE", help="Job configuration whose reader settings the input needs."
@@ -56,6 +62,7 @@ def command(
     settings: str,
     field: float,
     resolution: float,
+    min_pt: float | None,
     format_: str | None,
     config: str | None,
     output_format: str | None,
@@ -87,7 +94,7 @@ def command(
     with job_log() as console:
         if json_ is not None:
             check_file(Path(json_), overwrite=overwrite)
-        job = ckf_job(settings, field, resolution)
+        job = ckf_job(settings, field, resolution, min_pt)
         algorithms = job.algorithms()
         reader = open_reader(input_, format_, config)
         reader.initialize()

@@ -118,6 +118,13 @@ def test_the_output_is_named_after_the_input():
     assert default_output("dir/events.root", "ckf") == Path("dir/events.ckf.root")
 
 
+def test_the_momentum_cut_can_be_moved(reference, tmp_path):
+    assert reference("--min-pt", "2.0", "--events", "1")[0] == 0
+    ((_, tracks),) = read_tracks(str(tmp_path / "ckf.root"))
+    assert 0 < len(tracks) < 18
+    assert (tracks.pt > 2.0).all()
+
+
 def test_an_existing_output_is_kept(reference, tmp_path):
     (tmp_path / "ckf.root.timing.json").write_text("mine")
     code, _, log = reference()
