@@ -14,9 +14,11 @@ from acts.examples.reconstruction import (  # noqa: E402
     addCKFTracks,
     addVertexFitting,
 )
-from acts_sequences import Grouping, Spy, Truth, field, geometry, performance, simulated  # noqa: E402
+from acts_events import gun_event  # noqa: E402
+from acts_sequences import Grouping, Spy, Truth, field, geometry, performance, sequencer, simulated  # noqa: E402
 
 from mltrack_plugin.acts import addTransformerSeeds, addTransformerTracks  # noqa: E402
+from mltrack_plugin.acts.injection import add_events  # noqa: E402
 from mltrack_plugin.errors import ConfigurationError, ModelError  # noqa: E402
 
 TRACKS = examples.ConstTrackContainer
@@ -265,3 +267,27 @@ def test_tracks_are_written_as_csv(tmp_path):
     s.run()
     (found,) = (tmp_path / "csv").glob("*tracks_transformer.csv")
     assert len(found.read_text().splitlines()) == 1 + 8
+
+
+def test_events_of_a_file_with_noise_and_their_truth():
+    events = [gun_event(25, noise=0.15, index=index) for index in range(2)]
+    s = sequencer(events=2)
+    add_events(s, [(event.hits, event.truth_links, event.particles) for event in events])
+
+    def labels(store, hits):
+        # Hits of the event in the order of the measurements: by module, then as they were.
+        event = events[store.event_number]
+        order = np.argsort(event.hits.geometry_id, kind="stable")
+        assert (event.hits.geometry_id[order] == hits.geometry_id).all()
+        np.testing.assert_allclose(event.hits.positions[order], hits.positions, atol=0.06)
+        particle = event.truth_links.particle_id[order].astype(np.int64)
+        return np.where(particle > 0, particle, -1)
+
+    addTransformerTracks(s, geometry(), field(), [Grouping(labels)])
+    fits = Spy(lambda tracks: int(np.sum(tracks.nMeasurements)), transformer_tracks=TRACKS)
+    s.addAlgorithm(fits)
+    s.run()
+    for number, event in enumerate(events):
+        noise = np.count_nonzero(event.truth_links.particle_id == 0)
+        assert noise > 20
+        assert 0.97 * (len(event.hits) - noise) < fits.seen[number] <= len(event.hits) - noise
