@@ -1,0 +1,96 @@
+"""Events of any density: numbers of particles, noise, cut-outs of denser events; from a hand-made particle bank."""
+
+import numpy as np
+import pytest
+
+from mltrack_plugin.errors import ConfigurationError
+from mltrack_plugin.simulation.acts_chain import DetectorEvent, join_geometry_id
+from mltrack_plugin.simulation.bank import bank_from_events, compose
+from mltrack_plugin.simulation.datasets import make_dataset
+
+N = 2000
+
+
+@pytest.fixture(scope="module")
+def bank():
+    """One source of straight tracks with four hits each."""
+    rng = np.random.default_rng(1)
+    phi = rng.uniform(-np.pi, np.pi, N)
+    momentum = np.stack([np.cos(phi), np.sin(phi), rng.uniform(-2, 2, N)], axis=1).astype(np.float32)
+    particle, step = np.divmod(np.arange(4 * N), 4)
+    return bank_from_events(
+        [
+            DetectorEvent(
+                position=momentum[particle] * 10 * (step + 1)[:, None],
+                time=(step + 1).astype(np.float32),
+                geometry_id=join_geometry_id(np.full(4 * N, 8), 2 * (step + 1), particle + 1),
+                particle=particle,
+                vertex=np.zeros((N, 3), np.float32),
+                momentum=momentum,
+                charge=np.ones(N, np.float32),
+                pdg=np.full(N, 211, np.int32),
+            )
+        ]
+    )
+
+
+def with_bank(bank, **settings):
+    dataset = make_dataset("trackml-any-density", settings)
+    dataset._banks = {(split, 1): bank for split in ("train", "validation")}
+    return dataset
+
+
+def test_numbers_of_particles_are_uniform_in_the_logarithm(bank):
+    dataset = with_bank(bank, tracks=[10, 1000])
+    counts = [len(dataset.event(i, seed=1, split="train").particles) for i in range(200)]
+    assert min(counts) >= 10
+    assert max(counts) <= 1000
+    below_100 = np.mean(np.array(counts) < 100)
+    assert below_100 == pytest.approx(0.5, abs=0.12)
+
+
+def test_noise_is_in_its_range(bank):
+    dataset = with_bank(bank, tracks=[200, 200], noise_range=[0.1, 0.3])
+    shares = []
+    for i in range(20):
+        noise = dataset.event(i, seed=1, split="train").truth_links.particle_id == 0
+        shares.append(noise.sum() / (~noise).sum())
+    assert 0.1 <= min(shares) < 0.17 < 0.23 < max(shares) <= 0.3
+
+
+def test_cut_out_has_the_density_of_the_whole_event(bank):
+    rng = np.random.default_rng(5)
+    composed = compose(bank, rng, (N, N), window=200)
+    px, py, pz = composed.momentum.astype(float).T
+    assert len(composed.particles) == pytest.approx(200, rel=0.3)
+    # The same share of azimuth and of the (here uniform) slope: sqrt(200 / 2000) each.
+    share = 0.1**0.5
+    turned = np.angle(np.exp(1j * (np.arctan2(py, px) - np.angle(np.exp(1j * np.arctan2(py, px)).mean()))))
+    assert np.ptp(turned) == pytest.approx(2 * np.pi * share, rel=0.1)
+    assert np.ptp(pz / np.hypot(px, py)) == pytest.approx(4 * share, rel=0.1)
+    assert (np.bincount(composed.track[composed.track >= 0]) == 4).all()
+
+
+def test_cut_outs_are_mixed_in_by_their_share(bank):
+    dataset = with_bank(bank, tracks=[10, 20], dense_share=0.5, dense_tracks=[1500, 1500], window=150)
+    counts = np.array([len(dataset.event(i, seed=1, split="train").particles) for i in range(100)])
+    assert np.mean(counts > 60) == pytest.approx(0.5, abs=0.15)
+    assert ((counts <= 20) | (counts > 60)).all()
+
+
+def test_same_number_gives_the_same_event_and_splits_differ(bank):
+    dataset = with_bank(bank)
+    first, again = (dataset.event(3, seed=1, split="train") for _ in range(2))
+    np.testing.assert_array_equal(first.hits.x, again.hits.x)
+    other = dataset.event(3, seed=1, split="validation")
+    assert len(other.hits) != len(first.hits) or (other.hits.x != first.hits.x).any()
+
+
+def test_a_source_cannot_give_more_than_it_has(bank):
+    assert len(with_bank(bank, tracks=[5000, 5000]).event(0, seed=1, split="train").particles) == N
+
+
+@pytest.mark.parametrize("setting", [{"noise_range": [0.3, 0.1]}, {"dense_tracks": [0, 5]}, {"window": 0}])
+def test_wrong_ranges_are_named(setting):
+    with pytest.raises(ConfigurationError, match=next(iter(setting))):
+        make_dataset("trackml-any-density", setting)
