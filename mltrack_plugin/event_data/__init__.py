@@ -4,6 +4,7 @@ Units everywhere: mm, GeV, e, T, radian; time in mm (c = 1), as in ACTS.
 """
 
 from mltrack_plugin.event_data.base import Collection
+from mltrack_plugin.event_data.graph import HitGraph
 from mltrack_plugin.event_data.hits import Hits, TruthLinks
 from mltrack_plugin.event_data.parameters import HitParameters
 from mltrack_plugin.event_data.particles import Particles
@@ -13,6 +14,7 @@ from mltrack_plugin.event_data.vertices import Vertices
 
 __all__ = [
     "Collection",
+    "HitGraph",
     "HitParameters",
     "HitSelection",
     "Hits",

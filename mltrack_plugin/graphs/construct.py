@@ -12,6 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mltrack_plugin.event_data import Hits
+from mltrack_plugin.event_data.graph import HitGraph
+from mltrack_plugin.graphs.layers import (
+    ALL_LAYERS,
+    ALL_PAIRS,
+    BARREL_LAYERS,
+    BARREL_PAIRS,
+    BARREL_VOLUMES,
+    hit_layers,
+)
+
 Array = npt.NDArray[Any]
 
 #: Windows of the publication, radian and mm.
@@ -84,6 +95,50 @@ def connect(
     inner, outer = inner[keep], outer[keep]
     by_hit = np.lexsort((outer, inner))
     return np.stack([inner[by_hit], outer[by_hit]])
+
+
+def build_graph(
+    hits: Hits,
+    rows: Array | None = None,
+    *,
+    endcaps: bool = False,
+    max_dphi: float = MAX_DPHI,
+    max_dz: float = MAX_DZ,
+    max_z0: float = 300.0,
+) -> HitGraph:
+    """The graph of an event in the GenericDetector.
+
+    Args:
+        hits: of the event; on which layers they lie is read from their volume and layer numbers.
+        rows: (k,) ascending rows of ``hits`` that take part; ``None`` = all.
+        endcaps: connect the discs of the endcaps, too, and barrel layers with discs.
+        max_dphi: radian, between the hits of any segment.
+        max_dz: mm, between barrel layers.
+        max_z0: mm, where a disc is involved (see :func:`connect`).
+
+    Returns:
+        the hits on known layers and their segments; maybe without edges, or without nodes.
+
+    Raises:
+        EventError: if the hits carry no volume and layer numbers.
+    """
+    layers, pairs = (ALL_LAYERS, ALL_PAIRS) if endcaps else (BARREL_LAYERS, BARREL_PAIRS)
+    layer = hit_layers(hits, layers)
+    used = np.flatnonzero(layer >= 0)
+    if rows is not None:
+        used = used[np.isin(used, rows)]
+    barrel = np.array([volume in BARREL_VOLUMES for volume, _ in layers])[np.array(pairs)].all(axis=1)
+    edges = connect(
+        layer[used],
+        hits.r[used],
+        hits.phi[used],
+        hits.z[used],
+        pairs,
+        max_dphi=max_dphi,
+        max_dz=np.where(barrel, max_dz, np.inf),
+        max_z0=np.where(barrel, np.inf, max_z0),
+    )
+    return HitGraph(used, layer[used], edges)
 
 
 def true_segments(edges: Array, particle_id: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,61 @@ BARREL_LAYERS = (
 )
 #: Pairs of adjacent barrel layers, as positions in BARREL_LAYERS.
 BARREL_PAIRS = tuple((i, i + 1) for i in range(len(BARREL_LAYERS) - 1))
+
+#: Discs of an endcap of pixels and of (short or long) strips.
+_PIXEL_DISCS, _STRIP_DISCS = 7, 6
+#: Volumes of the endcaps at negative z: their layers are numbered towards larger z, so from outside in.
+_NEGATIVE = (7, 12, 16)
+
+
+def _discs(volume: int) -> tuple[tuple[int, int], ...]:
+    """(volume, layer) of an endcap's discs from inside out."""
+    n = _PIXEL_DISCS if volume in (7, 9) else _STRIP_DISCS
+    layers = range(2, 2 * n + 1, 2)
+    return tuple((volume, layer) for layer in (reversed(layers) if volume in _NEGATIVE else layers))
+
+
+#: (volume, layer) of all layers; a particle from the beam line meets them in ascending order.
+ALL_LAYERS = (
+    *BARREL_LAYERS[:4],
+    *_discs(7),
+    *_discs(9),
+    *BARREL_LAYERS[4:8],
+    *_discs(12),
+    *_discs(14),
+    *BARREL_LAYERS[8:],
+    *_discs(16),
+    *_discs(18),
+)
+
+
+def _all_pairs() -> tuple[tuple[int, int], ...]:
+    """Adjacent layers with endcaps.
+
+    In simulated events with pT > 1 GeV these are 99% of all steps of a particle from one layer to the next one on which
+    it leaves a hit; the rest skips layers.
+    """
+    number = {layer: i for i, layer in enumerate(ALL_LAYERS)}
+    barrel = [number[layer] for layer in BARREL_LAYERS]
+    pairs = [*itertools.pairwise(barrel), (barrel[2], barrel[4])]
+    for volumes in ((7, 12, 16), (9, 14, 18)):
+        pixel, short, long = ([number[layer] for layer in _discs(volume)] for volume in volumes)
+        for discs in (pixel, short, long):
+            pairs += itertools.pairwise(discs)
+        # From barrel to disc and back, and from inner to outer endcaps.
+        pairs += [(barrel[i], pixel[0]) for i in range(3)]
+        pairs += [(pixel[i], barrel[4]) for i in range(2)]
+        pairs += [(barrel[4 + i], short[0]) for i in range(3)]
+        pairs += [(barrel[6], long[1]), (barrel[7], long[0]), (barrel[8], long[0])]
+        pairs += [(pixel[i], short[j]) for i, j in _PIXEL_TO_SHORT]
+        pairs += [(short[i], long[j]) for i in range(5) for j in (i + 1, i + 2) if j < _STRIP_DISCS]
+    return tuple(sorted(pairs))
+
+
+#: Steps from pixel discs to discs of short strips, counted from inside.
+_PIXEL_TO_SHORT = ((1, 0), (2, 0), (2, 1), (3, 1), (4, 2), (5, 3), (6, 3), (6, 4), (6, 5))
+#: Pairs of adjacent layers, as positions in ALL_LAYERS.
+ALL_PAIRS = _all_pairs()
 
 
 def layer_numbers(volume: Array, layer: Array, layers: Sequence[tuple[int, int]] = BARREL_LAYERS) -> Array:

@@ -81,9 +81,7 @@ def seed_edges() -> Array:
     return np.concatenate([pair + k * layer for layer in range(_N_LAYERS - 1)], axis=1)
 
 
-def hit_samples(
-    event: SimulatedEvent, limit: int | None = None, rng: np.random.Generator | None = None
-) -> GraphSample:
+def hit_samples(event: SimulatedEvent) -> list[GraphSample]:
     """Graphs around the tracks that cross all ten barrel layers; classified are hits.
 
     As published: on every layer the five hits nearest in eta and phi to the track's hit, all pairs of them on
@@ -92,8 +90,6 @@ def hit_samples(
 
     Args:
         event: with at most one hit per particle and layer.
-        limit: largest number of tracks; chosen by ``rng``.
-        rng: needed with ``limit``.
     """
     hits, layer = event.hits, hit_layers(event.hits)
     rows = [np.flatnonzero(layer == i) for i in range(_N_LAYERS)]
@@ -102,8 +98,6 @@ def hit_samples(
     if min(map(len, rows)) > HITS_PER_LAYER:
         ids, counts = np.unique(particle[(layer >= 0) & (particle != 0)], return_counts=True)
         tracks = ids[counts == _N_LAYERS]
-    if limit is not None and rng is not None and len(tracks) > limit:
-        tracks = rng.choice(tracks, limit, replace=False)
     phi, eta = hits.phi.astype(np.float64), np.arcsinh(hits.z / hits.r).astype(np.float64)
     chosen, reference = [], np.zeros(len(tracks))
     for number, on_layer in enumerate(rows):
@@ -124,7 +118,5 @@ def hit_samples(
     nodes = np.stack(
         [hits.r[picked], wrapped(phi[picked] - reference[:, None]), hits.z[picked], seed], axis=-1
     ).astype(np.float32)
-    k, n = picked.shape
-    edges = (seed_edges()[:, None] + n * np.arange(k)[:, None]).reshape(2, -1)
-    graph = np.repeat(np.arange(k), n)
-    return GraphSample(nodes.reshape(-1, 4), edges, target.ravel(), graph)
+    edges, graph = seed_edges(), np.zeros(picked.shape[1], dtype=np.int64)
+    return [GraphSample(own, edges, true, graph) for own, true in zip(nodes, target, strict=True)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,10 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mltrack_plugin.algorithm import Config as BaseConfig
+from mltrack_plugin.errors import ConfigurationError
+from mltrack_plugin.graphs.construct import wrapped
 from mltrack_plugin.graphs.metrics import PUBLISHED, QUANTITIES, balanced_threshold, count
 from mltrack_plugin.graphs.samples import GraphSample, hit_samples, in_published_selection, segment_sample
 from mltrack_plugin.models.gnn_hit import GnnHitClassifier, GnnHitConfig
 from mltrack_plugin.models.gnn_segment import GnnSegmentClassifier, GnnSegmentConfig
+from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.config import TrainingConfig
 from mltrack_plugin.training.task import Task, TaskModule
 
@@ -34,6 +39,26 @@ class GraphBatch(NamedTuple):
     edges: Tensor
     target: Tensor
     weight: Tensor
+
+
+#: Inputs of the segment classifier; the hit classifier has one more, the mark of the seed.
+_UNSEEDED = 3
+#: Graphs that are validated together.
+_VALIDATION_BATCH = 16
+#: Events that are looked at for each training graph before a training gives up.
+_EVENTS_PER_GRAPH = 20
+
+
+def turned(sample: GraphSample, rng: np.random.Generator) -> GraphSample:
+    """The graph turned by a random angle and, in half of the cases, mirrored in z: its segments stay the same."""
+    nodes = sample.nodes.copy()
+    if nodes.shape[1] == _UNSEEDED:
+        nodes[:, 1] = wrapped(nodes[:, 1] + rng.uniform(-np.pi, np.pi))
+    else:
+        # Azimuths are counted from the seed: a rotation changes nothing, but the sense of rotation can be reversed.
+        nodes[:, 1] *= rng.choice([-1.0, 1.0])
+    nodes[:, 2] *= rng.choice([-1.0, 1.0])
+    return dataclasses.replace(sample, nodes=nodes)
 
 
 def batch_of(samples: Sequence[GraphSample]) -> GraphBatch:
@@ -98,20 +123,25 @@ class GraphTraining(TaskModule):
         self.log("val_score", 1.0 - float(worst), prog_bar=True)
 
 
-class SegmentTrainingConfig(TrainingConfig):
+class GraphTrainingConfig(TrainingConfig):
+    """What training runs of the two classifiers share. A batch holds ``batch_size`` graphs."""
+
+    #: Training graphs, made once; each use turns and mirrors them at random.
+    graphs: int = Field(3000, ge=1)
+
+
+class SegmentTrainingConfig(GraphTrainingConfig):
     """A training run of the segment classifier."""
 
     architecture: str = "gnn-segments"
     #: Training events with more segments are passed over: they cost the time of many others.
-    max_edges: int = Field(8000, ge=1)
+    max_edges: int = Field(4000, ge=1)
 
 
-class HitTrainingConfig(TrainingConfig):
+class HitTrainingConfig(GraphTrainingConfig):
     """A training run of the hit classifier."""
 
     architecture: str = "gnn-hits"
-    #: Tracks per training event; the event's others are left out.
-    tracks_per_event: int = Field(8, ge=1)
 
 
 class GraphTask(Task):
@@ -124,8 +154,8 @@ class GraphTask(Task):
     features: ClassVar[dict[str, str]] = {"r": "mm", "phi": "rad", "z": "mm"}
     output: ClassVar[str]
 
-    def training_samples(self, index: int) -> list[GraphSample]:
-        """The graphs of training event number ``index``; maybe none."""
+    def event_samples(self, event: SimulatedEvent) -> list[GraphSample]:
+        """The training graphs of an event; maybe none."""
         raise NotImplementedError
 
     def validation_samples(self) -> list[GraphSample]:
@@ -136,20 +166,33 @@ class GraphTask(Task):
         network = self.Network(self.NetworkConfig(**self.config.network))
         return GraphTraining(self.config, network)
 
+    @functools.cached_property
+    def pool(self) -> list[GraphSample]:
+        """The training graphs.
+
+        Raises:
+            ConfigurationError: if the events give hardly any graph.
+        """
+        source, found = self.source("train"), list[GraphSample]()
+        for index in range(_EVENTS_PER_GRAPH * self.config.graphs):
+            found += self.event_samples(source(index))
+            if len(found) >= self.config.graphs:
+                return found[: self.config.graphs]
+        raise ConfigurationError(
+            f"{self.config.name}: {_EVENTS_PER_GRAPH * self.config.graphs} events of {self.config.dataset} give "
+            f"{len(found)} graphs, {self.config.graphs} are asked for"
+        )
+
     def training_batches(self, start: int) -> Iterator[GraphBatch]:
-        size, number = self.config.batch_size, start
+        number = start
         while True:
-            samples: list[GraphSample] = []
-            index = number * size
-            # An event may give no graph: then the batch is smaller, but never empty.
-            while not samples:
-                samples = [s for i in range(index, index + size) for s in self.training_samples(i)]
-                index += 1
-            yield batch_of(samples)
+            rng = np.random.default_rng([self.config.seed, number])
+            chosen = rng.integers(len(self.pool), size=self.config.batch_size)
+            yield batch_of([turned(self.pool[i], rng) for i in chosen])
             number += 1
 
     def validation_batches(self) -> Sequence[GraphBatch]:
-        samples, size = self.validation_samples(), self.config.batch_size
+        samples, size = self.validation_samples(), _VALIDATION_BATCH
         return [batch_of(samples[i : i + size]) for i in range(0, len(samples), size)]
 
     def card(self, module: TaskModule) -> dict[str, Any]:
@@ -175,8 +218,8 @@ class SegmentTask(GraphTask):
     Network, NetworkConfig = GnnSegmentClassifier, GnnSegmentConfig
     output = "segment_weight"
 
-    def training_samples(self, index: int) -> list[GraphSample]:
-        sample = segment_sample(self.source("train")(index))
+    def event_samples(self, event: SimulatedEvent) -> list[GraphSample]:
+        sample = segment_sample(event)
         return [sample] if 0 < sample.edges.shape[1] <= self.config.max_edges else []
 
     def validation_samples(self) -> list[GraphSample]:
@@ -193,12 +236,9 @@ class HitTask(GraphTask):
     features: ClassVar[dict[str, str]] = {**GraphTask.features, "seed": "1"}
     output = "hit_score"
 
-    def training_samples(self, index: int) -> list[GraphSample]:
-        rng = np.random.default_rng([self.config.seed, index])
-        sample = hit_samples(self.source("train")(index), self.config.tracks_per_event, rng)
-        return [sample] if len(sample.nodes) else []
+    def event_samples(self, event: SimulatedEvent) -> list[GraphSample]:
+        return hit_samples(event)
 
     def validation_samples(self) -> list[GraphSample]:
         source = self.source("validation")
-        samples = [hit_samples(source(i)) for i in range(self.config.validation_events)]
-        return [s for s in samples if len(s.nodes)]
+        return [s for i in range(self.config.validation_events) for s in hit_samples(source(i))]
