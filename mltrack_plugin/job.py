@@ -70,6 +70,8 @@ class JobConfig(Config):
     detectors: tuple[str, ...] = ()
     #: Simulated data sets (``mltrack simulate``) that the job is made for.
     datasets: tuple[str, ...] = ()
+    #: May be chosen for any input that fits; if not, without ``--config`` only for its own data sets.
+    general: bool = True
     #: ``format`` and settings of the reader.
     reader: dict[str, Any] = Field(default_factory=dict)
     sequence: tuple[Step, ...] = Field(min_length=1)

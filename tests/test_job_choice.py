@@ -33,6 +33,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(name: str) -> Any:
         detectors, dataset, _ = JOBS[name]
         head = f"name: {name}\ndetectors: [{detectors}]\ndatasets: [{dataset}]\n"
+        head += "general: false\n" if name.startswith("special") else ""
         return parse_job(head + f"sequence: [{{algorithm: encreg, model: {name}}}]", name)
 
     monkeypatch.setattr("mltrack_plugin.job.available_jobs", lambda: sorted(JOBS))
@@ -159,6 +160,15 @@ def test_ambiguity_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
         ConfigurationError, match=r"several job configurations fit .* equally well: other, trackml"
     ):
         choose_job(Events(large(), "trackml"))
+
+
+def test_a_special_job_is_chosen_for_its_own_data_set_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(JOBS, "special", ("trackml", "barrel-tracks", BIG))
+    assert choose_job(Events(large(), "trackml"))[0] == "trackml"
+    assert choose_job(Events(large(), "trackml", "barrel-tracks"))[0] == "special"
+    verdicts = {name: (fits, reason) for name, fits, reason in fitting_jobs(Events(large(), "trackml"))}
+    assert verdicts["special"][0] is False
+    assert "only for the data sets barrel-tracks, unless named with --config special" in verdicts["special"][1]
 
 
 def test_bad_and_empty_events_are_passed_over() -> None:

@@ -27,8 +27,8 @@ class ManifestEntry(Config):
     detectors: tuple[str, ...]
     #: Simulated data sets on which it was trained (names of ``mltrack simulate``).
     datasets: tuple[str, ...]
-    #: Job configuration that uses it (name of ``mltrack configs``).
-    job: str
+    #: Job configuration that uses it (name of ``mltrack configs``); None if it is no part of a job.
+    job: str | None = None
 
 
 def pretrained_folder() -> Path:
@@ -69,7 +69,7 @@ def shipped_model(name: str, folder: Path | None = None) -> tuple[Path, Manifest
 
 
 def register_model(
-    path: str | Path, job: str, datasets: Iterable[str], folder: Path | None = None
+    path: str | Path, job: str | None, datasets: Iterable[str], folder: Path | None = None
 ) -> ManifestEntry:
     """Add a model archive to the shipped ones (for maintainers): copy it and rewrite the manifest.
 
@@ -78,7 +78,7 @@ def register_model(
 
     Args:
         path: model archive.
-        job: job configuration that uses it.
+        job: job configuration that uses it, if there is one.
         datasets: data sets on which it was trained.
         folder: folder of shipped models.
 

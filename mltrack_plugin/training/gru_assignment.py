@@ -138,7 +138,10 @@ class GruAssignmentTask(Task):
         while True:
             rng = np.random.default_rng([config.seed, number])
             group = groups[rng.choice(len(groups), p=share / share.sum())]
-            yield collate([group[i] for i in rng.integers(len(group), size=config.batch_size)])
+            batch = collate([group[i] for i in rng.integers(len(group), size=config.batch_size)])
+            # The detector is the same on both sides of z = 0: every event is two.
+            batch[0][..., 2] *= torch.from_numpy(rng.choice([-1.0, 1.0], (config.batch_size, 1))).float()
+            yield batch
             number += 1
 
     def validation_batches(self) -> Sequence[Batch]:
