@@ -137,7 +137,7 @@ addTransformerSeeds(
 addCKFTracks(s, trackingGeometry, field, selection, CkfConfig(*ckf[:3]), prefix="tfseed_")
 
 writers = {}
-chains = {"": "CKF", "tf_": "Transformer, Kalman fit", "tfseed_": "Transformer, CKF"}
+chains = {"": "CKF", "tf_": "Transformer + KF", "tfseed_": "Transformer + CKF"}
 for prefix, name in chains.items():
     addAmbiguityResolution(
         s,
@@ -160,8 +160,8 @@ for prefix, name in chains.items():
 s.run()
 
 table = Table(title=f"{options.events} events of {options.particles} particles")
-for heading in ("", "tracks", "efficiency", "fakes", "duplicates", "purity", "completeness"):
-    table.add_column(heading, justify="left" if not heading else "right")
+for heading in ("", "tracks", "efficiency", "fakes", "duplicates", "purity", "complete"):
+    table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
 for name, writer in writers.items():
     found = writer.stats()
     shares = (

@@ -47,10 +47,10 @@ def test_ours_beside_the_ckf(run):
     rows = {
         name: [float(value) for value in re.findall(r"\d+\.\d{4}", line)]
         for line in printed.splitlines()
-        for name in ("CKF", "Transformer, Kalman fit", "Transformer, CKF")
-        if re.match(rf"\W*{name} +\W", line)
+        for name in ("CKF", "Transformer + KF", "Transformer + CKF")
+        if re.match(rf"\W*{re.escape(name)} +\W", line)
     }
-    assert set(rows) == {"CKF", "Transformer, Kalman fit", "Transformer, CKF"}, printed
+    assert set(rows) == {"CKF", "Transformer + KF", "Transformer + CKF"}, printed
     assert rows["CKF"][0] > 0.95
     assert min(row[0] for row in rows.values()) > 0.7
     assert max(row[1] for row in rows.values()) < 0.2
