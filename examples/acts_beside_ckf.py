@@ -160,7 +160,7 @@ for prefix, name in chains.items():
 s.run()
 
 table = Table(title=f"{options.events} events of {options.particles} particles")
-for heading in ("", "tracks", "efficiency", "fakes", "duplicates", "purity", "complete"):
+for heading in ("", "tracks", "eff.", "fakes", "dupl.", "purity", "compl."):
     table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
 for name, writer in writers.items():
     found = writer.stats()
