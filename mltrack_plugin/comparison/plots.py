@@ -202,7 +202,7 @@ def _rebinned(sparse: Mapping[str, list[int]], bins: Array) -> Array:
         return np.zeros(len(bins) - 1)
     low, high = EDGES[index], EDGES[index + 1]
     below = np.clip((bins[:, None] - low) / (high - low), 0, 1) @ counts
-    return np.diff(below) / counts.sum()
+    return np.asarray(np.diff(below) / counts.sum())
 
 
 def _resolutions(result: Mapping[str, Any], variable: str) -> Any:

@@ -66,7 +66,7 @@ class RateTable:
 
     @functools.cached_property
     def _sums(self) -> Array:
-        return np.stack(self._rows).sum(axis=0).reshape(-1, 2)
+        return np.asarray(np.stack(self._rows).sum(axis=0).reshape(-1, 2))
 
     def _value(self, i: int) -> float | None:
         top, bottom = self._sums[i]

@@ -104,7 +104,7 @@ def _counts(one: Mapping[str, Any], two: Mapping[str, Any]) -> Iterator[Row]:
         ("events without tracks", "events_without_tracks"),
     ):
         yield Row(title, str(one[key]), str(two[key]))
-    yield Row("hits per track", *(_per_track(side) for side in (one, two)))
+    yield Row("hits per track", _per_track(one), _per_track(two))
 
 
 def _per_track(side: Mapping[str, Any]) -> str:
@@ -136,7 +136,7 @@ def _times(one: Mapping[str, Any] | None, two: Mapping[str, Any] | None) -> Iter
     sides = (one, two)
     ratio = f"ratio {one['mean_ms'] / two['mean_ms']:.3g}" if one and two and two["mean_ms"] else ""
     means = ["-" if s is None else f"{s['mean_ms']:.4g}" + _ends(s, "{:.4g}") for s in sides]
-    yield Row("ms per event", *means, ratio)
+    yield Row("ms per event", means[0], means[1], ratio)
     laws = [None if s is None else s["power_law"] for s in sides]
     texts = ["-" if law is None else f"{law['exponent']:.2f} +- {law['exponent_error']:.2f}" for law in laws]
     yield Row("grows with hits to the power", *texts)

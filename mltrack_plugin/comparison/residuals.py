@@ -122,7 +122,7 @@ def standard_errors(perigee: Array, covariance: Array) -> Array:
         + by_qop**2 * covariance[:, 4, 4]
     )
     with np.errstate(invalid="ignore"):
-        return np.sqrt(variance)
+        return np.asarray(np.sqrt(variance))
 
 
 def _sparse(counts: Array) -> dict[str, list[int]]:
