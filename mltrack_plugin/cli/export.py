@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+Three = tuple[float, float, float]
+
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(dir_okay=False))
+@click.argument("checkpoint", type=click.Path(dir_okay=False), required=False)
 @click.option(
     "--output",
     required=True,
@@ -17,17 +19,72 @@ import click
 )
 @click.option("--name", help="Name of the model; default: that of the training.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
-def command(checkpoint: str, output: str, name: str | None, overwrite: bool) -> None:
-    """Make a model archive from a CHECKPOINT of mltrack train.
+@click.option(
+    "--from-trackformers",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Published checkpoint of TrackFormers' EncReg, instead of CHECKPOINT.",
+)
+@click.option("--kind", help="With --from-trackformers: redvid-linear, redvid-helical or trackml.")
+@click.option("--heads", type=click.IntRange(1), help="With --from-trackformers: heads, if not as published.")
+@click.option(
+    "--input-mean",
+    type=float,
+    nargs=3,
+    metavar="X Y Z",
+    help="With kind trackml: mean of the training hits, mm.",
+)
+@click.option(
+    "--input-scale",
+    type=float,
+    nargs=3,
+    metavar="X Y Z",
+    help="With kind trackml: standard deviation of them, mm.",
+)
+def command(
+    checkpoint: str | None,
+    output: str,
+    name: str | None,
+    overwrite: bool,
+    from_trackformers: str | None,
+    kind: str | None,
+    heads: int | None,
+    input_mean: Three | None,
+    input_scale: Three | None,
+) -> None:
+    """Make a model archive from a CHECKPOINT of mltrack train, or from a published one.
 
     The archive is compared with the checkpoint on random events before it gets its name.
     """
+    from mltrack_plugin.errors import ConfigurationError
     from mltrack_plugin.io.atomic import check_apart, check_file
-    from mltrack_plugin.models.checkpoint import export_checkpoint
+    from mltrack_plugin.models.checkpoint import check_output, export_checkpoint, export_network
 
-    check_apart([output], [checkpoint])
+    if (checkpoint is None) == (from_trackformers is None):
+        raise ConfigurationError("give either a CHECKPOINT of mltrack train or --from-trackformers FILE")
+    check_apart([output], [checkpoint or str(from_trackformers)])
     check_file(Path(output), overwrite=overwrite)
-    model = export_checkpoint(checkpoint, output, name=name, overwrite=overwrite)
+    if checkpoint is not None:
+        if kind or heads or input_mean or input_scale:
+            raise ConfigurationError(
+                "--kind, --heads, --input-mean and --input-scale belong to --from-trackformers"
+            )
+        model = export_checkpoint(checkpoint, output, name=name, overwrite=overwrite)
+    else:
+        from mltrack_plugin.models.trackformers import KINDS, load_trackformers
+
+        if kind is None:
+            raise ConfigurationError(f"--from-trackformers needs --kind: {', '.join(KINDS)}")
+        check_output(output, overwrite)
+        network, card = load_trackformers(
+            str(from_trackformers),
+            kind,
+            name=name,
+            heads=heads,
+            input_mean=input_mean,
+            input_scale=input_scale,
+        )
+        model = export_network(network, card, output)
     size = model.path.stat().st_size / 1e3
     click.echo(f"{model.path}: model {model.card.name}, {model.card.parameters} parameters, {size:.0f} kB")
     click.echo(f"sha256 {model.sha256}")

@@ -92,6 +92,15 @@ def export_checkpoint(
         ConfigurationError: if the suffix is none of a model archive.
         MissingExtraError: for .onnx without the extra [onnx].
     """
+    check_output(output, overwrite)
+    network, card = load_checkpoint(checkpoint)
+    if name is not None:
+        card = ModelCard.from_mapping({**card.model_dump(mode="json"), "name": name}, "--name")
+    return export_network(network, card, output)
+
+
+def check_output(output: str | Path, overwrite: bool) -> None:
+    """Refuse a name that no archive can have, or an existing file (``ConfigurationError``, ``OutputError``)."""
     output = Path(output)
     if output.suffix not in SUFFIXES:
         raise ConfigurationError(
@@ -99,9 +108,11 @@ def export_checkpoint(
         )
     if output.exists() and not overwrite:
         raise OutputError(f"{output} exists already; choose another name or give --overwrite")
-    network, card = load_checkpoint(checkpoint)
-    if name is not None:
-        card = ModelCard.from_mapping({**card.model_dump(mode="json"), "name": name}, "--name")
+
+
+def export_network(network: nn.Module, card: ModelCard, output: str | Path) -> TrackModel:
+    """Write a network in evaluation mode as a model archive, after comparing the two; otherwise as above."""
+    output = Path(output)
     content = pack(network, card, output.suffix)
     model = load_file(check_content(output, content))
     check_equal(network, model)

@@ -33,8 +33,9 @@ class EncRegConfig(Config):
     n_layers: int = Field(6, ge=1)
     #: Dropout during training.
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
-    #: "raw": the three input coordinates, scaled, as published. "expanded": derived coordinates and Fourier features.
-    inputs: Literal["raw", "expanded"] = "expanded"
+    #: "raw": the three input coordinates, scaled, as published for TrackML. "cylindrical": radius, azimuth in [0, 2 pi)
+    #: and z, scaled, as published for REDVID. "expanded": derived coordinates and Fourier features.
+    inputs: Literal["raw", "cylindrical", "expanded"] = "expanded"
     #: Mean subtracted from the raw coordinates, in their units.
     input_mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     #: The raw coordinates are divided by this, in their units.
@@ -108,6 +109,7 @@ class HitEmbedding(nn.Module):
     def __init__(self, config: EncRegConfig) -> None:
         super().__init__()
         self.expanded = config.inputs == "expanded"
+        self.cylindrical = config.inputs == "cylindrical"
         self.phi_frequencies = [float(k) for k in config.phi_frequencies]
         self.eta_frequencies = [float(k) for k in config.eta_frequencies]
         self.turning_features = config.turning_features
@@ -121,6 +123,10 @@ class HitEmbedding(nn.Module):
         self.linear = nn.Linear(n, config.d_model)
 
     def forward(self, features: Tensor) -> Tensor:
+        if self.cylindrical:
+            x, y, z = features[..., 0:1], features[..., 1:2], features[..., 2:3]
+            azimuth = torch.remainder(torch.atan2(y, x), 2.0 * math.pi)
+            features = torch.cat([torch.sqrt(x * x + y * y), azimuth, z], dim=-1)
         scaled = (features - self.mean) / self.scale
         if not self.expanded:
             return self.linear(scaled)  # type: ignore[no-any-return]
