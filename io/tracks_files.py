@@ -91,8 +91,11 @@ def read_event_numbers(path: Path | str) -> list[int]:
     Raises:
         InputError: as for :func:`read_tracks_any`, or if a number occurs twice.
     """
-    if tracks_format(path) == "root-tracks":
+    kind = tracks_format(path)
+    if kind == "root-tracks":
         numbers = [number for number, _ in root_tracks.read_numbers(path)]
+    elif kind == "acts-tracks-csv":
+        numbers = [number for number, _ in acts_tracks_csv.track_files(path)]
     else:
         numbers = [rows.event_number for rows in read_rows_any(path)]
     if len(set(numbers)) != len(numbers):
