@@ -22,6 +22,8 @@ BARREL_LAYERS = (
     *((13, layer) for layer in (2, 4, 6, 8)),
     *((17, layer) for layer in (2, 4)),
 )
+#: Their mean radii, mm.
+BARREL_RADII = (32.0, 72.0, 116.0, 172.0, 260.0, 360.0, 500.0, 660.0, 820.0, 1020.0)
 #: Pairs of adjacent barrel layers, as positions in BARREL_LAYERS.
 BARREL_PAIRS = tuple((i, i + 1) for i in range(len(BARREL_LAYERS) - 1))
 

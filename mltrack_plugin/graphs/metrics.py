@@ -37,13 +37,17 @@ class Counts:
     selected: Array
     both: Array
 
+    def columns(self) -> tuple[Array, ...]:
+        """The four arrays, in the order of the attributes."""
+        return tuple(getattr(self, f.name) for f in dataclasses.fields(self))
+
     def sum(self) -> Counts:
         """Of all graphs together."""
-        return Counts(*(np.asarray(getattr(self, f.name).sum()) for f in dataclasses.fields(self)))
+        return Counts(*(np.asarray(column.sum()) for column in self.columns()))
 
     def take(self, rows: Array) -> Counts:
         """Of the given graphs."""
-        return Counts(*(getattr(self, f.name)[rows] for f in dataclasses.fields(self)))
+        return Counts(*(column[rows] for column in self.columns()))
 
     def quantities(self) -> Array:
         """(3, ...) accuracy, purity, efficiency; NaN where nothing is there, selected or true."""
@@ -111,5 +115,5 @@ def bootstrap(counts: Counts, seed: int, repetitions: int = 1000) -> Array:
     if n < 2:
         return np.full(3, np.nan)
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1.0 / n), size=repetitions)
-    columns = (weights @ getattr(counts, f.name) for f in dataclasses.fields(counts))
-    return np.asarray(np.nanstd(Counts(*columns).quantities(), axis=1, ddof=1))
+    resampled = Counts(*(weights @ column for column in counts.columns()))
+    return np.asarray(np.nanstd(resampled.quantities(), axis=1, ddof=1))

@@ -10,15 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.event_data import Hits
-from mltrack_plugin.graphs.construct import connect, true_segments, wrapped
-from mltrack_plugin.graphs.layers import BARREL_LAYERS, BARREL_PAIRS, hit_layers
+from mltrack_plugin.graphs.construct import build_graph, true_segments
+from mltrack_plugin.graphs.layers import hit_layers
+from mltrack_plugin.graphs.seeded import (
+    HITS_PER_LAYER,
+    N_LAYERS,
+    SEED_LAYERS,
+    nearest_hits,
+    seed_edges,
+    seeded_nodes,
+)
 from mltrack_plugin.simulation.event import SimulatedEvent
 
 Array = npt.NDArray[Any]
-
-#: Hits per layer around a seed, and layers that a seed's hits lie on.
-HITS_PER_LAYER, SEED_LAYERS = 5, 3
-_N_LAYERS = len(BARREL_LAYERS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,14 +59,29 @@ def node_features(hits: Hits) -> Array:
     return np.stack([hits.r, hits.phi, hits.z], axis=1)
 
 
-def segment_sample(event: SimulatedEvent) -> GraphSample:
-    """The barrel hits of an event with all segments in the published windows; classified are segments."""
-    layer = hit_layers(event.hits)
-    barrel = np.flatnonzero(layer >= 0)
-    nodes = node_features(event.hits)[barrel]
-    edges = connect(layer[barrel], *nodes.T, BARREL_PAIRS)
-    target = true_segments(edges, event.truth_links.particle_id[barrel])
+def segment_sample(event: SimulatedEvent, **settings: Any) -> GraphSample:
+    """The graph of an event; classified are segments.
+
+    Args:
+        event: with truth.
+        settings: of :func:`~mltrack_plugin.graphs.construct.build_graph`; by default the published windows.
+    """
+    graph = build_graph(event.hits, **settings)
+    target = true_segments(graph.edges, event.truth_links.particle_id[graph.rows])
+    nodes, edges = node_features(event.hits)[graph.rows], graph.edges
     return GraphSample(nodes, edges, target, np.zeros(len(target), dtype=np.int64))
+
+
+def segments_of_particles(event: SimulatedEvent) -> int:
+    """Number of pairs of hits of one particle on adjacent barrel layers, whether a graph holds them or not."""
+    layer, particle = hit_layers(event.hits), event.truth_links.particle_id
+    used = np.flatnonzero((layer >= 0) & (particle != 0))
+    ids, counts = np.unique(
+        np.stack([particle[used], layer[used].astype(np.uint64)]), axis=1, return_counts=True
+    )
+    # Columns are sorted by particle, then by layer: neighbours in the list may be neighbours in the detector.
+    adjacent = (ids[0, 1:] == ids[0, :-1]) & (ids[1, 1:] == ids[1, :-1] + 1)
+    return int((counts[1:] * counts[:-1])[adjacent].sum())
 
 
 def in_published_selection(sample: GraphSample) -> bool:
@@ -71,14 +90,6 @@ def in_published_selection(sample: GraphSample) -> bool:
     Source: the project's notebook, which keeps 45% of its events so ("to make things feasible for development").
     """
     return 50 < len(sample.nodes) < 500 and sample.edges.shape[1] < 1000
-
-
-def seed_edges() -> Array:
-    """(2, 225) int64: all segments between the hits of neighbouring layers, ``HITS_PER_LAYER`` on each."""
-    k = HITS_PER_LAYER
-    inner, outer = np.meshgrid(np.arange(k), np.arange(k), indexing="ij")
-    pair = np.stack([inner.ravel(), outer.ravel() + k])
-    return np.concatenate([pair + k * layer for layer in range(_N_LAYERS - 1)], axis=1)
 
 
 def hit_samples(event: SimulatedEvent) -> list[GraphSample]:
@@ -92,31 +103,21 @@ def hit_samples(event: SimulatedEvent) -> list[GraphSample]:
         event: with at most one hit per particle and layer.
     """
     hits, layer = event.hits, hit_layers(event.hits)
-    rows = [np.flatnonzero(layer == i) for i in range(_N_LAYERS)]
     particle = event.truth_links.particle_id
     tracks = np.zeros(0, dtype=np.uint64)
-    if min(map(len, rows)) > HITS_PER_LAYER:
+    if np.bincount(layer[layer >= 0], minlength=N_LAYERS).min() > HITS_PER_LAYER:
         ids, counts = np.unique(particle[(layer >= 0) & (particle != 0)], return_counts=True)
-        tracks = ids[counts == _N_LAYERS]
-    phi, eta = hits.phi.astype(np.float64), np.arcsinh(hits.z / hits.r).astype(np.float64)
-    chosen, reference = [], np.zeros(len(tracks))
-    for number, on_layer in enumerate(rows):
-        order = np.argsort(particle[on_layer], kind="stable")
-        own = (
-            on_layer[order[np.searchsorted(particle[on_layer], tracks, sorter=order)]]
-            if len(tracks)
-            else rows[0][:0]
-        )
-        distance = np.hypot(eta[own][:, None] - eta[on_layer], wrapped(phi[own][:, None] - phi[on_layer]))
-        nearest = np.argsort(distance, axis=1, kind="stable")[:, :HITS_PER_LAYER]
-        chosen.append(on_layer[nearest])
-        if number == 0:
-            reference = phi[own]
-    picked = np.concatenate(chosen, axis=1)
+        tracks = ids[counts == N_LAYERS]
+    if not len(tracks):
+        return []
+    r, phi, z = node_features(hits).T.astype(np.float64)
+    eta = np.arcsinh(z / r)
+    # The track's hits from inside out: rows sorted by particle, then by layer.
+    mine = np.flatnonzero(np.isin(particle, tracks) & (layer >= 0))
+    own = mine[np.lexsort((layer[mine], particle[mine]))].reshape(-1, N_LAYERS)
+    picked, _ = nearest_hits(layer, eta, phi, eta[own], phi[own])
     target = particle[picked] == tracks[:, None]
     seed = target & (np.arange(picked.shape[1]) < SEED_LAYERS * HITS_PER_LAYER)
-    nodes = np.stack(
-        [hits.r[picked], wrapped(phi[picked] - reference[:, None]), hits.z[picked], seed], axis=-1
-    ).astype(np.float32)
+    nodes = seeded_nodes(picked, seed, phi[own[:, 0]], r, phi, z)
     edges, graph = seed_edges(), np.zeros(picked.shape[1], dtype=np.int64)
-    return [GraphSample(own, edges, true, graph) for own, true in zip(nodes, target, strict=True)]
+    return [GraphSample(inputs, edges, true, graph) for inputs, true in zip(nodes, target, strict=True)]

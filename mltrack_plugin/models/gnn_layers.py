@@ -69,8 +69,8 @@ class EdgeNetwork(nn.Module):
     def start_from_differences(self, gain: list[float]) -> None:
         """Set initial weights so that half of the hidden features look at differences between the two hits.
 
-        A segment of a track is told by differences of coordinates that are a hundred times smaller than the coordinates;
-        with the usual initial weights it takes thousands of steps until they are seen at all.
+        A segment of a track is told by differences of coordinates a hundred times smaller than the coordinates; with
+        the usual initial weights it takes thousands of steps until they are seen at all.
 
         Args:
             gain: spread of the weights of the last features, which are the scaled inputs.

@@ -82,7 +82,7 @@ class GraphTraining(TaskModule):
 
     Args:
         config: the training run.
-        network: module with ``logits(nodes, edges)``; (I + 1, m) logits count with their last row.
+        network: module with ``logits(nodes, edges)``, (k,) or, with those of all iterations, (I + 1, k).
     """
 
     def __init__(self, config: TrainingConfig, network: nn.Module) -> None:
@@ -90,25 +90,34 @@ class GraphTraining(TaskModule):
         self._validation: list[tuple[Tensor, Tensor]] = []
 
     def logits(self, batch: GraphBatch) -> Tensor:
-        """(k,) logits of the classified elements."""
+        """(I + 1, k) logits of the classified elements; the last row are those of the scores."""
         logits: Tensor = self.network.logits(batch.nodes, batch.edges)
-        return logits[-1] if logits.ndim == 2 else logits
+        return logits if logits.ndim == 2 else logits[None]
+
+    def losses(self, logits: Tensor, batch: GraphBatch) -> Tensor:
+        """(I + 1,) binary cross-entropies, every graph counting the same."""
+        every = functional.binary_cross_entropy_with_logits(
+            logits, batch.target.expand_as(logits), batch.weight.expand_as(logits), reduction="none"
+        )
+        return every.sum(dim=1)
 
     def loss(self, logits: Tensor, batch: GraphBatch) -> Tensor:
-        """Binary cross-entropy, every graph counting the same."""
-        return functional.binary_cross_entropy_with_logits(
-            logits, batch.target, batch.weight, reduction="sum"
-        )
+        """The loss of the scores, and of the weights before them if the configuration asks for it."""
+        losses = self.losses(logits, batch)
+        weight: float = getattr(self.config, "intermediate_weight", 0.0)
+        if weight > 0.0 and len(losses) > 1:
+            return losses[-1] + weight * losses[:-1].mean()
+        return losses[-1]
 
     def training_step(self, batch: GraphBatch, batch_index: int) -> Tensor:
-        loss = self.loss(self.logits(batch), batch)
-        self.log("loss", loss, prog_bar=True)
-        return loss
+        logits = self.logits(batch)
+        self.log("loss", self.losses(logits.detach()[-1:], batch)[0], prog_bar=True)
+        return self.loss(logits, batch)
 
     def validation_step(self, batch: GraphBatch, batch_index: int) -> None:
-        logits = self.logits(batch)
-        self.log("val_loss", self.loss(logits, batch), batch_size=1)
-        self._validation.append((torch.sigmoid(logits.float()).cpu(), batch.target.cpu() > 0.5))
+        logits = self.logits(batch)[-1:]
+        self.log("val_loss", self.losses(logits, batch)[0], batch_size=1)
+        self._validation.append((torch.sigmoid(logits[0].float()).cpu(), batch.target.cpu() > 0.5))
 
     def on_validation_epoch_end(self) -> None:
         score, target = (torch.cat(parts).numpy() for parts in zip(*self._validation, strict=True))
@@ -128,6 +137,9 @@ class GraphTrainingConfig(TrainingConfig):
 
     #: Training graphs, made once; each use turns and mirrors them at random.
     graphs: int = Field(3000, ge=1)
+    #: Spread of the initial weights with which segments look at differences of r, phi, z (and the seed's mark), scaled;
+    #: None = the usual initial weights.
+    difference_gain: tuple[float, ...] | None = None
 
 
 class SegmentTrainingConfig(GraphTrainingConfig):
@@ -136,6 +148,8 @@ class SegmentTrainingConfig(GraphTrainingConfig):
     architecture: str = "gnn-segments"
     #: Training events with more segments are passed over: they cost the time of many others.
     max_edges: int = Field(4000, ge=1)
+    #: Weight of the mean loss of the weights that the iterations use, beside that of the scores.
+    intermediate_weight: float = Field(0.0, ge=0)
 
 
 class HitTrainingConfig(GraphTrainingConfig):
@@ -163,7 +177,9 @@ class GraphTask(Task):
         raise NotImplementedError
 
     def module(self) -> GraphTraining:
-        network = self.Network(self.NetworkConfig(**self.config.network))
+        network: Any = self.Network(self.NetworkConfig(**self.config.network))
+        if self.config.difference_gain is not None:
+            network.edge.start_from_differences(list(self.config.difference_gain))
         return GraphTraining(self.config, network)
 
     @functools.cached_property
