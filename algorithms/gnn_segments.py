@@ -66,8 +66,8 @@ class GnnSegments(Algorithm):
 
         graph = self._graph(event_store)
         nodes = node_features(self._hits(event_store))[graph.rows]
-        # Row i holds the weights of iteration i; the last one the scores.
-        score = self.model.apply(nodes, graph.edges)[-1]
+        # Row i holds the weights of iteration i, the last one the scores. torch takes no read-only arrays.
+        score = self.model.apply(nodes, graph.edges.copy())[-1]
         self._scored(event_store, graph.with_scores(score))
         return ProcessCode.SUCCESS
 

@@ -68,7 +68,7 @@ def segment_sample(event: SimulatedEvent, **settings: Any) -> GraphSample:
     """
     graph = build_graph(event.hits, **settings)
     target = true_segments(graph.edges, event.truth_links.particle_id[graph.rows])
-    nodes, edges = node_features(event.hits)[graph.rows], graph.edges
+    nodes, edges = node_features(event.hits)[graph.rows], graph.edges.copy()
     return GraphSample(nodes, edges, target, np.zeros(len(target), dtype=np.int64))
 
 

@@ -19,7 +19,7 @@ def test_numbers_rise_from_inside_out_and_strange_layers_have_none():
 
 def test_ten_barrel_layers_in_a_row():
     assert len(BARREL_LAYERS) == 10
-    assert BARREL_PAIRS == tuple((i, i + 1) for i in range(9))
+    assert list(BARREL_PAIRS) == [(i, i + 1) for i in range(9)]
 
 
 def test_all_layers_of_the_detector_once():

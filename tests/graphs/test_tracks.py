@@ -1,5 +1,7 @@
 """From segments to tracks: components, paths that share no hit, second hits on a layer."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -55,7 +57,7 @@ def test_no_hit_is_on_two_paths_and_every_path_follows_segments(seed):
     label = walk_through(96, edges, score, layer)
     joined = {tuple(pair) for pair in edges.T.tolist()}
     for path in groups(label):
-        steps = list(zip(path[:-1], path[1:], strict=True))
+        steps = list(itertools.pairwise(path))
         assert len(path) > 1
         assert all(step in joined for step in steps)
     # Maximal: no segment joins two hits that are left over.

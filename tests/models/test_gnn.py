@@ -47,7 +47,7 @@ def test_hit_classifier_has_the_published_layers():
 
 
 def reference(net, nodes, edges, hits):
-    """The published formulation with dense association matrices (n, m) of nodes to their incoming and outgoing edges."""
+    """The published formulation: dense association matrices (n, m) of nodes to incoming and outgoing edges."""
     n, m = len(nodes), edges.shape[1]
     outgoing, incoming = torch.zeros(n, m), torch.zeros(n, m)
     outgoing[edges[0], torch.arange(m)] = 1.0

@@ -1,0 +1,107 @@
+"""Training of the graph networks: batches, what turning leaves alone, losses, and the way to an archive."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("lightning")
+pytest.importorskip("acts")
+pytest.importorskip("pythia8mc")
+
+from mltrack_plugin.errors import ConfigurationError
+from mltrack_plugin.graphs.construct import wrapped
+from mltrack_plugin.graphs.samples import GraphSample
+from mltrack_plugin.models.archive import load_model
+from mltrack_plugin.models.checkpoint import export_checkpoint
+from mltrack_plugin.training.config import load_training_config
+from mltrack_plugin.training.gnn import batch_of, turned
+from mltrack_plugin.training.run import train
+from mltrack_plugin.training.tasks import make_task
+
+NAMES = ("gnn-segments", "gnn-hits")
+
+
+@pytest.fixture(scope="module")
+def banks(tmp_path_factory):
+    """Where simulated collisions are kept, so that each is simulated once."""
+    return str(tmp_path_factory.mktemp("banks"))
+
+
+def tiny(name, banks, **changes):
+    config = load_training_config(name, tiny=True)
+    settings = {**config.dataset_settings, "bank_dir": f"{banks}/{name}"}
+    return load_training_config(name, tiny=True, dataset_settings=settings, **changes)
+
+
+def sample(n_features=3):
+    rng = np.random.default_rng(1)
+    nodes = rng.uniform(-1, 1, (6, n_features)).astype(np.float32)
+    edges = np.array([[0, 1, 2, 3], [2, 3, 4, 5]])
+    return GraphSample(nodes, edges, np.array([True, False, True, False]), np.zeros(4, dtype=np.int64))
+
+
+def test_turning_leaves_all_differences_alone_up_to_the_mirror():
+    before = sample()
+    after = turned(before, np.random.default_rng(3))
+    inner, outer = before.edges
+
+    def steps(s):
+        change = s.nodes[outer] - s.nodes[inner]
+        return np.stack([change[:, 0], wrapped(change[:, 1]), np.abs(change[:, 2])], axis=1)
+
+    assert not np.allclose(before.nodes[:, 1], after.nodes[:, 1])
+    np.testing.assert_allclose(steps(before), steps(after), atol=1e-5)
+
+
+def test_seeded_graphs_are_not_turned_but_mirrored():
+    before = sample(4)
+    seen = [turned(before, np.random.default_rng(i)).nodes for i in range(20)]
+    assert all(np.allclose(np.abs(nodes), np.abs(before.nodes)) for nodes in seen)
+    assert {(np.sign(n[0, 1]), np.sign(n[0, 2])) for n in seen} == set(itertools.product((-1, 1), repeat=2))
+
+
+def test_every_graph_of_a_batch_weighs_the_same():
+    small = GraphSample(
+        np.zeros((2, 3), np.float32), np.array([[0], [1]]), np.array([True]), np.zeros(1, np.int64)
+    )
+    batch = batch_of([sample(), small])
+    np.testing.assert_allclose(batch.weight, [0.125] * 4 + [0.5])
+    np.testing.assert_array_equal(batch.edges[:, -1], [6, 7])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_batches_depend_on_their_number_alone(name, banks):
+    config = tiny(name, banks)
+    whole = list(itertools.islice(make_task(config).training_batches(0), 4))
+    rest = list(itertools.islice(make_task(config).training_batches(2), 2))
+    for mine, other in zip(whole[2:], rest, strict=True):
+        for first, second in zip(mine, other, strict=True):
+            assert torch.equal(first, second)
+
+
+def test_intermediate_weights_count_as_configured(banks):
+    task = make_task(tiny("gnn-segments", banks, intermediate_weight=0.5))
+    module, batch = task.module(), next(task.training_batches(0))
+    logits = module.logits(batch)
+    losses = module.losses(logits, batch)
+    assert logits.shape == (3, batch.edges.shape[1])
+    torch.testing.assert_close(module.loss(logits, batch), losses[2] + 0.5 * (losses[0] + losses[1]) / 2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_trains_and_becomes_an_archive(name, banks, tmp_path):
+    last = train(tiny(name, banks), tmp_path / "run", device="cpu", threads=1, progress=False)
+    model = export_checkpoint(last, tmp_path / "model.pt")
+    card = load_model(tmp_path / "model.pt").card
+    assert (card.kind, card.architecture, card.features[:3]) == ("graph", name, ("r", "phi", "z"))
+    assert 0.0 <= card.metrics["val_threshold"] <= 1.0
+    assert "bank_dir" not in card.training_data["settings"]
+    assert model.card.parameters > 0
+
+
+def test_events_that_give_no_graph_end_in_a_message(banks):
+    config = tiny("gnn-segments", banks, max_edges=1)
+    with pytest.raises(ConfigurationError, match=r"80 events of heptrkx-qcd give 0 graphs, 4 are asked for"):
+        next(make_task(config).training_batches(0))
