@@ -102,9 +102,9 @@ def particle_sequences(hits: Hits, truth_links: TruthLinks, min_length: int = 3)
     # The first of each cell in the order of the radius.
     order = np.lexsort((hits.r[rows], cell))
     cells, first = np.unique(cell[order], return_index=True)
-    table = np.full(len(ids) * N_LAYERS, -1, dtype=np.int64)
-    table[cells] = rows[order[first]]
-    table = table.reshape(-1, N_LAYERS)
+    filled = np.full(len(ids) * N_LAYERS, -1, dtype=np.int64)
+    filled[cells] = rows[order[first]]
+    table: Array = filled.reshape(-1, N_LAYERS)
     length = np.cumprod(table >= 0, axis=1).sum(axis=1)
     table[np.arange(N_LAYERS) >= length[:, None]] = -1
     keep = length >= min_length
