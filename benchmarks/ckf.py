@@ -5,8 +5,8 @@
 Needs the extra [acts]. Simulates events of 10 to 10 000 particles (gun: pions, pT 0.5-10 GeV, |eta| < 3) and
 ttbar events with pile-up 50 and 200, all with 15% noise hits, in the GenericDetector of ACTS; finds their tracks with
 the tuned CKF and with our job configuration, both from the same files with one thread; and compares them
-with `mltrack compare`. Where our job refuses the events the table says why. Takes five
-minutes on an idle machine, with --quick one.
+with `mltrack compare`. Where our job refuses the events the table says why. Takes four
+minutes of CPU time, with --quick 40 s.
 """
 
 from __future__ import annotations
