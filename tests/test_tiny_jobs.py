@@ -13,6 +13,7 @@ from mltrack_plugin.event_data import Particles, TruthLinks
 from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.io import open_events
 from mltrack_plugin.io.root_tracks import read_tracks
+from mltrack_plugin.io.root_vertices import read_vertices
 from mltrack_plugin.job import JobConfig, available_jobs, load_job
 from mltrack_plugin.models.archive import save_torchscript
 from mltrack_plugin.models.card import ModelCard
@@ -61,7 +62,7 @@ def with_model(settings: dict[str, object], models: dict[str, str]) -> dict[str,
 
 
 @pytest.mark.parametrize("name", available_jobs())
-def test_tiny_variant_runs_from_hits_to_tracks(name, tmp_path):
+def test_tiny_variant_runs_from_hits_to_its_output(name, tmp_path):
     job = load_job(name).tiny_job()
     try:
         write_events(job, tmp_path / "events.root")
@@ -74,15 +75,20 @@ def test_tiny_variant_runs_from_hits_to_tracks(name, tmp_path):
     sequencer = Sequencer().add_reader(reader)
     for algorithm in job.algorithms(device="cpu", detector=job.detectors[0]):
         sequencer.add_algorithm(algorithm)
-    sequencer.add_writer(find("writer", "root-tracks")(path=str(tmp_path / "tracks.root")))
+    output = tmp_path / "output.root"
+    for writer in job.make_writers(output, overwrite=False) or [find("writer", "root-tracks")(path=str(output))]:
+        sequencer.add_writer(writer)
     summary = sequencer.run()
 
     assert summary.events == job.tiny.events
     assert {handle.kind for handle in reader.outputs} >= {TruthLinks, Particles}
-    found = dict(read_tracks(tmp_path / "tracks.root"))
+    if [step.name for step in job.writers] == ["root-vertices"]:
+        assert [len(vertices) > 0 for _, vertices in read_vertices(output)] == [True] * job.tiny.events
+        return
+    found = dict(read_tracks(output))
     assert len(found) == job.tiny.events
     assert sum(len(tracks) for tracks in found.values()) == summary.tracks
-    fits = "fit-helix" in [step.name for step in job.sequence]
+    fits = any(step.name in ("fit-helix", "regress-image-tracks") for step in job.sequence)
     for tracks in found.values():
         assert (np.diff(tracks.hit_indices[tracks.offsets[:-1]]) > 0).all()
         assert ((tracks.quality >= 0) & (tracks.quality <= 1)).all()

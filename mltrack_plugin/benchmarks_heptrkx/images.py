@@ -8,10 +8,11 @@ estimation and vertex finding were published as figures only.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from mltrack_plugin.benchmarks_heptrkx.rows import Row
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.images.paths import best_pixels
 from mltrack_plugin.images.peaks import vertices_from_bins
@@ -34,20 +35,6 @@ HEAVY_NOISE = 0.2
 PILEUPS = (0, 5, 25)
 #: A vertex is found if one lies within this distance, mm: the width of a bin.
 VERTEX_WINDOW = 5.0
-
-
-class Row(NamedTuple):
-    """One published figure beside ours."""
-
-    system: str
-    quantity: str
-    #: As published; "-" where the authors gave no number.
-    published: str
-    ours: float
-    #: One standard deviation.
-    uncertainty: float
-    dataset: str
-    seed: int
 
 
 def published_rows(seed: int, events: int) -> list[Row]:

@@ -29,8 +29,9 @@ class ImageSegmentationConfig(PlaneImageConfig):
     seed_planes: int = Field(5, ge=2)
     #: "lstm": width of the state.
     hidden: int = Field(100, ge=1)
-    #: "lstm": a second one reads the planes backwards.
-    bidirectional: bool = False
+    #: "lstm": every pixel has a state of this width of its own, which sees this many pixels of the plane before: the
+    #: same for all pixels, so much less has to be learned. 0: one state for the plane as a whole, as published.
+    kernel: int = Field(0, ge=0)
     #: "cnn": maps at full, half, quarter ... size.
     channels: tuple[int, ...] = Field((8, 16, 32, 64), min_length=2)
 
@@ -40,15 +41,47 @@ class PlaneLSTM(nn.Module):
 
     def __init__(self, config: ImageSegmentationConfig) -> None:
         super().__init__()
-        directions = 2 if config.bidirectional else 1
-        self.lstm = nn.LSTM(
-            config.pixels, config.hidden, batch_first=True, bidirectional=config.bidirectional
-        )
-        self.output = nn.Linear(directions * config.hidden, config.pixels)
+        self.lstm = nn.LSTM(config.pixels, config.hidden, batch_first=True)
+        self.output = nn.Linear(config.hidden, config.pixels)
 
     def forward(self, image: Tensor) -> Tensor:
-        state, _ = self.lstm(image)  # (B, P, H) or (B, P, 2 H)
+        state, _ = self.lstm(image)  # (B, P, H)
         scores: Tensor = self.output(state)
+        return scores
+
+
+class PlaneConvLSTM(nn.Module):
+    """LSTM over planes with convolutions along the plane (Shi et al. 2015): (B, P, W) -> (B, P, W) scores."""
+
+    def __init__(self, config: ImageSegmentationConfig) -> None:
+        super().__init__()
+        if config.kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd or 0, got {config.kernel}")
+        self.hidden = config.hidden
+        self.kernel = config.kernel
+        self.image_gates = nn.Linear(config.kernel, 4 * config.hidden)
+        self.state_gates = nn.Linear(config.kernel * config.hidden, 4 * config.hidden, bias=False)
+        self.output = nn.Linear(config.hidden, 1)
+        with torch.no_grad():
+            # The forget gates start open.
+            self.image_gates.bias[config.hidden : 2 * config.hidden] = 1.0
+
+    def forward(self, image: Tensor) -> Tensor:
+        n, planes, width = image.shape
+        reach = self.kernel // 2
+        from_image = self.image_gates(functional.pad(image, [reach, reach]).unfold(2, self.kernel, 1))
+        state = torch.zeros(n, width, self.hidden, dtype=image.dtype, device=image.device)
+        cell = torch.zeros_like(state)
+        states: list[Tensor] = []
+        for plane in range(planes):
+            padded = functional.pad(state, [0, 0, reach, reach])
+            window = torch.cat([padded[:, k : k + width] for k in range(self.kernel)], dim=2)
+            gates = from_image[:, plane] + self.state_gates(window)
+            enter, forget, leave = torch.sigmoid(gates[:, :, : 3 * self.hidden]).chunk(3, dim=2)
+            cell = forget * cell + enter * torch.tanh(gates[:, :, 3 * self.hidden :])
+            state = leave * torch.tanh(cell)
+            states.append(state)
+        scores: Tensor = self.output(torch.stack(states, dim=1)).squeeze(3)
         return scores
 
 
@@ -94,7 +127,10 @@ class ImageSegmentation(nn.Module):
         super().__init__()
         self.planes = config.planes
         self.pixels = config.pixels
-        self.core = PlaneLSTM(config) if config.core == "lstm" else PlaneCNN(config)
+        if config.core == "cnn":
+            self.core: nn.Module = PlaneCNN(config)
+        else:
+            self.core = PlaneConvLSTM(config) if config.kernel else PlaneLSTM(config)
 
     def scores(self, image: Tensor) -> Tensor:
         """(B, P, W) -> (B, P, W) unnormalised."""
