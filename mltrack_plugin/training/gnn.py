@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.errors import ConfigurationError
-from mltrack_plugin.graphs.construct import wrapped
+from mltrack_plugin.graphs.construct import MAX_DPHI, MAX_DZ, wrapped
 from mltrack_plugin.graphs.metrics import PUBLISHED, QUANTITIES, balanced_threshold, count
 from mltrack_plugin.graphs.samples import GraphSample, hit_samples, in_published_selection, segment_sample
 from mltrack_plugin.models.gnn_hit import GnnHitClassifier, GnnHitConfig
@@ -142,12 +142,27 @@ class GraphTrainingConfig(TrainingConfig):
     difference_gain: tuple[float, ...] | None = None
 
 
+class GraphSettings(BaseConfig):
+    """How segments are made, as in build-graph; the job that uses the network must have the same settings."""
+
+    #: Connect the discs of the endcaps, too.
+    endcaps: bool = False
+    #: Largest difference in azimuth, radian.
+    max_dphi: float = Field(default=MAX_DPHI, gt=0, le=np.pi)
+    #: Largest difference in z between barrel layers, mm.
+    max_dz: float = Field(default=MAX_DZ, gt=0)
+    #: Largest z at which the line through two hits crosses the beam axis, mm; where discs are connected.
+    max_z0: float = Field(default=300.0, gt=0)
+
+
 class SegmentTrainingConfig(GraphTrainingConfig):
     """A training run of the segment classifier."""
 
     architecture: str = "gnn-segments"
     #: Training events with more segments are passed over: they cost the time of many others.
     max_edges: int = Field(4000, ge=1)
+    #: Windows of the segments; the defaults are the published ones.
+    graph: GraphSettings = GraphSettings()
     #: Weight of the mean loss of the weights that the iterations use, beside that of the scores.
     intermediate_weight: float = Field(0.0, ge=0)
 
@@ -228,20 +243,29 @@ class GraphTask(Task):
 
 
 class SegmentTask(GraphTask):
-    """Segments of whole events; validated on the events of the published selection."""
+    """Segments of whole events; with the published windows validated on the published selection of events."""
 
     Config = SegmentTrainingConfig
     Network, NetworkConfig = GnnSegmentClassifier, GnnSegmentConfig
     output = "segment_weight"
 
     def event_samples(self, event: SimulatedEvent) -> list[GraphSample]:
-        sample = segment_sample(event)
+        sample = segment_sample(event, **self.config.graph.model_dump())
         return [sample] if 0 < sample.edges.shape[1] <= self.config.max_edges else []
+
+    def card(self, module: TaskModule) -> dict[str, Any]:
+        card = super().card(module)
+        card["training_data"]["graph"] = self.config.graph.model_dump(mode="json")
+        return card
 
     def validation_samples(self) -> list[GraphSample]:
         source = self.source("validation")
-        samples = [segment_sample(source(i)) for i in range(self.config.validation_events)]
-        return [s for s in samples if in_published_selection(s)] or [s for s in samples if s.edges.shape[1]]
+        settings = self.config.graph.model_dump()
+        samples = [segment_sample(source(i), **settings) for i in range(self.config.validation_events)]
+        selected = [s for s in samples if in_published_selection(s)]
+        if self.config.graph == GraphSettings() and selected:
+            return selected
+        return [s for s in samples if s.edges.shape[1]]
 
 
 class HitTask(GraphTask):
