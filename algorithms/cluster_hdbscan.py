@@ -36,7 +36,7 @@ class ClusterHDBSCAN(Algorithm):
         #: Let all hits of an event be one candidate: for events that may hold a single particle.
         allow_single_cluster: bool = False
         #: "package": the hdbscan package, exact. "knn": from the nearest neighbours, several times faster; the choice
-        #: for well separated clusters. Knows neither epsilon nor "leaf".
+        #: for well separated clusters. Does not have "leaf".
         backend: Backend = "package"
         #: With "knn": neighbours of each hit, more than a track usually has hits.
         neighbours: int = Field(default=16, ge=2)
@@ -47,8 +47,8 @@ class ClusterHDBSCAN(Algorithm):
 
         @model_validator(mode="after")
         def _backend_can(self) -> Self:
-            if self.backend == "knn" and (self.epsilon or self.cluster_selection_method != "eom"):
-                raise ValueError('backend "knn" has neither epsilon nor cluster_selection_method "leaf"')
+            if self.backend == "knn" and self.cluster_selection_method != "eom":
+                raise ValueError('backend "knn" does not have cluster_selection_method "leaf"')
             return self
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:

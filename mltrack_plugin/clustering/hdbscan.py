@@ -47,7 +47,7 @@ def cluster_hdbscan(
         epsilon: clusters closer than this distance are not split.
         cluster_selection_method: which clusters are cut out of the tree.
         allow_single_cluster: let all points be one cluster (an event with one track).
-        backend: see :data:`Backend`; "knn" knows neither ``epsilon`` nor "leaf".
+        backend: see :data:`Backend`; "knn" has no "leaf".
         neighbours: with "knn", neighbours of each point, more than a cluster usually has.
 
     Returns:
@@ -63,8 +63,8 @@ def cluster_hdbscan(
         raise ValueError(f"min_samples must be at least 1, got {min_samples}")
     if not epsilon >= 0:
         raise ValueError(f"epsilon must not be negative, got {epsilon}")
-    if backend == "knn" and (epsilon or cluster_selection_method != "eom"):
-        raise ValueError('the backend "knn" has neither epsilon nor the selection method "leaf"')
+    if backend == "knn" and cluster_selection_method != "eom":
+        raise ValueError('the backend "knn" does not have the selection method "leaf"')
     array = np.ascontiguousarray(points, dtype=np.float64)
     if array.ndim != 2:
         raise EventDataError(f"points to cluster must have shape (n, k), got {array.shape}")
@@ -80,7 +80,7 @@ def cluster_hdbscan(
     if backend == "knn":
         from mltrack_plugin.clustering.knn_hdbscan import cluster_knn
 
-        return cluster_knn(array, min_cluster_size, min_samples, neighbours, allow_single_cluster)
+        return cluster_knn(array, min_cluster_size, min_samples, neighbours, allow_single_cluster, epsilon)
     hdbscan = load_package()
     with warnings.catch_warnings():
         # The package calls interfaces that its dependencies have deprecated; nothing a user can act on.

@@ -27,7 +27,12 @@ _RESOLUTION = 1e-7
 
 
 def cluster_knn(
-    points: Array, min_cluster_size: int, min_samples: int, neighbours: int, allow_single_cluster: bool
+    points: Array,
+    min_cluster_size: int,
+    min_samples: int,
+    neighbours: int,
+    allow_single_cluster: bool,
+    epsilon: float = 0.0,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Group points by density; arguments are checked by :func:`~mltrack_plugin.clustering.cluster_hdbscan`.
 
@@ -38,6 +43,7 @@ def cluster_knn(
         neighbours: neighbours of each point in the graph, at least min_samples; larger than a cluster, so that most
             clusters see another one.
         allow_single_cluster: let all points be one cluster.
+        epsilon: groups that are this close to each other are not split.
 
     Returns:
         labels (n,) int64, -1 = noise, numbered by their first point; membership (n,) float32.
@@ -57,6 +63,7 @@ def cluster_knn(
         np.maximum(distance[:, -1], floor),
         min_cluster_size,
         allow_single_cluster,
+        epsilon,
     )
     return labels, membership
 
@@ -147,7 +154,7 @@ def spanning_forest(distance: Array, index: Array, core: Array) -> tuple[Array, 
 
 @numba.njit(cache=True)
 def tree_clusters(
-    left: Array, right: Array, weight: Array, reach: Array, min_size: int, allow_single: bool
+    left: Array, right: Array, weight: Array, reach: Array, min_size: int, allow_single: bool, epsilon: float
 ) -> tuple[Array, Array]:
     """Clusters of a spanning forest by excess of mass.
 
@@ -156,6 +163,7 @@ def tree_clusters(
         reach: (n,) distance beyond which a point may have neighbours that the graph does not hold.
         min_size: smallest cluster.
         allow_single: a forest of one tree may be one cluster.
+        epsilon: an edge shorter than this separates no clusters.
 
     Returns:
         labels (n,) int64, -1 = noise; membership (n,) float32, 1 in the densest place of a cluster.
@@ -203,7 +211,7 @@ def tree_clusters(
         density = 1.0 / weight[current - n]
         a, b = child_a[current], child_b[current]
         big_a, big_b = size[a] >= min_size, size[b] >= min_size
-        if big_a and big_b:
+        if big_a and big_b and weight[current - n] >= epsilon:
             stability[cluster] += size[current] * (density - birth[cluster])
             for child in (a, b):
                 birth[n_clusters], mother[n_clusters] = density, cluster

@@ -58,6 +58,7 @@ class ClusteringSettings(Config):
 
     min_cluster_size: int = Field(default=4, ge=2)
     min_samples: int = Field(default=2, ge=1)
+    epsilon: float = Field(default=0.0, ge=0)
 
 
 def training_configs() -> dict[str, Path]:

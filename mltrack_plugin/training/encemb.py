@@ -65,6 +65,8 @@ class EncEmbTrainingConfig(TrainingConfig):
     batch_hits: int = Field(8192, ge=1)
     #: Hits of an event that the loss compares with all others of that event.
     anchors: int = Field(512, ge=1)
+    #: Imagined hits at distance 0 of each anchor, which give the embedding a scale; see ``losses.anchor_loss``.
+    background: float = Field(1.0, ge=0)
     #: Weight of the auxiliary regression of the track parameters.
     auxiliary_weight: float = Field(0.1, ge=0)
     #: Start with attention to the nearest hits, of this sharpness; None = random initial weights.
@@ -119,7 +121,7 @@ class EmbeddingTraining(TaskModule):
                 batch.particle.split(batch.counts.tolist()),
                 strict=True,
             ):
-                terms.append(anchor_loss(points, particle, self.config.anchors))
+                terms.append(anchor_loss(points, particle, self.config.anchors, self.config.background))
             total = torch.stack([loss for loss, _ in terms]).sum()
             contrastive = total / max(1, sum(n for _, n in terms))
             real = batch.particle >= 0
@@ -145,6 +147,8 @@ class EmbeddingTraining(TaskModule):
                 points.cpu().numpy(),
                 min_cluster_size=self.config.clustering.min_cluster_size,
                 min_samples=self.config.clustering.min_samples,
+                epsilon=self.config.clustering.epsilon,
+                backend="knn",
             )
             truth = (particle.cpu().numpy() + 1).astype(np.uint64)
             self._scores.setdefault(which, []).append(trackml_score(match_tracks(labels, truth)))

@@ -6,6 +6,8 @@ padding.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -46,13 +48,17 @@ def contrastive_loss(points: Tensor, particle: Tensor, mask: Tensor, max_anchors
     return per_anchor.sum() / (count > 0).sum().clamp(min=1)
 
 
-def anchor_loss(points: Tensor, particle: Tensor, max_anchors: int) -> tuple[Tensor, int]:
+def anchor_loss(
+    points: Tensor, particle: Tensor, max_anchors: int, background: float = 0.0
+) -> tuple[Tensor, int]:
     """Sum of the contrastive losses of one event's anchors; see :func:`contrastive_loss`.
 
     Args:
         points: (N, K).
         particle: (N,), -1 for noise.
         max_anchors: about this many hits, evenly spaced, are compared with all others.
+        background: number of imagined hits of other particles at distance 0 of each anchor. They give distances a
+            scale of their own: hits of a particle attract each other even where no other particle is near.
 
     Returns:
         the sum over anchors that have another hit of their particle, and the number of these anchors.
@@ -69,6 +75,9 @@ def anchor_loss(points: Tensor, particle: Tensor, max_anchors: int) -> tuple[Ten
     positive = (particle[anchors][:, None] == particle) & (particle[anchors] >= 0)[:, None] & ~itself
     count = positive.sum(dim=1)
     mean = logits.masked_fill(~positive, 0.0).sum(dim=1) / count.clamp(min=1)
-    loss = torch.logsumexp(logits, dim=1) - mean
+    total = torch.logsumexp(logits, dim=1)
+    if background > 0:
+        total = torch.logaddexp(total, 0.5 * chosen.square().sum(dim=1) + math.log(background))
+    loss = total - mean
     used = count > 0
     return loss[used].sum(), int(used.sum())

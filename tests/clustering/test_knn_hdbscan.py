@@ -99,7 +99,19 @@ def test_single_cluster_only_if_allowed():
     assert (cluster_hdbscan(points, 8, 2, backend="knn", allow_single_cluster=True)[0] == 0).sum() >= 8
 
 
-@pytest.mark.parametrize("setting", [{"epsilon": 0.1}, {"cluster_selection_method": "leaf"}])
-def test_what_the_graph_cannot_do_is_refused(setting):
-    with pytest.raises(ValueError, match="knn"):
-        cluster_hdbscan(np.eye(8), 4, 2, backend="knn", **setting)
+def test_epsilon_keeps_close_groups_together():
+    rng = np.random.default_rng(0)
+    centres = np.repeat([[0.0, 0.0], [0.5, 0.0], [50.0, 0.0], [100.0, 0.0]], 10, axis=0)
+    points = centres + rng.normal(0, 0.01, (40, 2))
+    apart, _ = cluster_hdbscan(points, 5, 2, backend="knn")
+    joined, _ = cluster_hdbscan(points, 5, 2, backend="knn", epsilon=2.0)
+    exact, _ = cluster_hdbscan(points, 5, 2, epsilon=2.0)
+    assert apart.max() + 1 == 4
+    assert len(set(joined[:20])) == 1
+    assert joined.tolist() == np.repeat([0, 1, 2], [20, 10, 10]).tolist()
+    assert adjusted_rand(joined, exact) == 1.0
+
+
+def test_what_the_graph_cannot_do_is_refused():
+    with pytest.raises(ValueError, match="leaf"):
+        cluster_hdbscan(np.eye(8), 4, 2, backend="knn", cluster_selection_method="leaf")
