@@ -172,7 +172,7 @@ def estimated_lines(model: TrackModel, sample: Sequence[PlaneEvents]) -> tuple[A
 def sequence_lengths(exists: Array, threshold: float = 0.5) -> Array:
     """(E,) int64: places before the first one that is less probable than the threshold, of (E, S)."""
     goes_on = exists >= threshold
-    return np.where(goes_on.all(axis=1), exists.shape[1], np.argmin(goes_on, axis=1))
+    return np.asarray(np.where(goes_on.all(axis=1), exists.shape[1], np.argmin(goes_on, axis=1)))
 
 
 def _line_figures(name: str, condition: str, lines: Array, truth: Array, seed: int) -> list[Row]:
@@ -196,7 +196,8 @@ def vertex_events(model: TrackModel, pileup: float, seed: int, events: int) -> l
     from mltrack_plugin.models.vertex_cnn import VertexCNNConfig
 
     sizes = VertexCNNConfig.model_validate(model.card.hyperparameters)
-    dataset = _vertex_dataset()
+    # The collisions are the same for every pile-up.
+    dataset = vertex_dataset()
     batches = [min(_BATCH, events - start) for start in range(0, events, _BATCH)]
     return [
         dataset.images(
@@ -212,14 +213,14 @@ def vertex_events(model: TrackModel, pileup: float, seed: int, events: int) -> l
     ]
 
 
-_DATASETS: dict[str, HeptrkxVertexDataset] = {}
+_DATASETS: dict[float, HeptrkxVertexDataset] = {}
 
 
-def _vertex_dataset() -> HeptrkxVertexDataset:
-    """The data set, kept: its collisions are the same for every pile-up."""
-    if "heptrkx-vertex" not in _DATASETS:
-        _DATASETS["heptrkx-vertex"] = cast("HeptrkxVertexDataset", make_dataset("heptrkx-vertex"))
-    return _DATASETS["heptrkx-vertex"]
+def vertex_dataset(pileup: float = 5.0) -> HeptrkxVertexDataset:
+    """The data set of the vertex finder, kept: simulating its collisions takes a minute."""
+    if pileup not in _DATASETS:
+        _DATASETS[pileup] = cast("HeptrkxVertexDataset", make_dataset("heptrkx-vertex", {"pileup": pileup}))
+    return _DATASETS[pileup]
 
 
 def vertex_figures(

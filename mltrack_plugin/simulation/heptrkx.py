@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +83,7 @@ _AFTERWARDS = {"endcaps", "duplicates", "augment", "blocks", "bank_dir"}
 class HeptrkxDataset(Dataset):
     """QCD events with pile-up; hits ordered by module."""
 
-    Config = HeptrkxConfig
+    Config: ClassVar[type[Config]] = HeptrkxConfig
 
     def __init__(self, name: str, tag: int, settings: Any) -> None:
         super().__init__(name, tag, settings)

@@ -199,7 +199,8 @@ class LineSequenceModule(TaskModule):
     def training_step(self, batch: ImageBatch, batch_index: int) -> Tensor:
         line, stop = self.losses(batch)
         self.log_dict({"line": line, "stop": stop}, prog_bar=True)
-        return line + self.config.stop_weight * stop
+        loss: Tensor = line + self.config.stop_weight * stop
+        return loss
 
     def validation_step(self, batch: ImageBatch, batch_index: int) -> None:
         line, stop = self.losses(batch)
@@ -217,4 +218,5 @@ def entry_and_exit(events: PlaneEvents, raster: Any) -> Tensor:
     half = 0.5 * raster.pixels * raster.pitch
     entry = torch.from_numpy(events.intercept)
     leave = entry + torch.from_numpy(events.slope) * (raster.planes * raster.spacing)
-    return (torch.stack([entry, leave], dim=-1) / half - 1.0).float()
+    places: Tensor = torch.stack([entry, leave], dim=-1) / half - 1.0
+    return places.float()

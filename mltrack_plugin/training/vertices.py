@@ -114,7 +114,8 @@ class VertexModule(TaskModule):
     def training_step(self, batch: VertexBatch, batch_index: int) -> Tensor:
         first, every, _ = self.losses(batch)
         self.log_dict({"primary": first, "vertices": every}, prog_bar=True)
-        return first + self.config.vertex_weight * every
+        loss: Tensor = first + self.config.vertex_weight * every
+        return loss
 
     def validation_step(self, batch: VertexBatch, batch_index: int) -> None:
         first, every, score = self.losses(batch)
