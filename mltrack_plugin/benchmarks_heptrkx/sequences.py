@@ -101,7 +101,7 @@ def builder_rows(seed: int, events: int) -> list[Row]:
     for dataset, settings, min_hits, label in BUILDER_SAMPLES:
         chosen = unseen_events(dataset, settings, seed, events)
         for system, step, output in (
-            ("rnn-track-builder", {"model": "gaussian-hit-predictor"}, "proto_tracks"),
+            ("rnn-track-builder", {"model": "gaussian-hit-predictor", "min_hits": min_hits}, "proto_tracks"),
             ("acts-ckf", {"settings": "tuned"}, "tracks"),
         ):
             algorithm = find("algorithm", system)(step)
