@@ -1,0 +1,115 @@
+"""repair-tracks: groups of hits become better ones by the physics of tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from mltrack_plugin.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.algorithm import Config as BaseConfig
+from mltrack_plugin.algorithms.fit_helix import Resolution
+from mltrack_plugin.event_data import Hits, ProtoTracks
+from mltrack_plugin.event_store import EventStore
+
+
+class RepairTracks(Algorithm):
+    """Repairs groups of hits, from whatever clustering, that are nearly tracks.
+
+    A Kalman filter fits the largest part of each group that lies on one helix, with scattering and energy loss; what is
+    left of a group may be further tracks. Every track is then followed through the layers of the detector, within its
+    hits and beyond both ends, and takes up the hits that lie on it, whoever they belong to. Tracks compete for hits;
+    fragments and groups that are no track disappear, and their hits are free again.
+
+    For detectors in a homogeneous solenoid field along z. ``membership`` of the output is the compatibility of a hit
+    with its track's other hits.
+    """
+
+    class Config(BaseConfig):
+        """Settings of repair-tracks."""
+
+        #: Solenoid field along z, T.
+        field_z: float = Field(default=2.0, allow_inf_nan=False)
+        #: Material of a detector layer at normal incidence, in radiation lengths. A generous value makes the repair
+        #: tolerant to the tails of scattering.
+        thickness: float = Field(default=0.03, ge=0, lt=1)
+        #: Resolution of hits, where ``volumes`` does not say otherwise.
+        resolution: Resolution = Resolution(rphi=0.05, r=0.05, z=0.05)
+        #: Resolution by volume id. Layers that measure z are barrels, those that measure r are discs.
+        volumes: dict[int, Resolution] = Field(default_factory=dict)
+        #: Tracks with fewer hits are dropped.
+        min_hits: int = Field(default=4, ge=3)
+        #: Chi2 (two degrees of freedom) up to which a hit is attached to a track.
+        attach_chi2: float = Field(default=20.0, gt=0, allow_inf_nan=False)
+        #: Chi2 above which a hit is taken off its track.
+        drop_chi2: float = Field(default=40.0, gt=0, allow_inf_nan=False)
+        #: Chi2 per degree of freedom above which a track is dropped.
+        max_chi2: float = Field(default=8.0, gt=0, allow_inf_nan=False)
+        #: A hit is attached where fewer random hits than this are expected to fit better.
+        max_background: float = Field(default=0.3, gt=0, allow_inf_nan=False)
+        #: Layers without a hit after which a track is not followed any further.
+        max_holes: int = Field(default=3, ge=0)
+        #: Chi2 by which a hit of the track's own group is preferred.
+        loyalty: float = Field(default=4.0, ge=0, allow_inf_nan=False)
+        #: Input keys.
+        hits: str = "hits"
+        proto_tracks: str = "proto_tracks"
+        #: Output key.
+        repaired_tracks: str = "repaired_tracks"
+
+        @model_validator(mode="after")
+        def _has_a_field(self) -> RepairTracks.Config:
+            if self.field_z == 0:
+                raise ValueError(
+                    "field_z must not be 0; without a field leave repair-tracks out of the sequence"
+                )
+            return self
+
+    def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
+        super().__init__(config, **settings)
+        self._hits = self.read_handle(Hits, self.config.hits)
+        self._candidates = self.read_handle(ProtoTracks, self.config.proto_tracks)
+        self._repaired = self.write_handle(ProtoTracks, self.config.repaired_tracks)
+
+    def initialize(self) -> None:
+        """Compile the kernels (or load them) now, so that the first event is not slower than the others."""
+        from mltrack_plugin.repair.groups import warm_up
+
+        warm_up()
+
+    def execute(self, event_store: EventStore) -> ProcessCode:
+        from mltrack_plugin.repair.groups import repair_groups
+
+        hits = self._hits(event_store)
+        config = self.config
+        repaired = repair_groups(
+            hits,
+            self._candidates(event_store),
+            sigmas=self._sigmas(hits),
+            field_z=config.field_z,
+            thickness=config.thickness,
+            min_hits=config.min_hits,
+            attach_chi2=config.attach_chi2,
+            drop_chi2=config.drop_chi2,
+            max_chi2=config.max_chi2,
+            background=config.max_background,
+            max_holes=config.max_holes,
+            loyalty=config.loyalty,
+        )
+        self._repaired(event_store, repaired)
+        return ProcessCode.SUCCESS
+
+    def _sigmas(self, hits: Hits) -> np.ndarray[Any, Any]:
+        """(n, 3) standard deviations along r-phi, r and z, mm."""
+        from mltrack_plugin.repair.groups import volumes_of
+
+        default = self.config.resolution
+        columns = np.empty((len(hits), 3))
+        columns[:] = (default.rphi, default.r, default.z)
+        if self.config.volumes:
+            volume = volumes_of(hits)
+            for number, resolution in self.config.volumes.items():
+                columns[volume == number] = (resolution.rphi, resolution.r, resolution.z)
+        return columns

@@ -1,0 +1,297 @@
+"""Follow a fitted track through the layers and collect the hits that lie on it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mltrack_plugin.repair.kernels import kernel
+from mltrack_plugin.repair.layers import (
+    BLOCKED,
+    DENSITY,
+    DISC,
+    GROUP,
+    HIGH,
+    LAYER,
+    LAYERS,
+    LOW,
+    MODULE,
+    POSITION,
+    TABLE,
+    TAGS,
+    Event,
+    crossing,
+    lookup,
+)
+from mltrack_plugin.repair.smoother import GAIN, RECORD, fit_track, smoothed_state
+from mltrack_plugin.repair.state import (
+    STATE,
+    STEP,
+    bent_between,
+    chi2_of,
+    cross_material,
+    move,
+    projected,
+    residual,
+    to_closest,
+    update,
+)
+
+Array = npt.NDArray[Any]
+
+#: Largest number of hits on a track; longer groups are cut into several tracks.
+MAX_HITS = 64
+#: A second hit on a layer needs overlapping modules: so much less background is accepted there.
+OVERLAP = 0.2
+#: Most hits that one look-up gives.
+MAX_FOUND = 64
+
+
+#: Numbers that steer the repair, (n,) float64; see the settings of the algorithm. BEND is 0.3 B: pT in GeV times the
+#: curvature in 1/mm. BACKGROUND: random hits expected to fit better than an attached hit, at most.
+SETTINGS = (
+    "thickness", "bend", "min_hits", "attach_chi2", "drop_chi2", "background", "max_holes", "max_chi2", "loyalty"
+)  # fmt: skip
+THICKNESS, BEND, MIN_HITS, ATTACH_CHI2, DROP_CHI2, BACKGROUND, MAX_HOLES, MAX_CHI2, LOYALTY = range(9)
+
+#: Scratch memory of a track: its fit (MAX_HITS, RECORD), see `smoother`; rows STATE_ROW and following (5, RECORD); rows
+#: of hits that were looked up (MAX_FOUND,); layers ahead, the arc length to them, which layers have been looked at (3, m).
+Work = tuple[Array, Array, Array, Array]
+RECORDS, BUFFER, FOUND, AHEAD = range(4)
+#: State of the fit, states that are moved about, arc lengths, records of the latest step.
+STATE_ROW, TRIAL, MOVED, ARCS, LAST = range(5)
+
+
+def new_work(n_layers: int) -> Work:
+    """Scratch memory for an event."""
+    return (
+        np.zeros((MAX_HITS, RECORD)),
+        np.zeros((5, RECORD)),
+        np.zeros(MAX_FOUND, dtype=np.int64),
+        np.zeros((3, n_layers)),
+    )
+
+
+@kernel
+def best_hit(
+    state: Array, k: int, mine: int, event: Event, settings: Array, background: float, found: Array
+) -> int:
+    """The hit of layer k that fits a state on it best; -1 if none does.
+
+    A hit of the group ``mine`` is preferred by ``loyalty`` in chi2; for others the number of random hits that would fit
+    better must be expected to stay below ``background``.
+    """
+    n = lookup(state, event, k, math.sqrt(settings[ATTACH_CHI2]), 30.0, found)
+    best, best_value = -1, math.inf
+    for i in range(n):
+        row = found[i]
+        if event[TAGS][row, BLOCKED]:
+            continue
+        hit = event[TABLE][row]
+        s = to_closest(state, hit[0], hit[1])
+        if not abs(s) < 100.0:
+            continue
+        u, w = residual(state, s, hit)
+        nn, nt, tt = projected(state, hit)
+        a, b, c = state[8] + nn, state[11] + nt, state[20] + tt
+        value = chi2_of(u, w, a, b, c)
+        if value > settings[ATTACH_CHI2]:
+            continue
+        if event[TAGS][row, GROUP] == mine:
+            value -= settings[LOYALTY]
+        else:
+            # Area of the ellipse of this chi2 in (u, w); a disc sees w shrunk by the slope.
+            area = math.pi * value * math.sqrt(a * c - b * b)
+            if event[LAYERS][k, DISC] > 0.0:
+                area /= max(abs(state[6]), 0.1)
+            if area * event[LAYERS][k, DENSITY] > background:
+                continue
+        if value < best_value:
+            best, best_value = row, value
+    return best
+
+
+@kernel
+def same_module(event: Event, rows: Array, n: int, row: int) -> bool:
+    """Whether one of the first n rows is a hit of the same module."""
+    module = event[TAGS][row, MODULE]
+    if module >= 0:
+        for i in range(n):
+            if event[TAGS][rows[i], MODULE] == module:
+                return True
+    return False
+
+
+@kernel
+def layers_ahead(state: Array, backwards: bool, event: Event, ahead: Array) -> int:
+    """Layers not yet looked at that a state will cross, in order, into ``ahead``; returns their number."""
+    n = 0
+    for k in range(len(event[LAYERS])):
+        if ahead[2, k] > 0.0:
+            continue
+        s = abs(crossing(state, event[LAYERS][k], backwards))
+        if not math.isfinite(s):
+            continue
+        j = n - 1
+        while j >= 0 and ahead[1, j] > s:
+            ahead[0, j + 1], ahead[1, j + 1] = ahead[0, j], ahead[1, j]
+            j -= 1
+        ahead[0, j + 1], ahead[1, j + 1] = k, s
+        n += 1
+    return n
+
+
+@kernel
+def follow_end(
+    state: Array, backwards: bool, rows: Array, n: int, mine: int, event: Event, settings: Array, work: Work
+) -> int:
+    """Follow a track beyond its last (first, if ``backwards``) hit; found hits are appended to ``rows``.
+
+    Returns:
+        the new number of hits.
+    """
+    last = work[BUFFER][LAST]
+    holes = 0
+    for j in range(layers_ahead(state, backwards, event, work[AHEAD])):
+        k = int(work[AHEAD][0, j])
+        layer = event[LAYERS][k]
+        s = crossing(state, layer, backwards)
+        if not math.isfinite(s):
+            continue
+        if layer[DISC] > 0.0:
+            half = 0.5 * state[5] * s
+            chord = s * (1.0 - half * half / 6.0)
+            sin, cos = math.sin(half), math.cos(half)
+            x = state[0] + chord * (state[3] * cos - state[4] * sin)
+            y = state[1] + chord * (state[4] * cos + state[3] * sin)
+            running = math.sqrt(x * x + y * y)
+        else:
+            running = state[2] + state[6] * s
+        margin = 20.0 + 0.02 * abs(running)
+        if not layer[LOW] - margin < running < layer[HIGH] + margin:
+            continue
+        move(state, s, last)
+        row = best_hit(state, k, mine, event, settings, settings[BACKGROUND], work[FOUND])
+        if row < 0 and layer[LOW] <= running <= layer[HIGH]:
+            holes += 1
+            if holes > settings[MAX_HOLES]:
+                break
+            cross_material(state, settings[THICKNESS], settings[BEND], backwards)
+        while row >= 0 and n < MAX_HITS:
+            hit = event[TABLE][row]
+            move(state, to_closest(state, hit[0], hit[1]), last)
+            update(state, hit, last)
+            cross_material(state, settings[THICKNESS], settings[BEND], backwards)
+            rows[n] = row
+            n += 1
+            event[TAGS][row, BLOCKED] += 1
+            row = best_hit(state, k, mine, event, settings, OVERLAP * settings[BACKGROUND], work[FOUND])
+            if row >= 0 and same_module(event, rows, n, row):
+                row = -1
+    return n
+
+
+@kernel
+def fill_gaps(rows: Array, n: int, mine: int, event: Event, settings: Array, work: Work) -> int:
+    """Look for hits between those of a fitted track, and for second hits on their layers; as `follow_end`."""
+    state, moved, seen = work[BUFFER][TRIAL], work[BUFFER][MOVED], work[AHEAD][2]
+    end = n
+    for i in range(n):
+        smoothed_state(work[RECORDS][i], state)
+        k = event[TAGS][rows[i], LAYER]
+        row = best_hit(state, k, mine, event, settings, OVERLAP * settings[BACKGROUND], work[FOUND])
+        if row >= 0 and end < MAX_HITS and not same_module(event, rows, end, row):
+            rows[end] = row
+            end += 1
+            event[TAGS][row, BLOCKED] += 1
+        if i == 0:
+            continue
+        before = work[RECORDS][i - 1]
+        r_low, r_high = before[0] ** 2 + before[1] ** 2, state[0] ** 2 + state[1] ** 2
+        z_low, z_high = min(before[2], state[2]), max(before[2], state[2])
+        for k in range(len(event[LAYERS])):
+            if seen[k] > 0.0:
+                continue
+            layer = event[LAYERS][k]
+            position = layer[POSITION]
+            if layer[DISC] > 0.0:
+                if not z_low < position < z_high:
+                    continue
+            elif not r_low < position * position < r_high:
+                continue
+            s = crossing(state, layer, True)
+            if not math.isfinite(s):
+                continue
+            seen[k] = 1.0
+            moved[:] = state
+            move(moved, s, work[BUFFER][LAST])
+            # The step to this hit is kept beside its state.
+            between = work[RECORDS][i][STATE + STEP - 1]
+            bent_between(moved, between + s, -s, 2.0 * settings[THICKNESS], settings[BEND])
+            row = best_hit(moved, k, mine, event, settings, settings[BACKGROUND], work[FOUND])
+            if row >= 0 and end < MAX_HITS:
+                rows[end] = row
+                end += 1
+                event[TAGS][row, BLOCKED] += 1
+    return end
+
+
+@kernel
+def complete(rows: Array, n: int, mine: int, event: Event, settings: Array, work: Work) -> int:
+    """Look for further hits of a track that has just been fitted (``work``): within it, then beyond both ends.
+
+    Args:
+        rows: hits of the track in order, and room for MAX_HITS.
+
+    Returns:
+        the new number of hits; new rows are appended.
+    """
+    seen = work[AHEAD][2]
+    seen[:] = 0.0
+    for i in range(n):
+        event[TAGS][rows[i], BLOCKED] += 1
+        seen[event[TAGS][rows[i], LAYER]] = 1.0
+    end = fill_gaps(rows, n, mine, event, settings, work)
+    for backwards in (False, True):
+        state = work[BUFFER][STATE_ROW] if not backwards else work[BUFFER][TRIAL]
+        if backwards:
+            smoothed_state(work[RECORDS][0], state)
+        end = follow_end(state, backwards, rows, end, mine, event, settings, work)
+    for i in range(end):
+        event[TAGS][rows[i], BLOCKED] -= 1
+    return end
+
+
+@kernel
+def fit_and_drop(
+    rows: Array, n: int, smallest: int, cut: float, event: Event, settings: Array, work: Work, hit_chi2: Array
+) -> tuple[int, float]:
+    """Fit a track and take off the worst hit as long as its chi2 exceeds ``cut``.
+
+    Returns:
+        the number of hits left (dropped rows are moved behind them) and chi2; infinite where no fit was possible or
+        fewer than ``smallest`` hits would be left.
+    """
+    state, s = work[BUFFER][STATE_ROW], work[BUFFER][ARCS]
+    while True:
+        total = fit_track(
+            event[TABLE], rows, n, state, work[RECORDS], hit_chi2, s, settings[THICKNESS], settings[BEND]
+        )
+        if not math.isfinite(total):
+            return n, math.inf
+        worst = 0
+        for i in range(1, n):
+            if hit_chi2[i] > hit_chi2[worst]:
+                worst = i
+        if not hit_chi2[worst] > cut:
+            return n, total
+        if n - 1 < smallest:
+            return n, math.inf
+        row = rows[worst]
+        for i in range(worst, n - 1):
+            rows[i] = rows[i + 1]
+        rows[n - 1] = row
+        n -= 1
