@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Self
+import json
+from typing import Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from mltrack_plugin.simulation.bank import compose, composed_to_event
+from mltrack_plugin.simulation.acts_chain import simulate_primaries
+from mltrack_plugin.simulation.bank import (
+    ParticleBank,
+    bank_from_events,
+    compose,
+    composed_to_event,
+    stored_bank,
+)
+from mltrack_plugin.simulation.base import SPLITS
 from mltrack_plugin.simulation.event import SimulatedEvent
+from mltrack_plugin.simulation.gun import GunConfig, shoot
 from mltrack_plugin.simulation.trackml_like import TrackmlLikeConfig, TrackmlLikeDataset
+
+#: Particles of the gun that are simulated together.
+_GUN_EVENT = 20_000
 
 
 class AnyDensityConfig(TrackmlLikeConfig):
@@ -25,6 +38,13 @@ class AnyDensityConfig(TrackmlLikeConfig):
     dense_tracks: tuple[int, int] = (500, 10000)
     #: Particles in a cut-out.
     window: int = Field(500, ge=1)
+    #: Share of events made of particles from a gun (pions, pT 0.3-10 GeV, |eta| < 3, uniform in log pT and in eta),
+    #: each from a vertex of its own in a long beam spot: what collisions give too few of.
+    gun_share: float = Field(0.0, ge=0.0, le=1.0)
+    #: Particles of the gun in a split.
+    gun_particles: int = Field(100_000, ge=1)
+    #: Standard deviation of the gun's vertices in z, mm.
+    gun_sigma_z: float = Field(55.5, ge=0.0)
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:
@@ -40,14 +60,18 @@ class AnyDensityDataset(TrackmlLikeDataset):
 
     Config = AnyDensityConfig
 
+    def __init__(self, name: str, tag: int, settings: Any) -> None:
+        super().__init__(name, tag, settings)
+        self._gun_banks: dict[tuple[str, int], ParticleBank] = {}
+
     def event(self, index: int, *, seed: int, split: str) -> SimulatedEvent:
         """Event number ``index``; the first event of a split makes or loads its particle bank."""
         config: AnyDensityConfig = self.config
         rng = np.random.default_rng(np.random.SeedSequence(self.entropy(index, seed, split)))
         dense = rng.random() < config.dense_share
+        bank = self.gun_bank(seed, split) if rng.random() < config.gun_share else self.bank(seed, split)
         low, high = config.dense_tracks if dense else config.tracks
         n = round(float(np.exp(rng.uniform(np.log(low), np.log(high)))))
-        bank = self.bank(seed, split)
         source = int(rng.integers(bank.n_sources))
         # A source holds what its collisions made; a denser event cannot be cut from it.
         n = min(n, int(np.diff(bank.source_offsets)[source]))
@@ -61,3 +85,41 @@ class AnyDensityDataset(TrackmlLikeDataset):
             window=config.window if dense else None,
         )
         return composed_to_event(composed)
+
+    def gun_bank(self, seed: int, split: str) -> ParticleBank:
+        """The gun's particles of a split, from a file in ``bank_dir`` if there is one.
+
+        Raises:
+            MissingExtraError: if it must be simulated and pyacts is not installed.
+            ConfigurationError: if the file was made with other parameters.
+        """
+        if (split, seed) not in self._gun_banks:
+            config: AnyDensityConfig = self.config
+            provenance = json.dumps(
+                {"seed": seed, "split": split}
+                | {
+                    name: getattr(config, name)
+                    for name in ("gun_particles", "gun_sigma_z", "resolution", "field")
+                }
+            )
+            self._gun_banks[split, seed] = stored_bank(
+                config.bank_dir, f"gun-{split}-{seed}.npz", provenance, lambda: self._shoot(seed, split)
+            )
+        return self._gun_banks[split, seed]
+
+    def _shoot(self, seed: int, split: str) -> ParticleBank:
+        config: AnyDensityConfig = self.config
+        rng = np.random.default_rng(np.random.SeedSequence([0, SPLITS[split], seed, 1]))
+        events = []
+        for start in range(0, config.gun_particles, _GUN_EVENT):
+            n = min(_GUN_EVENT, config.gun_particles - start)
+            gun = GunConfig(
+                tracks=(n, n), vertices=(n, n), pt=(0.3, 10.0), max_eta=3.0, beam_sigma_z=config.gun_sigma_z
+            )
+            primaries = shoot(gun, rng)
+            events.append(
+                simulate_primaries(
+                    primaries, int(rng.integers(2**62)), field=config.field, resolution=config.resolution
+                )
+            )
+        return bank_from_events(events, min_pt=0.0, max_eta=config.max_eta, min_hits=config.min_hits)

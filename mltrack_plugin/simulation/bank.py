@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -107,6 +107,29 @@ class ParticleBank:
                 return bank, str(file["provenance"]) if "provenance" in file else ""
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{path} is not a readable particle bank: {error}") from error
+
+
+def stored_bank(
+    folder: Path | None, name: str, provenance: str, make: Callable[[], ParticleBank]
+) -> ParticleBank:
+    """A bank from its file in ``folder``, which is written if it does not exist; without a folder it is made anew.
+
+    Raises:
+        ConfigurationError: if the file was made with other parameters.
+    """
+    if folder is None:
+        return make()
+    path = Path(folder) / name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make().save(path, provenance)
+    bank, found = ParticleBank.load_with_provenance(path)
+    if found != provenance:
+        raise ConfigurationError(
+            f"{path} was made with other parameters ({found}); needed are {provenance}. "
+            "Choose another --bank-dir or remove the file"
+        )
+    return bank
 
 
 @dataclasses.dataclass(frozen=True)

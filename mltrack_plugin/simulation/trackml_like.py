@@ -15,13 +15,13 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mltrack_plugin.algorithm import Config
-from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.simulation.bank import (
     ParticleBank,
     bank_from_events,
     compose,
     composed_to_event,
     stop_hadrons,
+    stored_bank,
 )
 from mltrack_plugin.simulation.base import SPLITS, Dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
@@ -135,20 +135,12 @@ class TrackmlLikeDataset(Dataset):
                 max_eta=self.config.max_eta,
                 min_hits=self.config.min_hits,
             )
-        if self.config.bank_dir is None:
-            return self._simulate(seed, split)
-        provenance = self._provenance(seed, split)
-        path = Path(self.config.bank_dir) / f"particles-{split}-{seed}.npz"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._simulate(seed, split).save(path, provenance)
-        bank, found = ParticleBank.load_with_provenance(path)
-        if found != provenance:
-            raise ConfigurationError(
-                f"{path} was made with other parameters ({found}); needed are {provenance}. "
-                "Choose another --bank-dir or remove the file"
-            )
-        return bank
+        return stored_bank(
+            self.config.bank_dir,
+            f"particles-{split}-{seed}.npz",
+            self._provenance(seed, split),
+            lambda: self._simulate(seed, split),
+        )
 
     def _provenance(self, seed: int, split: str) -> str:
         values = {name: getattr(self.config, name) for name in sorted(_BANK_PARAMETERS)}

@@ -86,6 +86,43 @@ def test_same_number_gives_the_same_event_and_splits_differ(bank):
     assert len(other.hits) != len(first.hits) or (other.hits.x != first.hits.x).any()
 
 
+def test_gun_events_are_mixed_in_by_their_share(bank):
+    dataset = with_bank(bank, tracks=[10, 20], gun_share=0.5)
+    gun = bank_from_events(
+        [
+            DetectorEvent(
+                position=np.full((30, 3), 500.0, np.float32),
+                time=np.zeros(30, np.float32),
+                geometry_id=join_geometry_id(np.full(30, 8), np.full(30, 2), np.arange(30)),
+                particle=np.arange(30),
+                vertex=np.zeros((30, 3), np.float32),
+                momentum=np.ones((30, 3), np.float32),
+                charge=np.ones(30, np.float32),
+                pdg=np.full(30, 211, np.int32),
+            )
+        ]
+    )
+    dataset._gun_banks = {("train", 1): gun}
+    from_gun = [abs(dataset.event(i, seed=1, split="train").hits.z).max() == 500 for i in range(100)]
+    assert np.mean(from_gun) == pytest.approx(0.5, abs=0.15)
+
+
+def test_gun_bank_is_simulated_once_and_kept(tmp_path):
+    pytest.importorskip("acts")
+    dataset = make_dataset("trackml-any-density", {"gun_particles": 40, "bank_dir": tmp_path})
+    gun = dataset.gun_bank(1, "train")
+    assert gun.n_particles > 35
+    assert (tmp_path / "gun-train-1.npz").exists()
+    pt = np.hypot(gun.momentum[:, 0], gun.momentum[:, 1])
+    assert 0.3 <= pt.min() < 1 < pt.max() <= 10
+    again = make_dataset("trackml-any-density", {"gun_particles": 40, "bank_dir": tmp_path}).gun_bank(
+        1, "train"
+    )
+    np.testing.assert_array_equal(gun.position, again.position)
+    with pytest.raises(ConfigurationError, match="other parameters"):
+        make_dataset("trackml-any-density", {"gun_particles": 41, "bank_dir": tmp_path}).gun_bank(1, "train")
+
+
 def test_a_source_cannot_give_more_than_it_has(bank):
     assert len(with_bank(bank, tracks=[5000, 5000]).event(0, seed=1, split="train").particles) == N
 
