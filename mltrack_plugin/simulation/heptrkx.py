@@ -180,7 +180,9 @@ class HeptrkxDataset(Dataset):
         stopped = [stop_hadrons(event, config.hadron_stop, rng) for event in events]
         return bank_from_events(stopped, min_pt=config.min_pt, max_eta=_MAX_ETA)
 
-    def _compose(self, bank: ParticleBank, collisions: Array, rng: np.random.Generator | None) -> SimulatedEvent:
+    def _compose(
+        self, bank: ParticleBank, collisions: Array, rng: np.random.Generator | None
+    ) -> SimulatedEvent:
         """The collisions as one event; turned and mirrored one by one if ``rng`` is given."""
         first, last = bank.source_offsets[collisions], bank.source_offsets[collisions + 1]
         particles = ranges(first, last)

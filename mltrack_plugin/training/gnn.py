@@ -65,7 +65,7 @@ def batch_of(samples: Sequence[GraphSample]) -> GraphBatch:
     """Joined graphs as tensors."""
     sample = GraphSample.joined(samples)
     sizes = np.bincount(sample.graph)
-    weight = 1.0 / (sizes[sample.graph] * max(1, np.count_nonzero(sizes)))
+    weight = 1.0 / (sizes[sample.graph] * max(1, int(np.count_nonzero(sizes))))
     return GraphBatch(
         torch.from_numpy(sample.nodes),
         torch.from_numpy(sample.edges),

@@ -72,9 +72,16 @@ def test_same_arguments_same_event_and_nothing_shared_between_splits(bank_dir):
 
 
 def test_kept_collisions_are_those_that_are_simulated(bank_dir):
-    kept = dataset(bank_dir).event(1, seed=1, split="test")
-    fresh = make_dataset("heptrkx-qcd", SMALL).event(1, seed=1, split="test")
+    settings = {"block": 3, "pileup": 0}
+    kept = make_dataset("heptrkx-qcd", {**settings, "bank_dir": f"{bank_dir}/hard"}).event(
+        1, seed=1, split="test"
+    )
+    again = make_dataset("heptrkx-qcd", {**settings, "bank_dir": f"{bank_dir}/hard"}).event(
+        1, seed=1, split="test"
+    )
+    fresh = make_dataset("heptrkx-qcd", settings).event(1, seed=1, split="test")
     assert same(kept, fresh)
+    assert same(again, fresh)
 
 
 def test_kept_collisions_of_other_parameters_are_refused(bank_dir):

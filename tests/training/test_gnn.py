@@ -31,7 +31,7 @@ def banks(tmp_path_factory):
 
 def tiny(name, banks, **changes):
     config = load_training_config(name, tiny=True)
-    settings = {**config.dataset_settings, "bank_dir": f"{banks}/{name}"}
+    settings = {**config.dataset_settings, "bank_dir": banks}
     return load_training_config(name, tiny=True, dataset_settings=settings, **changes)
 
 
