@@ -100,8 +100,9 @@ def seeds(values: Array, layer: Array, settings: BuilderConfig) -> Candidates:
         layer: (n,) barrel layers; -1 = elsewhere.
         settings: of the search.
     """
+    r, phi, z = values.T
     pairs = connect(
-        layer, *values.T, [(0, 1)], max_dphi=settings.seed_dphi, max_dz=np.inf, max_z0=settings.seed_z0
+        layer, r, phi, z, [(0, 1)], max_dphi=settings.seed_dphi, max_dz=np.inf, max_z0=settings.seed_z0
     )
     n = pairs.shape[1]
     hits = np.zeros((n, N_LAYERS, 3), dtype=np.float32)

@@ -68,13 +68,15 @@ class BarrelTracksConfig(Config):
 
     def gun(self) -> GunConfig:
         """The gun that makes one group."""
-        return GunConfig(
-            tracks=(self.particles, self.particles),
-            vertices=(self.vertices, self.vertices),
-            species=self.species,
-            pt=self.pt,
-            max_eta=self.max_eta,
-            beam_sigma_z=self.beam_sigma_z,
+        return GunConfig.model_validate(
+            {
+                "tracks": (self.particles, self.particles),
+                "vertices": (self.vertices, self.vertices),
+                "species": self.species,
+                "pt": self.pt,
+                "max_eta": self.max_eta,
+                "beam_sigma_z": self.beam_sigma_z,
+            }
         )
 
 

@@ -49,15 +49,14 @@ class HitPredictorModule(TaskModule):
     def loss(self, hits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Loss of each prediction (B, L - 1) and its residual (B, L - 1, 2): phi [rad], z [mm]."""
         output, line = self.network.normalised(hits[:, :-1])
-        scale = self.network.line.output_scale
-        return (output - self._target(hits, line)).square().sum(-1), self._target(hits, line) * scale - (
-            output[..., :2] * scale
-        )
+        miss = self._target(hits, line) - output
+        return miss.square().sum(-1), miss * self.network.line.output_scale
 
     def _target(self, hits: Tensor, line: Tensor) -> Tensor:
         """(B, L - 1, 2): true deviation from the line on the next layer, in units of the output scale."""
         deviation = torch.stack([wrap(hits[:, 1:, 1] - line[..., 0]), hits[:, 1:, 2] - line[..., 1]], 2)
-        return deviation / self.network.line.output_scale
+        scale: Tensor = self.network.line.output_scale
+        return deviation / scale
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         hits, mask = batch
