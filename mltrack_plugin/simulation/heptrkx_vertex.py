@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from mltrack_plugin.simulation.bank import ParticleBank, bank_from_events, stop_
 from mltrack_plugin.simulation.base import SPLITS
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.simulation.heptrkx import HeptrkxConfig, HeptrkxDataset, ranges
+
+_log = logging.getLogger(__name__)
 
 #: (volume, layer) of the three inner barrel layers of the GenericDetector, and their mean radii in mm.
 VERTEX_LAYERS = ((8, 2), (8, 4), (8, 6))
@@ -262,6 +265,7 @@ class HeptrkxVertexDataset(HeptrkxDataset):
         from mltrack_plugin.simulation.pythia import PythiaCollisions
 
         require_acts()
+        _log.info("simulating %d hard and %d soft collisions (%s split, seed %d)", n_hard, n_soft, split, seed)
         config: HeptrkxVertexConfig = self.config
         hard_seed, soft_seed, detector_seed = np.random.SeedSequence(
             [self.tag, SPLITS[split], seed, 0, 0]
