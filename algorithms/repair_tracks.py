@@ -34,7 +34,7 @@ class RepairTracks(Algorithm):
         field_z: float = Field(default=2.0, allow_inf_nan=False)
         #: Material of a detector layer at normal incidence, in radiation lengths. A generous value makes the repair
         #: tolerant to the tails of scattering.
-        thickness: float = Field(default=0.03, ge=0, lt=1)
+        thickness: float = Field(default=0.04, ge=0, lt=1)
         #: Resolution of hits, where ``volumes`` does not say otherwise.
         resolution: Resolution = Resolution(rphi=0.05, r=0.05, z=0.05)
         #: Resolution by volume id. Layers that measure z are barrels, those that measure r are discs.
@@ -44,11 +44,11 @@ class RepairTracks(Algorithm):
         #: Chi2 (two degrees of freedom) up to which a hit is attached to a track.
         attach_chi2: float = Field(default=20.0, gt=0, allow_inf_nan=False)
         #: Chi2 above which a hit is taken off its track.
-        drop_chi2: float = Field(default=40.0, gt=0, allow_inf_nan=False)
+        drop_chi2: float = Field(default=80.0, gt=0, allow_inf_nan=False)
         #: Chi2 per degree of freedom above which a track is dropped.
         max_chi2: float = Field(default=8.0, gt=0, allow_inf_nan=False)
-        #: A hit is attached where fewer random hits than this are expected to fit better.
-        max_background: float = Field(default=0.3, gt=0, allow_inf_nan=False)
+        #: Odds that a track has a hit on a layer that it crosses; larger = hits are attached more freely.
+        odds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
         #: Layers without a hit after which a track is not followed any further.
         max_holes: int = Field(default=3, ge=0)
         #: Chi2 by which a hit of the track's own group is preferred.
@@ -94,7 +94,7 @@ class RepairTracks(Algorithm):
             attach_chi2=config.attach_chi2,
             drop_chi2=config.drop_chi2,
             max_chi2=config.max_chi2,
-            background=config.max_background,
+            odds=config.odds,
             max_holes=config.max_holes,
             loyalty=config.loyalty,
         )

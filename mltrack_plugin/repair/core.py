@@ -82,7 +82,8 @@ def find_core(
     if m < 3:
         return 0
     if m <= MAX_HITS:
-        rows[:m] = pool[:m]
+        for i in range(m):
+            rows[i] = pool[i]
         n, chi2 = fit_and_drop(
             rows, m, max(3, m - m // 5), settings[DROP_CHI2], event, settings, work, hit_chi2
         )
@@ -90,11 +91,16 @@ def find_core(
             return n
     # Along the way out.
     distance = np.empty(m)
+    ordered = np.empty(m, dtype=np.int64)
     for i in range(m):
         row = pool[i]
-        distance[i] = event[TABLE][row, 0] ** 2 + event[TABLE][row, 1] ** 2 + event[TABLE][row, 2] ** 2
-    order = np.argsort(distance, kind="mergesort")
-    ordered = pool[:m][order]
+        hit = event[TABLE][row]
+        far = hit[0] * hit[0] + hit[1] * hit[1] + hit[2] * hit[2]
+        j = i - 1
+        while j >= 0 and distance[j] > far:
+            distance[j + 1], ordered[j + 1] = distance[j], ordered[j]
+            j -= 1
+        distance[j + 1], ordered[j + 1] = far, row
     state, s = work[BUFFER][STATE_ROW], work[BUFFER][ARCS]
     best, trials = 0, 0
     chosen = np.empty(MAX_HITS, dtype=np.int64)
@@ -103,7 +109,7 @@ def find_core(
         for i in range(m - 2 * gap):
             a, b, c = ordered[i], ordered[i + gap], ordered[i + 2 * gap]
             la, lb, lc = event[TAGS][a, LAYER], event[TAGS][b, LAYER], event[TAGS][c, LAYER]
-            if la == lb or lb == lc or la == lc:
+            if la in (lb, lc) or lb == lc:
                 continue
             triple[0], triple[1], triple[2] = a, b, c
             if not start_state(event[TABLE], triple, 3, state, s):
@@ -115,7 +121,8 @@ def find_core(
             n = inliers(pool, m, event, settings, state, length, chosen)
             if n > best:
                 best = n
-                rows[:n] = chosen[:n]
+                for j in range(n):
+                    rows[j] = chosen[j]
             if 5 * best >= 4 * m or trials >= MAX_TRIALS:
                 break
         if 5 * best >= 4 * m or trials >= MAX_TRIALS:

@@ -9,16 +9,56 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.repair.core import find_core
-from mltrack_plugin.repair.follow import DROP_CHI2, MAX_CHI2, MAX_HITS, MIN_HITS, Work, complete, fit_and_drop
+from mltrack_plugin.repair.follow import (
+    DROP_CHI2,
+    LOYALTY,
+    MAX_CHI2,
+    MAX_HITS,
+    MIN_HITS,
+    Work,
+    complete,
+    fit_and_drop,
+)
 from mltrack_plugin.repair.kernels import kernel
-from mltrack_plugin.repair.layers import BLOCKED, GROUP, TAGS, Event
+from mltrack_plugin.repair.layers import BLOCKED, GROUP, LAYER, TAGS, Event
 
 Array = npt.NDArray[Any]
 
 #: Tracks that one group may turn out to be.
 MAX_TRACKS = 6
+#: How much a second hit on a layer is claimed less, in chi2.
+SECOND_HIT = 8.0
 #: What a hit adds to the score of a track, in units of half its chi2.
 HIT_VALUE = 10.0
+
+
+@kernel
+def doubled(rows: Array, chi2: Array) -> tuple[Array, Array]:
+    """The same entries with twice the room."""
+    more_rows, more_chi2 = np.empty(2 * len(rows), dtype=np.int64), np.empty(2 * len(rows))
+    for i in range(len(rows)):
+        more_rows[i], more_chi2[i] = rows[i], chi2[i]
+    return more_rows, more_chi2
+
+
+@kernel
+def claims(
+    rows: Array, n: int, mine: int, event: Event, settings: Array, hit_chi2: Array, strength: Array
+) -> None:
+    """Turn the chi2 of a candidate's hits into the strength of its claim on them, smaller = stronger.
+
+    Hits of its own group are claimed more, second hits on a layer less.
+    """
+    for i in range(n):
+        layer = event[TAGS][rows[i], LAYER]
+        strength[i] = hit_chi2[i]
+        for j in range(n):
+            if event[TAGS][rows[j], LAYER] == layer and (
+                hit_chi2[j] < hit_chi2[i] or (hit_chi2[j] == hit_chi2[i] and j < i)
+            ):
+                strength[i] = hit_chi2[i] + SECOND_HIT
+        if event[TAGS][rows[i], GROUP] == mine:
+            strength[i] -= settings[LOYALTY]
 
 
 @kernel
@@ -41,6 +81,7 @@ def candidates(
     out_score = np.empty(MAX_TRACKS * n_groups)
     rows = np.empty(MAX_HITS + 1, dtype=np.int64)
     hit_chi2 = np.empty(MAX_HITS + 1)
+    strength = np.empty(MAX_HITS + 1)
     n_out = 0
     for g in range(n_groups):
         pool = indices[offsets[g] : offsets[g + 1]].copy()
@@ -55,11 +96,13 @@ def candidates(
                 break
             start = out_offsets[n_out]
             if start + n > len(out_rows):
-                out_rows = np.concatenate((out_rows, np.empty_like(out_rows)))
-                out_chi2 = np.concatenate((out_chi2, np.empty_like(out_chi2)))
-            out_rows[start : start + n] = rows[:n]
-            out_chi2[start : start + n] = hit_chi2[:n]
-            out_score[n_out] = HIT_VALUE * n - chi2
+                out_rows, out_chi2 = doubled(out_rows, out_chi2)
+            claims(rows, n, g, event, settings, hit_chi2, strength)
+            value = 0.0
+            for i in range(n):
+                out_rows[start + i], out_chi2[start + i] = rows[i], strength[i]
+                value += HIT_VALUE - strength[i]
+            out_score[n_out] = value
             n_out += 1
             out_offsets[n_out] = start + n
             for i in range(n):
@@ -80,17 +123,17 @@ def candidates(
 
 @kernel
 def compete(
-    offsets: Array, rows: Array, hit_chi2: Array, score: Array, n_hits: int, min_hits: int
+    offsets: Array, rows: Array, hit_chi2: Array, order: Array, n_hits: int, min_hits: int
 ) -> tuple[Array, Array]:
-    """Share hits among candidates: the best candidate first; a hit changes hands if it fits the later one clearly better.
+    """Share hits among candidates in their ``order``; a hit changes hands if it fits the later one clearly better.
 
     Returns:
         owner (n_hits,) of each hit, -1 = none, and which candidates are accepted.
     """
     owner = np.full(n_hits, -1, dtype=np.int64)
     owner_chi2 = np.zeros(n_hits)
-    accepted = np.zeros(len(score), dtype=np.bool_)
-    for c in np.argsort(-score, kind="mergesort"):
+    accepted = np.zeros(len(order), dtype=np.bool_)
+    for c in order:
         free = 0
         for i in range(offsets[c], offsets[c + 1]):
             free += owner[rows[i]] < 0
@@ -124,8 +167,8 @@ def finish(
     n_hits = len(owner)
     label = np.full(n_hits, -1, dtype=np.int64)
     label_chi2 = np.zeros(n_hits)
-    event[TAGS][:, GROUP] = owner
     for row in range(n_hits):
+        event[TAGS][row, GROUP] = owner[row]
         event[TAGS][row, BLOCKED] = 1 if owner[row] >= 0 else 0
     track = np.empty(MAX_HITS + 1, dtype=np.int64)
     hit_chi2 = np.empty(MAX_HITS + 1)
@@ -154,14 +197,12 @@ def finish(
     return label, label_chi2
 
 
-@kernel
 def repair_event(
     offsets: Array, indices: Array, event: Event, settings: Array, work: Work
 ) -> tuple[Array, Array]:
     """Better groups from groups; see `finish` for what is returned."""
-    for g in range(len(offsets) - 1):
-        for i in range(offsets[g], offsets[g + 1]):
-            event[TAGS][indices[i], GROUP] = g
-    c_offsets, c_rows, c_chi2, c_score = candidates(offsets, indices, event, settings, work)
-    owner, accepted = compete(c_offsets, c_rows, c_chi2, c_score, len(event[TAGS]), int(settings[MIN_HITS]))
+    event[TAGS][indices, GROUP] = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    c_offsets, c_rows, c_chi2, score = candidates(offsets, indices, event, settings, work)
+    order = np.argsort(-score, kind="stable")
+    owner, accepted = compete(c_offsets, c_rows, c_chi2, order, len(event[TAGS]), int(settings[MIN_HITS]))
     return finish(owner, accepted, c_offsets, c_rows, event, settings, work)

@@ -20,13 +20,14 @@ from mltrack_plugin.repair.layers import (
     LOW,
     MODULE,
     POSITION,
+    RUNNING,
     TABLE,
     TAGS,
     Event,
     crossing,
     lookup,
 )
-from mltrack_plugin.repair.smoother import GAIN, RECORD, fit_track, smoothed_state
+from mltrack_plugin.repair.smoother import RECORD, fit_track, smoothed_state
 from mltrack_plugin.repair.state import (
     STATE,
     STEP,
@@ -44,21 +45,23 @@ Array = npt.NDArray[Any]
 
 #: Largest number of hits on a track; longer groups are cut into several tracks.
 MAX_HITS = 64
-#: A second hit on a layer needs overlapping modules: so much less background is accepted there.
-OVERLAP = 0.2
+#: The same for a second hit on a layer, which needs overlapping modules, as a factor.
+OVERLAP = 0.02
 #: Most hits that one look-up gives.
 MAX_FOUND = 64
 
 
 #: Numbers that steer the repair, (n,) float64; see the settings of the algorithm. BEND is 0.3 B: pT in GeV times the
-#: curvature in 1/mm. BACKGROUND: random hits expected to fit better than an attached hit, at most.
+#: curvature in 1/mm. ODDS: that a track has a hit on a layer that it
+#: crosses, against that it has none.
 SETTINGS = (
-    "thickness", "bend", "min_hits", "attach_chi2", "drop_chi2", "background", "max_holes", "max_chi2", "loyalty"
+    "thickness", "bend", "min_hits", "attach_chi2", "drop_chi2", "odds", "max_holes", "max_chi2", "loyalty"
 )  # fmt: skip
-THICKNESS, BEND, MIN_HITS, ATTACH_CHI2, DROP_CHI2, BACKGROUND, MAX_HOLES, MAX_CHI2, LOYALTY = range(9)
+THICKNESS, BEND, MIN_HITS, ATTACH_CHI2, DROP_CHI2, ODDS, MAX_HOLES, MAX_CHI2, LOYALTY = range(9)
 
 #: Scratch memory of a track: its fit (MAX_HITS, RECORD), see `smoother`; rows STATE_ROW and following (5, RECORD); rows
-#: of hits that were looked up (MAX_FOUND,); layers ahead, the arc length to them, which layers have been looked at (3, m).
+#: of hits that were looked up (MAX_FOUND,); layers ahead, the arc length to them, which layers have been looked at
+#: (3, m).
 Work = tuple[Array, Array, Array, Array]
 RECORDS, BUFFER, FOUND, AHEAD = range(4)
 #: State of the fit, states that are moved about, arc lengths, records of the latest step.
@@ -76,15 +79,26 @@ def new_work(n_layers: int) -> Work:
 
 
 @kernel
+def random_density(layer: Array, running: float) -> float:
+    """Hits per mm^2 of a layer where the running coordinate is ``running``; on discs it falls with r squared."""
+    if layer[DISC] > 0.0:
+        return layer[DENSITY] / max(running * running, 1.0)
+    return layer[DENSITY]
+
+
+@kernel
 def best_hit(
-    state: Array, k: int, mine: int, event: Event, settings: Array, background: float, found: Array
+    state: Array, k: int, mine: int, event: Event, settings: Array, odds: float, found: Array
 ) -> int:
     """The hit of layer k that fits a state on it best; -1 if none does.
 
-    A hit of the group ``mine`` is preferred by ``loyalty`` in chi2; for others the number of random hits that would fit
-    better must be expected to stay below ``background``.
+    A hit is accepted if it is likelier to be the track's than a random one: ``odds`` (that there is a hit of the track)
+    times the density of the residual must exceed the density of hits. Scattering has tails, so that density is
+    taken to fall with a power of chi2. A hit of the group ``mine`` is preferred by ``loyalty`` in chi2 and in no need
+    of this.
     """
     n = lookup(state, event, k, math.sqrt(settings[ATTACH_CHI2]), 30.0, found)
+    layer = event[LAYERS][k]
     best, best_value = -1, math.inf
     for i in range(n):
         row = found[i]
@@ -103,11 +117,11 @@ def best_hit(
         if event[TAGS][row, GROUP] == mine:
             value -= settings[LOYALTY]
         else:
-            # Area of the ellipse of this chi2 in (u, w); a disc sees w shrunk by the slope.
-            area = math.pi * value * math.sqrt(a * c - b * b)
-            if event[LAYERS][k, DISC] > 0.0:
+            # A standard deviation in (u, w), on the surface: a disc sees w shrunk by the slope.
+            area = 2.0 * math.pi * math.sqrt(a * c - b * b)
+            if layer[DISC] > 0.0:
                 area /= max(abs(state[6]), 0.1)
-            if area * event[LAYERS][k, DENSITY] > background:
+            if area * random_density(layer, hit[RUNNING]) * (1.0 + value / 6.0) ** 4 > odds:
                 continue
         if value < best_value:
             best, best_value = row, value
@@ -174,7 +188,10 @@ def follow_end(
         if not layer[LOW] - margin < running < layer[HIGH] + margin:
             continue
         move(state, s, last)
-        row = best_hit(state, k, mine, event, settings, settings[BACKGROUND], work[FOUND])
+        if backwards and state[0] * state[3] + state[1] * state[4] < 0.0:
+            # Past the beam axis: there a track opposite in azimuth begins.
+            break
+        row = best_hit(state, k, mine, event, settings, settings[ODDS], work[FOUND])
         if row < 0 and layer[LOW] <= running <= layer[HIGH]:
             holes += 1
             if holes > settings[MAX_HOLES]:
@@ -188,7 +205,7 @@ def follow_end(
             rows[n] = row
             n += 1
             event[TAGS][row, BLOCKED] += 1
-            row = best_hit(state, k, mine, event, settings, OVERLAP * settings[BACKGROUND], work[FOUND])
+            row = best_hit(state, k, mine, event, settings, OVERLAP * settings[ODDS], work[FOUND])
             if row >= 0 and same_module(event, rows, n, row):
                 row = -1
     return n
@@ -200,9 +217,9 @@ def fill_gaps(rows: Array, n: int, mine: int, event: Event, settings: Array, wor
     state, moved, seen = work[BUFFER][TRIAL], work[BUFFER][MOVED], work[AHEAD][2]
     end = n
     for i in range(n):
-        smoothed_state(work[RECORDS][i], state)
+        smoothed_state(work[RECORDS][i], state, work[BUFFER][LAST])
         k = event[TAGS][rows[i], LAYER]
-        row = best_hit(state, k, mine, event, settings, OVERLAP * settings[BACKGROUND], work[FOUND])
+        row = best_hit(state, k, mine, event, settings, OVERLAP * settings[ODDS], work[FOUND])
         if row >= 0 and end < MAX_HITS and not same_module(event, rows, end, row):
             rows[end] = row
             end += 1
@@ -226,12 +243,13 @@ def fill_gaps(rows: Array, n: int, mine: int, event: Event, settings: Array, wor
             if not math.isfinite(s):
                 continue
             seen[k] = 1.0
-            moved[:] = state
+            for j in range(STATE):
+                moved[j] = state[j]
             move(moved, s, work[BUFFER][LAST])
             # The step to this hit is kept beside its state.
             between = work[RECORDS][i][STATE + STEP - 1]
             bent_between(moved, between + s, -s, 2.0 * settings[THICKNESS], settings[BEND])
-            row = best_hit(moved, k, mine, event, settings, settings[BACKGROUND], work[FOUND])
+            row = best_hit(moved, k, mine, event, settings, settings[ODDS], work[FOUND])
             if row >= 0 and end < MAX_HITS:
                 rows[end] = row
                 end += 1
@@ -250,7 +268,8 @@ def complete(rows: Array, n: int, mine: int, event: Event, settings: Array, work
         the new number of hits; new rows are appended.
     """
     seen = work[AHEAD][2]
-    seen[:] = 0.0
+    for k in range(len(seen)):
+        seen[k] = 0.0
     for i in range(n):
         event[TAGS][rows[i], BLOCKED] += 1
         seen[event[TAGS][rows[i], LAYER]] = 1.0
@@ -258,7 +277,7 @@ def complete(rows: Array, n: int, mine: int, event: Event, settings: Array, work
     for backwards in (False, True):
         state = work[BUFFER][STATE_ROW] if not backwards else work[BUFFER][TRIAL]
         if backwards:
-            smoothed_state(work[RECORDS][0], state)
+            smoothed_state(work[RECORDS][0], state, work[BUFFER][LAST])
         end = follow_end(state, backwards, rows, end, mine, event, settings, work)
     for i in range(end):
         event[TAGS][rows[i], BLOCKED] -= 1

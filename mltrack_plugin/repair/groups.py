@@ -19,11 +19,11 @@ Array = npt.NDArray[Any]
 
 #: Settings of :func:`repair_groups`; what they mean is said at the algorithm ``repair-tracks``.
 DEFAULTS: dict[str, float] = {
-    "thickness": 0.03,
+    "thickness": 0.04,
     "min_hits": 4,
     "attach_chi2": 20.0,
-    "drop_chi2": 40.0,
-    "background": 0.3,
+    "drop_chi2": 80.0,
+    "odds": 10.0,
     "max_holes": 3,
     "max_chi2": 8.0,
     "loyalty": 4.0,
@@ -38,8 +38,8 @@ def repair_groups(
     Args:
         hits: of one event, with layers: ``geometry_id``, or ``volume_id`` and ``layer_id``.
         groups: hit indices are rows of ``hits``.
-        sigmas: (n, 3) standard deviations of the positions along r-phi, r and z, mm. Layers without an error along r are
-            barrels, those without one along z are discs.
+        sigmas: (n, 3) standard deviations of the positions along r-phi, r and z, mm. Layers without an error along r
+            are barrels, those without one along z are discs.
         field_z: solenoid field along z, T, not 0.
         settings: of `DEFAULTS`, by name.
 
@@ -93,8 +93,7 @@ def detector_layers(hits: Hits) -> tuple[Array, Array]:
             f"repair-tracks needs the layer of each hit, but the hits have no {missing} and no geometry_id "
             "(volume_id and layer_id, or geometry_id); map the branches in the reader's settings"
         )
-    layers, layer = np.unique(key, return_inverse=True)
-    layer = layer.reshape(-1)
+    layer = np.unique(key, return_inverse=True)[1].reshape(-1)
     if hits.geometry_id is not None:
         return layer, np.unique(hits.geometry_id, return_inverse=True)[1].reshape(-1)
     if hits.module_id is not None:

@@ -15,7 +15,8 @@ Array = npt.NDArray[Any]
 
 #: Columns of the table of layers: disc (1) or barrel (0); middle and half width of the range of r (z of a disc) of its
 #: hits, range of the running coordinate z (r on a disc), largest standard deviations of its hits along r-phi and along
-#: the running coordinate, mm; hits per mm^2; cells in phi and along the running coordinate, and the first cell.
+#: the running coordinate, mm; hits per mm^2 (on a
+#: disc times r^2); cells in phi and along the running coordinate, and the first cell.
 DISC, POSITION, SPREAD, LOW, HIGH, SIGMA_ACROSS, SIGMA_ALONG, DENSITY, N_PHI, N_ALONG, FIRST = range(11)
 
 
@@ -77,7 +78,8 @@ def make_event(
     low, high = np.where(disc, r_low, z_low), np.where(disc, r_high, z_high)
     near, far = np.where(disc, z_low, r_low), np.where(disc, z_high, r_high)
     position = 0.5 * (near + far)
-    area = np.where(disc, np.pi * (high**2 - low**2), 2 * np.pi * position * (high - low))
+    # A few hits say little about the extent of a layer.
+    size = np.where(disc, np.log(np.maximum(high / np.maximum(low, 1.0), 2.0)), position * (high - low))
     n_along = np.maximum(np.sqrt(counts / 4).astype(np.int64), 1)
     n_phi = np.maximum(counts // n_along, 1)
     first = np.cumsum(n_along * n_phi) - n_along * n_phi
@@ -87,8 +89,7 @@ def make_event(
     layers[:, LOW], layers[:, HIGH] = low, high
     layers[:, SIGMA_ACROSS] = extremes(across)[1]
     layers[:, SIGMA_ALONG] = np.where(disc, extremes(along_r)[1], extremes(along_z)[1])
-    # A few hits say little about the extent of a layer.
-    layers[:, DENSITY] = counts / np.maximum(area, 1e4)
+    layers[:, DENSITY] = counts / (2 * np.pi * np.where(disc, size, np.maximum(size, 1e3)))
     layers[:, N_PHI], layers[:, N_ALONG], layers[:, FIRST] = n_phi, n_along, first
 
     on_axis = r == 0
@@ -121,7 +122,7 @@ def make_event(
 
 @kernel
 def crossing(state: Array, layer: Array, backwards: bool) -> float:
-    """Arc length to the first crossing of a layer ahead of a state (behind it if ``backwards``); NaN if there is none."""
+    """Arc length to the first crossing of a layer ahead of a state (behind it if ``backwards``); NaN without one."""
     sign = -1.0 if backwards else 1.0
     if layer[DISC] > 0.0:
         if abs(state[6]) < 1e-6:
@@ -192,8 +193,8 @@ def lookup(state: Array, event: Event, k: int, gate: float, limit: float, found:
     row_low = min(max(int((centre - along - low) * scale), 0), n_along - 1)
     row_high = min(max(int((centre + along - low) * scale), 0), n_along - 1)
     cells = n_phi / (2.0 * math.pi)
-    column_low = int(math.floor((phi - width + math.pi) * cells))
-    column_high = int(math.floor((phi + width + math.pi) * cells))
+    column_low = math.floor((phi - width + math.pi) * cells)
+    column_high = math.floor((phi + width + math.pi) * cells)
     if column_high - column_low >= n_phi:
         column_low, column_high = 0, n_phi - 1
     n = 0

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.repair.kernels import kernel
@@ -20,6 +19,7 @@ from mltrack_plugin.repair.state import (
     chi2_of,
     cross_material,
     move,
+    shift,
     to_closest,
     update,
 )
@@ -173,7 +173,8 @@ def filter_forward(
         if not abs(s) < 1e5:
             return math.inf
         move(state, s, record[STATE:])
-        record[:STATE] = state[:STATE]
+        for k in range(STATE):
+            record[k] = state[k]
         total += update(state, hit, record[GAIN:])
         cross_material(state, thickness, bend, False)
     return total
@@ -245,9 +246,9 @@ def smooth_back(records: Array, n: int, hit_chi2: Array) -> None:
         # Back through the step.
         step = record[STATE:]
         r0, r1, r2, r3, r4 = pull(step, r0, r1, r2, r3, r4)
-        m00, m10, m20, m30, m40 = pull(step, n00, n01, n02, n03, n04)
-        m01, m11, m21, m31, m41 = pull(step, n01, n11, n12, n13, n14)
-        m02, m12, m22, m32, m42 = pull(step, n02, n12, n22, n23, n24)
+        m00, m10, m20, m30, _ = pull(step, n00, n01, n02, n03, n04)
+        m01, m11, m21, m31, _ = pull(step, n01, n11, n12, n13, n14)
+        m02, m12, m22, m32, _ = pull(step, n02, n12, n22, n23, n24)
         m03, m13, m23, m33, m43 = pull(step, n03, n13, n23, n33, n34)
         m04, m14, m24, m34, m44 = pull(step, n04, n14, n24, n34, n44)
         n00, n01, n02, n03, n04 = pull(step, m00, m01, m02, m03, m04)
@@ -258,41 +259,35 @@ def smooth_back(records: Array, n: int, hit_chi2: Array) -> None:
 
 
 @kernel
-def smoothed_state(record: Array, state: Array) -> None:
-    """State at a hit from all hits of the track, into ``state`` (STATE,)."""
-    state[:STATE] = record[:STATE]
-    p = np.empty((5, 5))
-    q = np.empty((5, 5))
-    k, j = 8, ADJOINT + 5
+def smoothed_state(record: Array, state: Array, scratch: Array) -> None:
+    """State at a hit from all hits of the track, into ``state`` (>= STATE,); ``scratch`` holds 30 numbers or more."""
+    for k in range(STATE):
+        state[k] = record[k]
+    # Rows of P N, and P r.
     for a in range(5):
-        for b in range(a, 5):
-            p[a, b] = p[b, a] = record[k]
-            q[a, b] = q[b, a] = record[j]
-            k += 1
-            j += 1
-    pq = p @ q
-    k = 8
+        shift_a = 0.0
+        for b in range(5):
+            element = 0.0
+            for c in range(5):
+                element += record[8 + packed(a, c)] * record[ADJOINT + 5 + packed(c, b)]
+            scratch[5 * a + b] = element
+            shift_a += record[8 + packed(a, b)] * record[ADJOINT + b]
+        scratch[25 + a] = shift_a
     for a in range(5):
         for b in range(a, 5):
             change = 0.0
             for c in range(5):
-                change += pq[a, c] * p[c, b]
-            state[k] -= change
-            k += 1
-    step = np.empty(5)
-    for a in range(5):
-        step[a] = 0.0
-        for c in range(5):
-            step[a] += p[a, c] * record[ADJOINT + c]
-    from_shift = step
-    c, s = state[3], state[4]
-    state[0] -= from_shift[0] * s
-    state[1] += from_shift[0] * c
-    state[2] += from_shift[3]
-    norm = math.sqrt(1.0 + from_shift[1] ** 2)
-    state[3], state[4] = (c - s * from_shift[1]) / norm, (s + c * from_shift[1]) / norm
-    state[5] += from_shift[2]
-    state[6] += from_shift[4]
+                change += scratch[5 * a + c] * record[8 + packed(c, b)]
+            state[8 + packed(a, b)] -= change
+    shift(state, scratch[25], scratch[26], scratch[27], scratch[28], scratch[29])
+
+
+@kernel
+def packed(a: int, b: int) -> int:
+    """Place of element (a, b) of a symmetric 5 x 5 matrix in its upper triangle, row by row."""
+    if a > b:
+        a, b = b, a
+    return a * (9 - a) // 2 + b
 
 
 @kernel

@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.repair.kernels import kernel
@@ -44,7 +43,7 @@ _LARGEST_ANGLE = 0.1
 
 @kernel
 def arc(omega: float, s: float) -> tuple[float, float, float, float, float]:
-    """Of an arc of length s: sin and cos of the turn, its chord along and across the direction, (psi - sin psi) / omega^2."""
+    """Of an arc of length s: sin and cos of its turn psi, its chord along and across, (psi - sin psi) / omega^2."""
     psi = omega * s
     if abs(psi) < 0.02:
         p2 = psi * psi
@@ -217,7 +216,7 @@ def shift(state: Array, u: float, phi: float, omega: float, w: float, lam: float
 
 @kernel
 def crossed_material(state: Array, thickness: float) -> float:
-    """Radiation lengths that a track crosses in a layer, taken to be a barrel or a disc, whichever it meets more steeply."""
+    """Radiation lengths of a layer on the way, which is a barrel or a disc, whichever is met more steeply."""
     slope = math.sqrt(1.0 + state[6] * state[6])
     return thickness * min(slope, slope / max(abs(state[6]), 1e-9))
 
