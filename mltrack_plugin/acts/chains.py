@@ -151,7 +151,12 @@ def _job_of(model: str) -> str:
 
     models = available_models()
     if model in models:
-        return models[model].job
+        job = models[model].job
+        if job is None:
+            raise ConfigurationError(
+                f"model {model!r} is no part of a shipped job; give the chain that uses it"
+            )
+        return job
     if model in available_jobs():
         raise ConfigurationError(f"{model!r} is a job configuration, not a model: write chain={model!r}")
     if os.path.exists(os.path.expanduser(model)):

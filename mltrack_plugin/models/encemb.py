@@ -12,6 +12,7 @@ Shapes: B events, N hits (padded), M hits of all events, b blocks of s slots, d 
 
 # No "from __future__ import annotations" here: TorchScript cannot resolve class annotations given as text.
 import math
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -215,7 +216,9 @@ class EncEmb(nn.Module):
         Raises:
             ValueError: if the residual stream or a head is too narrow.
         """
-        d, heads = self.input.out_features, self.layers[0].n_heads
+        layers: list[Any] = list(self.layers)
+        positions: list[Any] = list(self.positions)
+        d, heads = self.input.out_features, int(layers[0].n_heads)
         n_phi, n_eta = len(self.fourier.phi_frequencies), len(self.fourier.eta_frequencies)
         # Middle frequencies: the lowest tell nothing apart, the highest only hits of the densest events.
         phi = [2, 3, 4, 5] if n_phi >= 6 else list(range(n_phi))
@@ -229,12 +232,12 @@ class EncEmb(nn.Module):
             )
         with torch.no_grad():
             for number, (position, layer) in enumerate(
-                zip(self.positions[:n_layers], self.layers[:n_layers], strict=True)
+                zip(positions[:n_layers], layers[:n_layers], strict=True)
             ):
                 rows = slice(number * width, (number + 1) * width)
                 self.input.weight[rows] = 0.0
                 self.input.bias[rows] = 0.0
-                for other in self.positions:
+                for other in positions:
                     other.weight[rows] = 0.0
                 for row, column in enumerate(columns):
                     position.weight[number * width + row, column] = 1.0
@@ -265,7 +268,7 @@ class EncEmb(nn.Module):
         # Where each hit is now: first in input order, then in the slots of the latest layer.
         place = torch.arange(x.shape[0], device=x.device)
         for sorter, position, layer in zip(self.sorters, self.positions, self.layers):  # noqa: B905 - TorchScript
-            eta, phi = sorter.coordinates(hits)
+            eta, phi = sorter.coordinates(hits)  # type: ignore[operator]
             slots, filled, slot_of_hit = sorter(eta, phi, event, counts)
             b, s = slots.shape
             flat = slots.view(-1)

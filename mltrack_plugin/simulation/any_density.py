@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from mltrack_plugin.algorithm import Config
 from mltrack_plugin.simulation.acts_chain import simulate_primaries
 from mltrack_plugin.simulation.bank import (
     ParticleBank,
@@ -58,7 +59,7 @@ class AnyDensityConfig(TrackmlLikeConfig):
 class AnyDensityDataset(TrackmlLikeDataset):
     """Events composed from the particle banks of the TrackML-like data sets."""
 
-    Config = AnyDensityConfig
+    Config: ClassVar[type[Config]] = AnyDensityConfig
 
     def __init__(self, name: str, tag: int, settings: Any) -> None:
         super().__init__(name, tag, settings)
@@ -113,10 +114,13 @@ class AnyDensityDataset(TrackmlLikeDataset):
         events = []
         for start in range(0, config.gun_particles, _GUN_EVENT):
             n = min(_GUN_EVENT, config.gun_particles - start)
-            gun = GunConfig(
-                tracks=(n, n), vertices=(n, n), pt=(0.3, 10.0), max_eta=3.0, beam_sigma_z=config.gun_sigma_z
-            )
-            primaries = shoot(gun, rng)
+            gun = {
+                "tracks": (n, n),
+                "vertices": (n, n),
+                "pt": (0.3, 10.0),
+                "beam_sigma_z": config.gun_sigma_z,
+            }
+            primaries = shoot(GunConfig.model_validate(gun | {"max_eta": 3.0}), rng)
             events.append(
                 simulate_primaries(
                     primaries, int(rng.integers(2**62)), field=config.field, resolution=config.resolution

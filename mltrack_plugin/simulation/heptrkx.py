@@ -222,7 +222,7 @@ class HeptrkxDataset(Dataset):
 def ranges(first: Array, last: Array) -> Array:
     """The numbers ``first[0]..last[0] - 1, first[1]..last[1] - 1, ...`` as int64."""
     counts = last - first
-    return np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+    return np.asarray(np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts))
 
 
 def _turned(vectors: Array, angle: Array, mirror: Array) -> Array:

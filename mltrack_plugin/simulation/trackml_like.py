@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -83,7 +83,7 @@ _BANK_PARAMETERS = {
 class TrackmlLikeDataset(Dataset):
     """Events composed from a particle bank, one bank per split and seed."""
 
-    Config = TrackmlLikeConfig
+    Config: ClassVar[type[Config]] = TrackmlLikeConfig
 
     def __init__(self, name: str, tag: int, settings: Any) -> None:
         super().__init__(name, tag, settings)

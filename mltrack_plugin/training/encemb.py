@@ -116,10 +116,9 @@ class EmbeddingTraining(TaskModule):
         with torch.autocast(features.device.type, enabled=False):
             embedding = self.network.head(features)
             terms = []
+            lengths = batch.counts.tolist()
             for points, particle in zip(
-                embedding.split(batch.counts.tolist()),
-                batch.particle.split(batch.counts.tolist()),
-                strict=True,
+                torch.split(embedding, lengths), torch.split(batch.particle, lengths), strict=True
             ):
                 terms.append(anchor_loss(points, particle, self.config.anchors, self.config.background))
             total = torch.stack([loss for loss, _ in terms]).sum()
@@ -142,7 +141,9 @@ class EmbeddingTraining(TaskModule):
         contrastive, _, embedding = self.losses(events)
         self.log(f"val_contrastive_{which}", contrastive, batch_size=len(events.counts))
         lengths = events.counts.tolist()
-        for points, particle in zip(embedding.split(lengths), events.particle.split(lengths), strict=True):
+        for points, particle in zip(
+            torch.split(embedding, lengths), torch.split(events.particle, lengths), strict=True
+        ):
             labels, _ = cluster_hdbscan(
                 points.cpu().numpy(),
                 min_cluster_size=self.config.clustering.min_cluster_size,
