@@ -53,6 +53,10 @@ class RepairTracks(Algorithm):
         max_holes: int = Field(default=3, ge=0)
         #: Chi2 by which a hit of the track's own group is preferred.
         loyalty: float = Field(default=4.0, ge=0, allow_inf_nan=False)
+        #: Tracks from the beam axis with at least so many hits are also built from hits left over; 0 = none are.
+        seed_hits: int = Field(default=5, ge=0)
+        #: Chi2 per degree of freedom up to which such a track is accepted.
+        seed_chi2: float = Field(default=3.0, gt=0, allow_inf_nan=False)
         #: Input keys.
         hits: str = "hits"
         proto_tracks: str = "proto_tracks"
@@ -97,6 +101,8 @@ class RepairTracks(Algorithm):
             odds=config.odds,
             max_holes=config.max_holes,
             loyalty=config.loyalty,
+            seed_hits=config.seed_hits,
+            seed_chi2=config.seed_chi2,
         )
         self._repaired(event_store, repaired)
         return ProcessCode.SUCCESS

@@ -20,7 +20,8 @@ from mltrack_plugin.repair.follow import (
     fit_and_drop,
 )
 from mltrack_plugin.repair.kernels import kernel
-from mltrack_plugin.repair.layers import BLOCKED, GROUP, LAYER, TAGS, Event
+from mltrack_plugin.repair.layers import BLOCKED, GROUP, LAYER, TABLE, TAGS, Event
+from mltrack_plugin.repair.leftover import new_tracks
 
 Array = npt.NDArray[Any]
 
@@ -198,11 +199,22 @@ def finish(
 
 
 def repair_event(
-    offsets: Array, indices: Array, event: Event, settings: Array, work: Work
+    offsets: Array, indices: Array, event: Event, settings: Array, work: Work, seed_hits: int
 ) -> tuple[Array, Array]:
-    """Better groups from groups; see `finish` for what is returned."""
+    """Better groups from groups, and new tracks of ``seed_hits`` or more hits that are left over (0 = none).
+
+    Returns:
+        as `finish`.
+    """
     event[TAGS][indices, GROUP] = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     c_offsets, c_rows, c_chi2, score = candidates(offsets, indices, event, settings, work)
     order = np.argsort(-score, kind="stable")
     owner, accepted = compete(c_offsets, c_rows, c_chi2, order, len(event[TAGS]), int(settings[MIN_HITS]))
-    return finish(owner, accepted, c_offsets, c_rows, event, settings, work)
+    label, label_chi2 = finish(owner, accepted, c_offsets, c_rows, event, settings, work)
+    if seed_hits:
+        free = np.flatnonzero(label < 0)
+        event[TAGS][:, BLOCKED] = label >= 0
+        distance = (event[TABLE][free, :3] ** 2).sum(axis=1)
+        start = free[np.argsort(distance, kind="stable")]
+        new_tracks(start, label, label_chi2, len(accepted), seed_hits, event, settings, work)
+    return label, label_chi2

@@ -55,9 +55,9 @@ MAX_FOUND = 64
 #: curvature in 1/mm. ODDS: that a track has a hit on a layer that it
 #: crosses, against that it has none.
 SETTINGS = (
-    "thickness", "bend", "min_hits", "attach_chi2", "drop_chi2", "odds", "max_holes", "max_chi2", "loyalty"
+    "thickness", "bend", "min_hits", "attach_chi2", "drop_chi2", "odds", "max_holes", "max_chi2", "loyalty", "seed_chi2"
 )  # fmt: skip
-THICKNESS, BEND, MIN_HITS, ATTACH_CHI2, DROP_CHI2, ODDS, MAX_HOLES, MAX_CHI2, LOYALTY = range(9)
+THICKNESS, BEND, MIN_HITS, ATTACH_CHI2, DROP_CHI2, ODDS, MAX_HOLES, MAX_CHI2, LOYALTY, SEED_CHI2 = range(10)
 
 #: Scratch memory of a track: its fit (MAX_HITS, RECORD), see `smoother`; rows STATE_ROW and following (5, RECORD); rows
 #: of hits that were looked up (MAX_FOUND,); layers ahead, the arc length to them, which layers have been looked at

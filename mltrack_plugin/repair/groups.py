@@ -27,6 +27,8 @@ DEFAULTS: dict[str, float] = {
     "max_holes": 3,
     "max_chi2": 8.0,
     "loyalty": 4.0,
+    "seed_hits": 5,
+    "seed_chi2": 3.0,
 }
 
 
@@ -72,6 +74,7 @@ def repair_groups(
         tuple(event),
         np.array([values[name] for name in SETTINGS]),
         new_work(len(event.layers)),
+        int(values["seed_hits"]),
     )
     return ProtoTracks.from_labels(labels, hit_compatibility(chi2).astype(np.float32))
 

@@ -1,0 +1,189 @@
+"""New tracks from hits that are on none: pairs of hits that point to the beam axis, followed outwards."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mltrack_plugin.repair.follow import (
+    AHEAD,
+    BEND,
+    BUFFER,
+    DROP_CHI2,
+    FOUND,
+    MAX_FOUND,
+    MAX_HITS,
+    MIN_HITS,
+    SEED_CHI2,
+    STATE_ROW,
+    THICKNESS,
+    TRIAL,
+    Work,
+    complete,
+    fit_and_drop,
+    follow_end,
+    layers_ahead,
+)
+from mltrack_plugin.repair.kernels import kernel
+from mltrack_plugin.repair.layers import BLOCKED, LAYER, LAYERS, TABLE, TAGS, Event, crossing, lookup
+from mltrack_plugin.repair.smoother import move_only
+from mltrack_plugin.repair.state import STATE, cross_material
+
+Array = npt.NDArray[Any]
+
+#: Layers ahead of a hit on which its partner is looked for.
+REACH = 3
+#: Window of the partner: standard deviations of direction (of a soft track) and of the vertex along z, mm.
+DIRECTION_SIGMA, VERTEX_SIGMA = 0.06, 60.0
+#: Largest distance from the beam axis along it at which a pair may start, mm.
+LARGEST_Z0 = 250.0
+
+
+@kernel
+def towards(row: int, event: Event, state: Array) -> bool:
+    """State at a hit that comes straight from the origin, with the errors of such a guess."""
+    hit = event[TABLE][row]
+    r = math.sqrt(hit[0] * hit[0] + hit[1] * hit[1])
+    if r < 1.0:
+        return False
+    for k in range(STATE):
+        state[k] = 0.0
+    state[0], state[1], state[2] = hit[0], hit[1], hit[2]
+    state[3], state[4], state[6] = hit[0] / r, hit[1] / r, hit[2] / r
+    state[13] = DIRECTION_SIGMA * DIRECTION_SIGMA
+    state[22] = (VERTEX_SIGMA / r) ** 2
+    return True
+
+
+@kernel
+def pair_state(first: int, second: int, event: Event, settings: Array, state: Array) -> bool:
+    """State at the second of two hits of a track from the beam axis; False if the two cannot be one."""
+    a, b = event[TABLE][first], event[TABLE][second]
+    dx, dy = b[0] - a[0], b[1] - a[1]
+    chord = math.sqrt(dx * dx + dy * dy)
+    ra, rb = math.sqrt(a[0] * a[0] + a[1] * a[1]), math.sqrt(b[0] * b[0] + b[1] * b[1])
+    if chord < 1.0 or rb <= ra:
+        return False
+    # Circle through the axis and both hits.
+    omega = 2.0 * (a[0] * b[1] - a[1] * b[0]) / (ra * rb * chord)
+    half = 0.5 * omega * chord
+    if abs(half) > 0.5:
+        return False
+    lam = (b[2] - a[2]) / (chord * math.asin(half) / half if abs(half) > 1e-6 else chord)
+    if abs(a[2] - lam * ra) > LARGEST_Z0:
+        return False
+    for k in range(STATE):
+        state[k] = 0.0
+    # The direction at the second hit is that of the chord turned by half the angle of the arc.
+    turn = math.atan2(dy, dx) + math.asin(half)
+    state[0], state[1], state[2] = b[0], b[1], b[2]
+    state[3], state[4], state[5], state[6] = math.cos(turn), math.sin(turn), omega, lam
+    # From hit errors, scattering on the first hit's layer and a beam spot of a tenth of a millimetre.
+    cross_material(state, settings[THICKNESS], settings[BEND], False)
+    scatter_phi, scatter_lam = state[13], state[22]
+    error = 2.0 * (0.5 * (b[3] + b[5]) + 0.5 * (a[3] + a[5]))
+    along = b[6] + a[6] + lam * lam * error
+    beam = 0.01 / (ra * ra)
+    state[8] = 0.5 * (b[3] + b[5])
+    state[13] = 2.0 * scatter_phi + 4.0 * (error / (chord * chord) + beam)
+    state[17] = 4.0 * (scatter_phi + error / (chord * chord) + beam) / (rb * rb)
+    state[20] = b[6] + lam * lam * 0.5 * (b[3] + b[5])
+    state[22] = 2.0 * scatter_lam + along / (chord * chord)
+    return True
+
+
+@kernel
+def track_from(
+    first: int, mine: int, event: Event, settings: Array, work: Work, rows: Array, hit_chi2: Array
+) -> int:
+    """Longest track that starts with a hit, into ``rows``; returns its number of hits, 0 if there is none."""
+    state, guess = work[BUFFER][STATE_ROW], np.empty(STATE)
+    partners = np.empty(REACH * MAX_FOUND, dtype=np.int64)
+    if not towards(first, event, state):
+        return 0
+    seen = work[AHEAD][2]
+    for k in range(len(seen)):
+        seen[k] = 0.0
+    seen[event[TAGS][first, LAYER]] = 1.0
+    n_partners = 0
+    n_ahead = min(layers_ahead(state, False, event, work[AHEAD]), 12)
+    reached = 0
+    for j in range(n_ahead):
+        layer = event[LAYERS][int(work[AHEAD][0, j])]
+        for k in range(STATE):
+            guess[k] = state[k]
+        s = crossing(guess, layer, False)
+        move_only(guess, s)
+        guess[8], guess[20] = s * s * state[13], s * s * state[22]
+        n = lookup(guess, event, int(work[AHEAD][0, j]), 2.5, 60.0, work[FOUND])
+        reached += n > 0
+        for i in range(n):
+            if not event[TAGS][work[FOUND][i], BLOCKED]:
+                partners[n_partners] = work[FOUND][i]
+                n_partners += 1
+        if reached >= REACH:
+            break
+    best = 0
+    trial = np.empty(MAX_HITS + 1, dtype=np.int64)
+    trial_chi2 = np.empty(MAX_HITS + 1)
+    event[TAGS][first, BLOCKED] = 1
+    for i in range(n_partners):
+        if not pair_state(first, partners[i], event, settings, work[BUFFER][TRIAL]):
+            continue
+        trial[0], trial[1] = first, partners[i]
+        event[TAGS][partners[i], BLOCKED] = 1
+        for k in range(len(seen)):
+            seen[k] = 0.0
+        seen[event[TAGS][first, LAYER]] = seen[event[TAGS][partners[i], LAYER]] = 1.0
+        n = follow_end(work[BUFFER][TRIAL], False, trial, 2, mine, event, settings, work)
+        for j in range(1, n):
+            event[TAGS][trial[j], BLOCKED] = 0
+        if n < settings[MIN_HITS] or n <= best:
+            continue
+        n, chi2 = fit_and_drop(trial, n, 3, settings[DROP_CHI2], event, settings, work, trial_chi2)
+        if not math.isfinite(chi2):
+            continue
+        event[TAGS][first, BLOCKED] = 0
+        more = complete(trial, n, mine, event, settings, work)
+        if more > n:
+            n, chi2 = fit_and_drop(trial, more, 3, settings[DROP_CHI2], event, settings, work, trial_chi2)
+        event[TAGS][first, BLOCKED] = 1
+        if n > best and chi2 < settings[SEED_CHI2] * (2 * n - 5):
+            best = n
+            for j in range(n):
+                rows[j], hit_chi2[j] = trial[j], trial_chi2[j]
+    event[TAGS][first, BLOCKED] = 0
+    return best
+
+
+@kernel
+def new_tracks(
+    order: Array,
+    label: Array,
+    label_chi2: Array,
+    next_label: int,
+    smallest: int,
+    event: Event,
+    settings: Array,
+    work: Work,
+) -> None:
+    """Tracks of at least ``smallest`` free hits; ``label`` and ``label_chi2`` of their hits are set.
+
+    Args:
+        order: rows of the hits that tracks may start with, in the order in which they are tried.
+    """
+    rows = np.empty(MAX_HITS + 1, dtype=np.int64)
+    hit_chi2 = np.empty(MAX_HITS + 1)
+    for first in order:
+        if event[TAGS][first, BLOCKED]:
+            continue
+        n = track_from(first, -2, event, settings, work, rows, hit_chi2)
+        if n < smallest:
+            continue
+        for i in range(n):
+            label[rows[i]], label_chi2[rows[i]] = next_label, hit_chi2[i]
+            event[TAGS][rows[i], BLOCKED] = 1
+        next_label += 1

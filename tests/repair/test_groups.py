@@ -1,0 +1,291 @@
+"""Each step of the repair on a case made for it, and what holds for any event."""
+
+import numpy as np
+import pytest
+from layered_tracks import FIELD, SIGMA, crossings, finish, make, perigees
+
+from mltrack_plugin.errors import EventDataError
+from mltrack_plugin.event_data import Hits, ProtoTracks
+from mltrack_plugin.repair import kernels
+from mltrack_plugin.repair.groups import detector_layers, repair_groups
+
+THIN = {"thickness": 0.005}
+
+
+def repaired(event, labels, **settings):
+    groups = ProtoTracks.from_labels(np.asarray(labels))
+    return repair_groups(event.hits, groups, event.sigmas, FIELD, **{**THIN, **settings})
+
+
+def partition(tracks):
+    return {frozenset(tracks.hits_of(i).tolist()) for i in range(len(tracks))}
+
+
+def truth(event, least=4):
+    return {p for p in partition(ProtoTracks.from_labels(event.owner)) if len(p) >= least}
+
+
+@pytest.fixture(scope="module")
+def event():
+    """15 tracks of six or more hits through barrels and discs, and 25 noise hits."""
+    long = [p for p in perigees(40, seed=7, eta=2.3) if len(crossings(p)[0]) >= 6]
+    return make(long[:15], seed=8, noise=25)
+
+
+@pytest.fixture
+def labels(event):
+    return event.owner.copy()
+
+
+def test_true_groups_come_out_as_they_went_in(event, labels):
+    tracks = repaired(event, labels)
+    assert partition(tracks) == truth(event)
+    assert tracks.membership.min() > 0.9
+
+
+@pytest.mark.parametrize("step", [0, 3, -1])
+def test_hits_left_out_are_attached(event, labels, step):
+    """The first, one in the middle and the last hit of every track."""
+    for track in range(15):
+        last = event.step[event.owner == track].max()
+        labels[(event.owner == track) & (event.step == (last if step < 0 else step))] = -1
+    assert partition(repaired(event, labels)) == truth(event)
+
+
+def test_hits_of_other_tracks_and_noise_are_taken_off(event, labels):
+    for track in range(0, 14, 2):
+        labels[(event.owner == track + 1) & (event.step == 2)] = track
+    labels[event.owner < 0] = np.arange((event.owner < 0).sum()) % 15
+    assert partition(repaired(event, labels)) == truth(event)
+
+
+def test_fragments_are_merged(event, labels):
+    outer = (event.owner >= 0) & (event.step >= 4)
+    labels[outer] += 100
+    assert partition(repaired(event, labels)) == truth(event)
+
+
+def test_a_group_of_two_tracks_is_split(event, labels):
+    labels[event.owner == 1] = 0
+    labels[event.owner == 9] = 8
+    assert partition(repaired(event, labels)) == truth(event)
+
+
+def test_groups_of_noise_disappear(event, labels):
+    noise = np.flatnonzero(event.owner < 0)
+    labels[noise] = 50 + np.arange(len(noise)) // 6
+    assert partition(repaired(event, labels)) == truth(event)
+
+
+def test_tracks_without_a_group_are_built_from_what_is_left(event, labels):
+    labels[np.isin(event.owner, [3, 4, 11])] = -1
+    assert partition(repaired(event, labels)) == truth(event)
+    without = repaired(event, labels, seed_hits=0)
+    expected = {p for p in truth(event) if event.owner[next(iter(p))] not in (3, 4, 11)}
+    assert partition(without) == expected
+
+
+def test_short_tracks_are_kept_or_dropped_by_their_hits(event, labels):
+    short = make([perigees(15, seed=7, eta=2.3)[0]], seed=1)
+    owner = np.where(short.step < 5, 0, -1)
+    kept = np.flatnonzero(owner == 0)
+    few = type(event)(hits=short.hits.take(kept), sigmas=short.sigmas[kept], owner=owner[kept])
+    assert partition(repaired(few, few.owner)) == {frozenset(range(5))}
+    assert len(repaired(few, few.owner, min_hits=6, seed_hits=6)) == 0
+
+
+@pytest.fixture
+def overlap():
+    """A track with a second hit on two layers: two modules, 2 mm one behind the other."""
+    parameters = perigees(1, seed=3, eta=0.5)[0]
+    position, layer = crossings(parameters)
+    from mltrack_plugin.tracking import helix_positions
+
+    s = np.linspace(0, 1500, 150_001)
+    points = helix_positions(np.repeat([parameters], len(s), axis=0), FIELD, s)
+    r = np.hypot(points[:, 0], points[:, 1])
+    second = [points[np.argmax(r > radius + 2.0)] for radius in (72.0, 260.0)]
+    position, layer = np.concatenate([position, second]), np.concatenate([layer, [1, 4]])
+    n = len(layer)
+    rng = np.random.default_rng(2)
+    return finish(position, layer, np.zeros(n, int), np.arange(n), np.arange(n), rng)
+
+
+def test_both_hits_of_overlapping_modules_belong_to_the_track(overlap):
+    n = len(overlap.hits)
+    assert partition(repaired(overlap, np.zeros(n, int))) == {frozenset(range(n))}
+    labels = np.zeros(n, int)
+    labels[-2:] = -1
+    assert partition(repaired(overlap, labels)) == {frozenset(range(n))}
+
+
+def test_two_hits_of_one_module_do_not(overlap):
+    columns = overlap.hits.arrays()
+    module = np.arange(len(overlap.hits))
+    module[-2] = module[np.flatnonzero(overlap.layer == 1)[0]]
+    hits = Hits(**columns, module_id=module)
+    labels = np.zeros(len(hits), int)
+    labels[-2:] = -1
+    tracks = repair_groups(hits, ProtoTracks.from_labels(labels), overlap.sigmas, FIELD, **THIN)
+    assert partition(tracks) == {frozenset(range(len(hits))) - {len(hits) - 2}}
+
+
+def test_of_two_hits_on_a_layer_the_one_on_the_track_is_kept(event, labels):
+    position, layer = crossings(perigees(1, seed=3, eta=0.5)[0])
+    beside = position[3:4] + np.array([1.5, 1.5, 3.0])
+    position, layer = np.concatenate([position, beside]), np.append(layer, layer[3])
+    n = len(layer)
+    case = finish(position, layer, np.zeros(n, int), np.arange(n), np.arange(n), np.random.default_rng(0))
+    assert partition(repaired(case, np.zeros(n, int))) == {frozenset(range(n - 1))}
+
+
+def test_opposite_tracks_stay_two_tracks():
+    """Back to back, they are one straight line through the beam axis."""
+    theta, qop = 0.25, 0.01
+    pair = make([[0, 0, 0.3, theta, qop], [0, 0, 0.3 - np.pi, np.pi - theta, -qop]], seed=3)
+    assert len(partition(repaired(pair, pair.owner))) == 2
+    assert partition(repaired(pair, pair.owner)) == truth(pair)
+
+
+@pytest.mark.parametrize("pt", [0.15, 0.25])
+def test_soft_tracks_turn_and_are_kept(pt):
+    theta = 1.2
+    event = make([[0.0, 5.0, 1.0, theta, np.sin(theta) / pt]], seed=2)
+    # The helices of the toy detector lose no energy, which would matter here.
+    assert partition(repaired(event, event.owner, thickness=1e-4)) == truth(event)
+
+
+def test_displaced_tracks_are_kept():
+    event = make([[60.0, 20.0, 1.0, 1.3, 0.8], [-35.0, -40.0, -2.0, 1.8, -0.5]], seed=2)
+    assert partition(repaired(event, event.owner)) == truth(event)
+
+
+def test_a_hit_belongs_to_the_track_it_fits_better():
+    """Two tracks of the same azimuth whose hits were swapped on two layers."""
+    event = make([[0, 0, 0.3, 1.2, 0.3], [0, 10.0, 0.31, 1.2, -0.3]], seed=6)
+    labels = event.owner.copy()
+    for step in (3, 5):
+        here = event.step == step
+        labels[here] = 1 - labels[here]
+    assert partition(repaired(event, labels)) == truth(event)
+
+
+def corrupted(event, seed):
+    rng = np.random.default_rng(seed)
+    labels = event.owner.copy()
+    swapped = rng.random(len(labels)) < 0.08
+    labels[swapped] = rng.integers(-1, 15, swapped.sum())
+    return labels
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_broken_groups_become_the_tracks(event, seed):
+    tracks = repaired(event, corrupted(event, seed))
+    assert len(partition(tracks) & truth(event)) >= 14
+    assert len(np.unique(tracks.hit_indices)) == len(tracks.hit_indices)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_of_the_hits_does_not_matter(event, seed):
+    labels = corrupted(event, seed)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    shuffled = type(event)(hits=event.hits.take(order), sigmas=event.sigmas[order])
+    expected = partition(repaired(event, labels))
+    found = {frozenset(order[list(p)].tolist()) for p in partition(repaired(shuffled, labels[order]))}
+    assert found == expected
+
+
+def test_a_second_repair_changes_nothing(event):
+    once = repaired(event, corrupted(event, 1))
+    again = repaired(event, once.labels(len(event.hits)))
+    assert partition(again) == partition(once)
+
+
+def test_the_same_event_gives_the_same_bytes(event):
+    assert repaired(event, corrupted(event, 2)).equals(repaired(event, corrupted(event, 2)))
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3])
+def test_events_with_almost_nothing(n):
+    ones = np.ones(n, dtype=np.int32)
+    hits = Hits(
+        np.arange(n),
+        40.0 * np.arange(1, n + 1),
+        np.zeros(n),
+        np.zeros(n),
+        volume_id=ones,
+        layer_id=np.arange(n),
+    )
+    groups = ProtoTracks.from_labels(np.zeros(n, dtype=np.int64))
+    assert len(repair_groups(hits, groups, np.full((n, 3), 0.1), FIELD)) == 0
+
+
+def test_noise_alone_gives_no_tracks():
+    event = make(perigees(1, seed=0), seed=1, noise=200)
+    noise = np.flatnonzero(event.owner < 0)
+    case = type(event)(hits=event.hits.take(noise), sigmas=event.sigmas[noise])
+    for labels in (np.full(len(noise), -1), np.arange(len(noise)) // 5):
+        assert len(repaired(case, labels)) == 0
+
+
+def test_hits_on_the_beam_axis_do_no_harm():
+    ones, rows = np.ones(6, dtype=np.int32), np.arange(6)
+    hits = Hits(rows, np.zeros(6), np.zeros(6), rows, volume_id=ones, layer_id=rows)
+    assert (
+        len(repair_groups(hits, ProtoTracks.from_labels(np.zeros(6, int)), np.full((6, 3), 0.1), FIELD)) == 0
+    )
+
+
+def test_space_points_of_a_detector_without_volumes(event):
+    """Errors in all directions, layers from ACTS geometry ids alone."""
+    columns = {name: getattr(event.hits, name) for name in ("hit_id", "x", "y", "z")}
+    geometry = (event.hits.volume_id.astype(np.uint64) << np.uint64(56)) | (
+        event.hits.layer_id.astype(np.uint64) << np.uint64(36)
+    )
+    geometry |= np.arange(len(event.hits), dtype=np.uint64) << np.uint64(8)
+    hits = Hits(**columns, geometry_id=geometry)
+    groups = ProtoTracks.from_labels(corrupted(event, 0))
+    tracks = repair_groups(hits, groups, np.full((len(hits), 3), SIGMA), FIELD, **THIN)
+    assert len(partition(tracks) & truth(event)) >= 14
+
+
+def test_layers_and_modules_come_from_the_columns_that_are_there(event):
+    layer, module = detector_layers(event.hits)
+    assert (np.diff(np.unique(layer)) == 1).all()
+    assert (module == -1).all()
+    by_number = {number: set(layer[event.layer == number].tolist()) for number in set(event.layer.tolist())}
+    assert all(len(found) == 1 for found in by_number.values())
+    assert len(set.union(*by_number.values())) == len(by_number)
+
+
+@pytest.mark.parametrize(("columns", "named"), [({}, "volume_id"), ({"volume_id": [1, 1]}, "layer_id")])
+def test_hits_without_layers_are_refused(columns, named):
+    hits = Hits([0, 1], [1, 2], [1, 2], [0, 0], **columns)
+    with pytest.raises(EventDataError, match=f"no {named} and no geometry_id"):
+        repair_groups(hits, ProtoTracks.from_lists([[0, 1]]), np.full((2, 3), 0.1), FIELD)
+
+
+def test_bad_arguments_are_named(event, labels):
+    groups = ProtoTracks.from_labels(labels)
+    with pytest.raises(ValueError, match="solenoid field, got 0"):
+        repair_groups(event.hits, groups, event.sigmas, 0.0)
+    with pytest.raises(EventDataError, match="sigmas must have shape"):
+        repair_groups(event.hits, groups, event.sigmas[:-1], FIELD)
+    with pytest.raises(EventDataError, match="larger than 0"):
+        repair_groups(event.hits, groups, np.zeros_like(event.sigmas), FIELD)
+    with pytest.raises(EventDataError, match="finite"):
+        repair_groups(event.hits, groups, np.full_like(event.sigmas, np.nan), FIELD)
+    with pytest.raises(EventDataError, match="the event has"):
+        repair_groups(event.hits, ProtoTracks([0, 1], [len(labels)]), event.sigmas, FIELD)
+
+
+def test_kernels_compile_where_nothing_can_be_kept_on_disk(monkeypatch):
+    def njit(cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: ("compiled", function, options)
+
+    monkeypatch.setattr(kernels, "njit", njit)
+    compiled, function, options = kernels.kernel(len)
+    assert (compiled, function) == ("compiled", len)
+    assert "cache" not in options
