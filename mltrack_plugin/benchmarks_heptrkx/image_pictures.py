@@ -48,7 +48,7 @@ def draw_toy_pictures(folder: Path | str, seed: int) -> list[Path]:
 
 
 def draw_segmented(
-    path: Path | str, seed: int, tracks: int = 4, model: str = "image-segmentation-cnn"
+    path: Path | str, seed: int, tracks: int = 4, model: str = "image-segmentation-lstm"
 ) -> Path:
     """A test event of toy planes with its true and its found tracks."""
     event = make_dataset("toy-planes", {"tracks": (tracks, tracks), "noise": (0.02, 0.02)}).event(
