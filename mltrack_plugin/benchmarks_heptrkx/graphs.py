@@ -8,6 +8,7 @@ here, and rows for all events stand beside them.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,7 +107,7 @@ def hit_rows(events: Sequence[SimulatedEvent], seed: int) -> list[Row]:
     joined = [GraphSample.joined(samples) for samples in per_event if samples]
     tracks = sum(map(len, per_event))
     label = f"{DATASET}, {tracks} tracks of {len(joined)} events"
-    one_graph = [GraphSample(s.nodes, s.edges, s.target, np.zeros_like(s.graph)) for s in joined]
+    one_graph = [dataclasses.replace(sample, graph=np.zeros_like(sample.graph)) for sample in joined]
     counts = classify(model, one_graph)
     return [_parameters(system, model, seed), *_quantity_rows(system, counts, PUBLISHED[system], label, seed)]
 

@@ -34,12 +34,14 @@ class GraphSample:
         edges: (2, m) int64 rows of ``nodes``.
         target: (m,) or (n,) bool, of the edges or the nodes, whichever is classified.
         graph: the same shape, int64: which of the joined graphs an element belongs to.
+        same_particle: (m,) bool: edges that join two hits of one particle, whether it is the one looked for or not.
     """
 
     nodes: Array
     edges: Array
     target: Array
     graph: Array
+    same_particle: Array
 
     @classmethod
     def joined(cls, samples: Sequence[Self]) -> Self:
@@ -51,6 +53,7 @@ class GraphSample:
             np.concatenate([s.edges + first for s, first in zip(samples, nodes, strict=False)], axis=1),
             np.concatenate([s.target for s in samples]),
             np.concatenate([s.graph + first for s, first in zip(samples, graphs, strict=False)]),
+            np.concatenate([s.same_particle for s in samples]),
         )
 
 
@@ -69,7 +72,7 @@ def segment_sample(event: SimulatedEvent, **settings: Any) -> GraphSample:
     graph = build_graph(event.hits, **settings)
     target = true_segments(graph.edges, event.truth_links.particle_id[graph.rows])
     nodes, edges = node_features(event.hits)[graph.rows], graph.edges.copy()
-    return GraphSample(nodes, edges, target, np.zeros(len(target), dtype=np.int64))
+    return GraphSample(nodes, edges, target, np.zeros(len(target), dtype=np.int64), target)
 
 
 def segments_of_particles(event: SimulatedEvent) -> int:
@@ -120,4 +123,9 @@ def hit_samples(event: SimulatedEvent) -> list[GraphSample]:
     seed = target & (np.arange(picked.shape[1]) < SEED_LAYERS * HITS_PER_LAYER)
     nodes = seeded_nodes(picked, seed, phi[own[:, 0]], r, phi, z)
     edges, graph = seed_edges(), np.zeros(picked.shape[1], dtype=np.int64)
-    return [GraphSample(inputs, edges, true, graph) for inputs, true in zip(nodes, target, strict=True)]
+    ids = particle[picked]
+    same = (ids[:, edges[0]] == ids[:, edges[1]]) & (ids[:, edges[0]] != 0)
+    return [
+        GraphSample(inputs, edges, true, graph, joins)
+        for inputs, true, joins in zip(nodes, target, same, strict=True)
+    ]

@@ -49,16 +49,18 @@ class GnnHitClassifier(nn.Module):
         self.output = nn.Linear(width, 1)
         self.register_buffer("input_scale", torch.tensor(config.input_scale))
 
-    def logits(self, nodes: Tensor, edges: Tensor) -> Tensor:
-        """As :meth:`forward`, before the sigmoid."""
+    def logits(self, nodes: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+        """Hits (n,) and segments in every iteration (I, m), both before the sigmoid."""
         x = nodes / self.input_scale
         inner, outer = edges[0], edges[1]
         into, out = incidence(outer, x.shape[0]), incidence(inner, x.shape[0])
         h = torch.cat([torch.tanh(self.input(x)), x], dim=-1)
+        segments: list[Tensor] = []
         for _ in range(self.iterations):
-            weight = torch.sigmoid(self.edge(h, inner, outer))
+            segments.append(self.edge(h, inner, outer))
+            weight = torch.sigmoid(segments[-1])
             h = torch.cat([self.node(h, weight, edges, into, out), x], dim=-1)
-        return self.output(h).squeeze(-1)  # type: ignore[no-any-return]
+        return self.output(h).squeeze(-1), torch.stack(segments)
 
     def forward(self, nodes: Tensor, edges: Tensor) -> Tensor:
         """(n, F) float32 hits as r, phi, z, seed and (2, m) int64 segments to (n,) scores.
@@ -66,7 +68,7 @@ class GnnHitClassifier(nn.Module):
         r and z in mm; phi in radian, counted from the innermost hit of the seed; seed is 1 for its hits, else 0.
         Several graphs can be joined: nothing passes between hits that no segments connect.
         """
-        return torch.sigmoid(self.logits(nodes, edges))
+        return torch.sigmoid(self.logits(nodes, edges)[0])
 
     @torch.jit.unused
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -49,8 +49,8 @@ class GnnSegmentClassifier(nn.Module):
         self.node = NodeNetwork(width, config.hidden)
         self.register_buffer("input_scale", torch.tensor(config.input_scale))
 
-    def logits(self, nodes: Tensor, edges: Tensor) -> Tensor:
-        """As :meth:`forward`, before the sigmoid."""
+    def logits(self, nodes: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (m,) and the weights that the iterations use (I, m), both before the sigmoid."""
         x = nodes / self.input_scale
         inner, outer = edges[0], edges[1]
         into, out = incidence(outer, x.shape[0]), incidence(inner, x.shape[0])
@@ -60,7 +60,7 @@ class GnnSegmentClassifier(nn.Module):
             weight = torch.sigmoid(logits[-1])
             h = torch.cat([self.node(h, weight, edges, into, out), x], dim=-1)
             logits.append(self.edge(h, inner, outer))
-        return torch.stack(logits)
+        return logits[-1], torch.stack(logits[:-1])
 
     def forward(self, nodes: Tensor, edges: Tensor) -> Tensor:
         """(n, F) float32 hits as r, phi, z (mm, radian, mm) and (2, m) int64 segments to (I + 1, m) weights.
@@ -68,7 +68,8 @@ class GnnSegmentClassifier(nn.Module):
         Row i holds the weights that iteration i uses, the last row the scores. Several graphs can be joined: nothing
         passes between hits that no segments connect.
         """
-        return torch.sigmoid(self.logits(nodes, edges))
+        scores, weights = self.logits(nodes, edges)
+        return torch.sigmoid(torch.cat([weights, scores.unsqueeze(0)]))
 
     @torch.jit.unused
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -33,12 +33,14 @@ class GraphBatch(NamedTuple):
         edges: (2, m) int64.
         target: (k,) float32, 0 or 1; k = m or n.
         weight: (k,) float32, sums to 1: every graph counts the same.
+        same_particle: (m,) float32, 0 or 1: the segment joins two hits of one particle.
     """
 
     nodes: Tensor
     edges: Tensor
     target: Tensor
     weight: Tensor
+    same_particle: Tensor
 
 
 #: Inputs of the segment classifier; the hit classifier has one more, the mark of the seed.
@@ -71,6 +73,7 @@ def batch_of(samples: Sequence[GraphSample]) -> GraphBatch:
         torch.from_numpy(sample.edges),
         torch.from_numpy(sample.target.astype(np.float32)),
         torch.from_numpy(weight.astype(np.float32)),
+        torch.from_numpy(sample.same_particle.astype(np.float32)),
     )
 
 
@@ -82,42 +85,41 @@ class GraphTraining(TaskModule):
 
     Args:
         config: the training run.
-        network: module with ``logits(nodes, edges)``, (k,) or, with those of all iterations, (I + 1, k).
+        network: module with ``logits(nodes, edges)``: (k,) of the classified elements and (I, m) of the segments.
     """
 
     def __init__(self, config: TrainingConfig, network: nn.Module) -> None:
         super().__init__(config, network)
         self._validation: list[tuple[Tensor, Tensor]] = []
 
-    def logits(self, batch: GraphBatch) -> Tensor:
-        """(I + 1, k) logits of the classified elements; the last row are those of the scores."""
-        logits: Tensor = self.network.logits(batch.nodes, batch.edges)
-        return logits if logits.ndim == 2 else logits[None]
+    def losses(self, batch: GraphBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits and both binary cross-entropies; every graph counts the same.
 
-    def losses(self, logits: Tensor, batch: GraphBatch) -> Tensor:
-        """(I + 1,) binary cross-entropies, every graph counting the same."""
-        every = functional.binary_cross_entropy_with_logits(
-            logits, batch.target.expand_as(logits), batch.weight.expand_as(logits), reduction="none"
+        Returns:
+            (k,) logits of the classified elements, their loss, and the loss of the weights of segments in all
+            iterations, which should be 1 for segments that join two hits of one particle.
+        """
+        logits, segments = self.network.logits(batch.nodes, batch.edges)
+        scores = functional.binary_cross_entropy_with_logits(
+            logits, batch.target, batch.weight, reduction="sum"
         )
-        return every.sum(dim=1)
-
-    def loss(self, logits: Tensor, batch: GraphBatch) -> Tensor:
-        """The loss of the scores, and of the weights before them if the configuration asks for it."""
-        losses = self.losses(logits, batch)
-        weight: float = getattr(self.config, "intermediate_weight", 0.0)
-        if weight > 0.0 and len(losses) > 1:
-            return losses[-1] + weight * losses[:-1].mean()
-        return losses[-1]
+        # All graphs of the hit classifier have the same number of segments.
+        n = segments.shape[1]
+        share = batch.weight if len(batch.weight) == n else torch.full_like(segments[0], 1.0 / n)
+        weights = functional.binary_cross_entropy_with_logits(
+            segments, batch.same_particle.expand_as(segments), share.expand_as(segments), reduction="sum"
+        ) / len(segments)
+        return logits, scores, weights
 
     def training_step(self, batch: GraphBatch, batch_index: int) -> Tensor:
-        logits = self.logits(batch)
-        self.log("loss", self.losses(logits.detach()[-1:], batch)[0], prog_bar=True)
-        return self.loss(logits, batch)
+        _, scores, weights = self.losses(batch)
+        self.log_dict({"loss": scores, "loss_weights": weights}, prog_bar=True)
+        return scores + self.config.weights_loss * weights
 
     def validation_step(self, batch: GraphBatch, batch_index: int) -> None:
-        logits = self.logits(batch)[-1:]
-        self.log("val_loss", self.losses(logits, batch)[0], batch_size=1)
-        self._validation.append((torch.sigmoid(logits[0].float()).cpu(), batch.target.cpu() > 0.5))
+        logits, scores, _ = self.losses(batch)
+        self.log("val_loss", scores, batch_size=1)
+        self._validation.append((torch.sigmoid(logits.float()).cpu(), batch.target.cpu() > 0.5))
 
     def on_validation_epoch_end(self) -> None:
         score, target = (torch.cat(parts).numpy() for parts in zip(*self._validation, strict=True))
@@ -140,6 +142,8 @@ class GraphTrainingConfig(TrainingConfig):
     #: Spread of the initial weights with which segments look at differences of r, phi, z (and the seed's mark), scaled;
     #: None = the usual initial weights.
     difference_gain: tuple[float, ...] | None = None
+    #: Loss of the segments' weights in all iterations, in units of the loss of the scores.
+    weights_loss: float = Field(0.5, ge=0)
 
 
 class GraphSettings(BaseConfig):
@@ -163,8 +167,6 @@ class SegmentTrainingConfig(GraphTrainingConfig):
     max_edges: int = Field(4000, ge=1)
     #: Windows of the segments; the defaults are the published ones.
     graph: GraphSettings = GraphSettings()
-    #: Weight of the mean loss of the weights that the iterations use, beside that of the scores.
-    intermediate_weight: float = Field(0.0, ge=0)
 
 
 class HitTrainingConfig(GraphTrainingConfig):
@@ -231,7 +233,9 @@ class GraphTask(Task):
         # Where collisions are kept is no property of the data.
         settings = {k: v for k, v in self.config.dataset_settings.items() if k != "bank_dir"}
         card["training_data"] = card["training_data"] | {"settings": settings}
-        card["training_recipe"]["loss"] = "binary cross-entropy, every graph counts the same"
+        card["training_recipe"]["loss"] = (
+            f"binary cross-entropy of the scores + {self.config.weights_loss} x that of the segments' weights"
+        )
         return card | {
             "kind": "graph",
             "hyperparameters": self.NetworkConfig(**self.config.network).model_dump(mode="json"),

@@ -21,6 +21,7 @@ from mltrack_plugin.training.run import train
 from mltrack_plugin.training.tasks import make_task
 
 NAMES = ("gnn-segments", "gnn-hits")
+TARGET = np.array([True, False, True, False])
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def sample(n_features=3):
     rng = np.random.default_rng(1)
     nodes = rng.uniform(-1, 1, (6, n_features)).astype(np.float32)
     edges = np.array([[0, 1, 2, 3], [2, 3, 4, 5]])
-    return GraphSample(nodes, edges, np.array([True, False, True, False]), np.zeros(4, dtype=np.int64))
+    return GraphSample(nodes, edges, TARGET, np.zeros(4, dtype=np.int64), TARGET)
 
 
 def test_turning_leaves_all_differences_alone_up_to_the_mirror():
@@ -81,13 +82,31 @@ def test_batches_depend_on_their_number_alone(name, banks):
             assert torch.equal(first, second)
 
 
-def test_intermediate_weights_count_as_configured(banks):
-    task = make_task(tiny("gnn-segments", banks, intermediate_weight=0.5))
+@pytest.mark.parametrize("name", NAMES)
+def test_losses_are_mean_cross_entropies_of_graphs(name, banks):
+    task = make_task(tiny(name, banks))
     module, batch = task.module(), next(task.training_batches(0))
-    logits = module.logits(batch)
-    losses = module.losses(logits, batch)
-    assert logits.shape == (3, batch.edges.shape[1])
-    torch.testing.assert_close(module.loss(logits, batch), losses[2] + 0.5 * (losses[0] + losses[1]) / 2)
+    logits, scores, weights = module.losses(batch)
+    segments = module.network.logits(batch.nodes, batch.edges)[1]
+    assert segments.shape == (2, batch.edges.shape[1])
+    target = batch.same_particle.expand(2, -1)
+    every = torch.nn.functional.binary_cross_entropy_with_logits(segments, target, reduction="none")
+    alone = torch.nn.functional.binary_cross_entropy_with_logits(logits, batch.target, reduction="none")
+    # Two graphs; elements of one graph have the same weight.
+    parts = [batch.weight == value for value in batch.weight.unique()]
+    torch.testing.assert_close(scores, torch.stack([alone[part].mean() for part in parts]).mean())
+    if name == "gnn-segments":
+        torch.testing.assert_close(weights, torch.stack([every[:, part].mean() for part in parts]).mean())
+    else:
+        torch.testing.assert_close(weights, every.mean())
+
+
+def test_segments_of_other_particles_count_as_segments_of_particles(banks):
+    batch = next(make_task(tiny("gnn-hits", banks)).training_batches(0))
+    both = (batch.target[batch.edges] == 1).all(dim=0)
+    # Those of the seed's track are among them, and there are others.
+    assert (batch.same_particle[both] == 1).all()
+    assert batch.same_particle.sum() > both.sum()
 
 
 @pytest.mark.parametrize("name", NAMES)
