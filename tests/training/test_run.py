@@ -154,17 +154,18 @@ def test_collate_pads_behind_the_hits():
         assert (rows[i, len(e.hits) :] == -1).all()
 
 
+@pytest.mark.parametrize("tiny_variant", [False, True])
 @pytest.mark.parametrize("name", sorted(training_configs()))
-def test_shipped_configurations_are_valid(name):
-    from mltrack_plugin.models.encreg import EncReg, EncRegConfig
-    from mltrack_plugin.simulation.datasets import DATASETS
-    from mltrack_plugin.training.targets import PARAMETERS
+def test_shipped_configurations_are_valid(name, tiny_variant):
+    from mltrack_plugin.models import ARCHITECTURES
+    from mltrack_plugin.simulation.datasets import make_dataset
+    from mltrack_plugin.training.tasks import task_class
 
-    config = load_training_config(name)
+    config = load_training_config(name, tiny=tiny_variant)
     assert config.name == name
-    assert config.dataset in DATASETS
-    assert set(config.targets) <= set(PARAMETERS)
-    EncReg(EncRegConfig(**config.network))
+    assert config.architecture in ARCHITECTURES
+    assert isinstance(config, task_class(config.architecture).Config)
+    make_dataset(config.dataset, config.dataset_settings)
 
 
 def test_wrong_settings_are_named():
