@@ -57,6 +57,9 @@ class RepairTracks(Algorithm):
         seed_hits: int = Field(default=5, ge=0)
         #: Chi2 per degree of freedom up to which such a track is accepted.
         seed_chi2: float = Field(default=3.0, gt=0, allow_inf_nan=False)
+        #: A group that no helix describes stays as it is if it is one track with so many times the scattering;
+        #: 1 = it is dropped.
+        loose: float = Field(default=3.0, ge=1, le=10)
         #: Input keys.
         hits: str = "hits"
         proto_tracks: str = "proto_tracks"
@@ -103,6 +106,7 @@ class RepairTracks(Algorithm):
             loyalty=config.loyalty,
             seed_hits=config.seed_hits,
             seed_chi2=config.seed_chi2,
+            loose=config.loose,
         )
         self._repaired(event_store, repaired)
         return ProcessCode.SUCCESS

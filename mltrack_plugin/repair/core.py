@@ -36,7 +36,7 @@ def scattering_angle(state: Array, settings: Array) -> float:
     slope = math.sqrt(1.0 + state[6] * state[6])
     momentum = slope * settings[BEND] / max(abs(state[5]), 1e-9)
     beta = momentum / math.sqrt(momentum * momentum + 0.0195)
-    return min(0.0136 / (momentum * beta) * math.sqrt(max(settings[THICKNESS], 0.0)), 0.1)
+    return float(min(0.0136 / (momentum * beta) * math.sqrt(max(settings[THICKNESS], 0.0)), 0.1))
 
 
 @kernel
@@ -67,7 +67,7 @@ def inliers(
 @kernel
 def find_core(
     pool: Array, m: int, event: Event, settings: Array, work: Work, rows: Array, hit_chi2: Array
-) -> int:
+) -> tuple[int, float]:
     """Fit the part of a group that lies on one helix.
 
     First all hits, then all but a few; if that fails the helix through three hits that most others are near.
@@ -77,10 +77,10 @@ def find_core(
         rows: receives the hits of the part (room for MAX_HITS); ``work`` holds their fit.
 
     Returns:
-        number of hits, 0 if no three lie on a helix.
+        number of hits and chi2; 0 and infinite if no three lie on a helix.
     """
     if m < 3:
-        return 0
+        return 0, math.inf
     if m <= MAX_HITS:
         for i in range(m):
             rows[i] = pool[i]
@@ -88,7 +88,7 @@ def find_core(
             rows, m, max(3, m - m // 5), settings[DROP_CHI2], event, settings, work, hit_chi2
         )
         if math.isfinite(chi2):
-            return n
+            return n, chi2
     # Along the way out.
     distance = np.empty(m)
     ordered = np.empty(m, dtype=np.int64)
@@ -128,6 +128,6 @@ def find_core(
         if 5 * best >= 4 * m or trials >= MAX_TRIALS:
             break
     if best < 3:
-        return 0
+        return 0, math.inf
     n, chi2 = fit_and_drop(rows, best, 3, settings[DROP_CHI2], event, settings, work, hit_chi2)
-    return n if math.isfinite(chi2) else 0
+    return (n, chi2) if math.isfinite(chi2) else (0, math.inf)

@@ -10,13 +10,16 @@ import numpy.typing as npt
 
 from mltrack_plugin.repair.core import find_core
 from mltrack_plugin.repair.follow import (
+    ATTACH_CHI2,
     DROP_CHI2,
+    LOOSE,
     LOYALTY,
     MAX_CHI2,
     MAX_HITS,
     MIN_HITS,
+    THICKNESS,
     Work,
-    complete,
+    completed,
     fit_and_drop,
 )
 from mltrack_plugin.repair.kernels import kernel
@@ -29,22 +32,29 @@ Array = npt.NDArray[Any]
 MAX_TRACKS = 6
 #: How much a second hit on a layer is claimed less, in chi2.
 SECOND_HIT = 8.0
-#: What a hit adds to the score of a track, in units of half its chi2.
+#: A hit changes hands for a claim that is stronger by this chi2.
+CLEARLY = 6.0
+#: Radius up to which a new track may begin, mm.
+SEED_RADIUS = 200.0
+#: Columns of a candidate's hits: strength of the claim, smaller = stronger; chi2 given the other hits.
+CLAIM, CHI2 = 0, 1
+#: What a hit adds to the score of a track, in units of chi2.
 HIT_VALUE = 10.0
 
 
 @kernel
-def doubled(rows: Array, chi2: Array) -> tuple[Array, Array]:
+def doubled(rows: Array, values: Array) -> tuple[Array, Array]:
     """The same entries with twice the room."""
-    more_rows, more_chi2 = np.empty(2 * len(rows), dtype=np.int64), np.empty(2 * len(rows))
-    for i in range(len(rows)):
-        more_rows[i], more_chi2[i] = rows[i], chi2[i]
-    return more_rows, more_chi2
+    n = len(rows)
+    more_rows, more_values = np.empty(2 * n, dtype=np.int64), np.empty((2 * n, 2))
+    for i in range(n):
+        more_rows[i], more_values[i, CLAIM], more_values[i, CHI2] = rows[i], values[i, CLAIM], values[i, CHI2]
+    return more_rows, more_values
 
 
 @kernel
 def claims(
-    rows: Array, n: int, mine: int, event: Event, settings: Array, hit_chi2: Array, strength: Array
+    rows: Array, n: int, mine: int, event: Event, settings: Array, hit_chi2: Array, claim: Array
 ) -> None:
     """Turn the chi2 of a candidate's hits into the strength of its claim on them, smaller = stronger.
 
@@ -52,14 +62,23 @@ def claims(
     """
     for i in range(n):
         layer = event[TAGS][rows[i], LAYER]
-        strength[i] = hit_chi2[i]
+        claim[i] = hit_chi2[i]
         for j in range(n):
             if event[TAGS][rows[j], LAYER] == layer and (
                 hit_chi2[j] < hit_chi2[i] or (hit_chi2[j] == hit_chi2[i] and j < i)
             ):
-                strength[i] = hit_chi2[i] + SECOND_HIT
+                claim[i] = hit_chi2[i] + SECOND_HIT
         if event[TAGS][rows[i], GROUP] == mine:
-            strength[i] -= settings[LOYALTY]
+            claim[i] -= settings[LOYALTY]
+
+
+@kernel
+def members(rows: Array, n: int, mine: int, event: Event) -> int:
+    """How many of the first n rows are of a group."""
+    count = 0
+    for i in range(n):
+        count += event[TAGS][rows[i], GROUP] == mine
+    return count
 
 
 @kernel
@@ -68,63 +87,82 @@ def candidates(
 ) -> tuple[Array, Array, Array, Array]:
     """Track candidates from all groups; they may share hits.
 
+    A group of which no helix explains half, or only badly, but which is one track if scattering were larger by the
+    setting ``loose``, is a candidate as it is: electrons that radiate, decays in flight.
+
     Args:
         offsets, indices: the groups, rows of hits.
 
     Returns:
-        offsets of the candidates, their rows, chi2 of each hit given the others, score of each candidate.
+        offsets of the candidates, their rows, (n_rows, 2) CLAIM and CHI2 of each hit, (n_candidates, 2) score and CHI2.
     """
-    size = 2 * len(indices) + 8 * MAX_HITS
-    out_rows = np.empty(size, dtype=np.int64)
-    out_chi2 = np.empty(size)
+    tags = event[TAGS]
+    out_rows = np.empty(2 * len(indices) + 8 * MAX_HITS, dtype=np.int64)
+    out_values = np.empty((len(out_rows), 2))
     n_groups = len(offsets) - 1
     out_offsets = np.zeros(MAX_TRACKS * n_groups + 1, dtype=np.int64)
-    out_score = np.empty(MAX_TRACKS * n_groups)
-    rows = np.empty(MAX_HITS + 1, dtype=np.int64)
+    out_totals = np.empty((MAX_TRACKS * n_groups, 2))
+    rows = np.empty(2 * MAX_HITS + 1, dtype=np.int64)
     hit_chi2 = np.empty(MAX_HITS + 1)
-    strength = np.empty(MAX_HITS + 1)
+    claim = np.empty(MAX_HITS + 1)
+    loose = settings.copy()
+    loose[THICKNESS] *= settings[LOOSE] * settings[LOOSE]
     n_out = 0
     for g in range(n_groups):
         pool = indices[offsets[g] : offsets[g + 1]].copy()
-        m = len(pool)
-        for _ in range(MAX_TRACKS):
-            n = find_core(pool, m, event, settings, work, rows, hit_chi2)
-            if n < 3:
-                break
-            n = complete(rows, n, g, event, settings, work)
-            n, chi2 = fit_and_drop(rows, n, 3, settings[DROP_CHI2], event, settings, work, hit_chi2)
+        m = size = len(pool)
+        for turn in range(MAX_TRACKS):
+            n, chi2 = find_core(pool, m, event, settings, work, rows, hit_chi2)
+            if n >= 3:
+                n, chi2 = completed(rows, n, chi2, g, event, settings, work, hit_chi2)
+            as_it_is = False
+            bad = 2 * members(rows, n, g, event) < size or chi2 > settings[MAX_CHI2] * (2 * n - 5)
+            if turn == 0 and bad and settings[LOOSE] > 1.0 and size <= MAX_HITS:
+                for i in range(size):
+                    rows[MAX_HITS + i] = indices[offsets[g] + i]
+                more, more_chi2 = fit_and_drop(
+                    rows[MAX_HITS:], size, size, settings[ATTACH_CHI2], event, loose, work, claim
+                )
+                as_it_is = more >= settings[MIN_HITS] and math.isfinite(more_chi2)
+                if as_it_is:
+                    n, chi2 = more, more_chi2
+                    for i in range(n):
+                        rows[i], hit_chi2[i] = rows[MAX_HITS + i], claim[i]
             if not math.isfinite(chi2):
                 break
             start = out_offsets[n_out]
             if start + n > len(out_rows):
-                out_rows, out_chi2 = doubled(out_rows, out_chi2)
-            claims(rows, n, g, event, settings, hit_chi2, strength)
-            value = 0.0
+                out_rows, out_values = doubled(out_rows, out_values)
+            claims(rows, n, g, event, settings, hit_chi2, claim)
+            score = 0.0
             for i in range(n):
-                out_rows[start + i], out_chi2[start + i] = rows[i], strength[i]
-                value += HIT_VALUE - strength[i]
-            out_score[n_out] = value
+                out_rows[start + i] = rows[i]
+                out_values[start + i, CLAIM], out_values[start + i, CHI2] = claim[i], hit_chi2[i]
+                score += HIT_VALUE - claim[i]
+            out_totals[n_out, CLAIM], out_totals[n_out, CHI2] = score, chi2
             n_out += 1
             out_offsets[n_out] = start + n
+            if as_it_is:
+                break
             for i in range(n):
-                event[TAGS][rows[i], BLOCKED] = 1
+                tags[rows[i], BLOCKED] = 1
             left = 0
             for i in range(m):
-                if not event[TAGS][pool[i], BLOCKED]:
+                if not tags[pool[i], BLOCKED]:
                     pool[left] = pool[i]
                     left += 1
             for i in range(n):
-                event[TAGS][rows[i], BLOCKED] = 0
+                tags[rows[i], BLOCKED] = 0
             if left == m:
                 break
             m = left
     total = out_offsets[n_out]
-    return out_offsets[: n_out + 1], out_rows[:total], out_chi2[:total], out_score[:n_out]
+    return out_offsets[: n_out + 1], out_rows[:total], out_values[:total], out_totals[:n_out]
 
 
 @kernel
 def compete(
-    offsets: Array, rows: Array, hit_chi2: Array, order: Array, n_hits: int, min_hits: int
+    offsets: Array, rows: Array, values: Array, order: Array, n_hits: int, min_hits: int
 ) -> tuple[Array, Array]:
     """Share hits among candidates in their ``order``; a hit changes hands if it fits the later one clearly better.
 
@@ -132,7 +170,7 @@ def compete(
         owner (n_hits,) of each hit, -1 = none, and which candidates are accepted.
     """
     owner = np.full(n_hits, -1, dtype=np.int64)
-    owner_chi2 = np.zeros(n_hits)
+    strongest = np.zeros(n_hits)
     accepted = np.zeros(len(order), dtype=np.bool_)
     for c in order:
         free = 0
@@ -144,9 +182,9 @@ def compete(
         accepted[c] = True
         for i in range(offsets[c], offsets[c + 1]):
             row = rows[i]
-            if owner[row] < 0 or hit_chi2[i] + 6.0 < owner_chi2[row]:
+            if owner[row] < 0 or values[i, CLAIM] + CLEARLY < strongest[row]:
                 owner[row] = c
-                owner_chi2[row] = hit_chi2[i]
+                strongest[row] = values[i, CLAIM]
     return owner, accepted
 
 
@@ -156,11 +194,13 @@ def finish(
     accepted: Array,
     offsets: Array,
     rows: Array,
+    values: Array,
+    totals: Array,
     event: Event,
     settings: Array,
     work: Work,
 ) -> tuple[Array, Array]:
-    """Last fit of the accepted candidates, with free hits attached.
+    """Last fit of those accepted candidates that lost hits to others, with free hits attached; and the last cuts.
 
     Returns:
         label (n_hits,) of each hit, -1 = none, and its chi2 given the other hits of the track.
@@ -181,14 +221,17 @@ def finish(
             if owner[rows[i]] == c:
                 track[n] = rows[i]
                 n += 1
-        if n < 3:
-            continue
-        n, chi2 = fit_and_drop(track, n, 3, settings[DROP_CHI2], event, settings, work, hit_chi2)
-        if not math.isfinite(chi2):
-            continue
-        more = complete(track, n, c, event, settings, work)
-        if more > n:
-            n, chi2 = fit_and_drop(track, more, 3, settings[DROP_CHI2], event, settings, work, hit_chi2)
+        chi2 = totals[c, CHI2]
+        if n == offsets[c + 1] - offsets[c]:
+            for i in range(n):
+                hit_chi2[i] = values[offsets[c] + i, CHI2]
+        else:
+            if n < 3:
+                continue
+            n, chi2 = fit_and_drop(track, n, 3, settings[DROP_CHI2], event, settings, work, hit_chi2)
+            if not math.isfinite(chi2):
+                continue
+            n, chi2 = completed(track, n, chi2, c, event, settings, work, hit_chi2)
         if not math.isfinite(chi2) or n < settings[MIN_HITS] or chi2 > settings[MAX_CHI2] * (2 * n - 5):
             continue
         for i in range(n):
@@ -207,14 +250,15 @@ def repair_event(
         as `finish`.
     """
     event[TAGS][indices, GROUP] = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    c_offsets, c_rows, c_chi2, score = candidates(offsets, indices, event, settings, work)
-    order = np.argsort(-score, kind="stable")
-    owner, accepted = compete(c_offsets, c_rows, c_chi2, order, len(event[TAGS]), int(settings[MIN_HITS]))
-    label, label_chi2 = finish(owner, accepted, c_offsets, c_rows, event, settings, work)
+    c_offsets, c_rows, values, totals = candidates(offsets, indices, event, settings, work)
+    order = np.argsort(-totals[:, CLAIM], kind="stable")
+    owner, accepted = compete(c_offsets, c_rows, values, order, len(event[TAGS]), int(settings[MIN_HITS]))
+    label, label_chi2 = finish(owner, accepted, c_offsets, c_rows, values, totals, event, settings, work)
     if seed_hits:
         free = np.flatnonzero(label < 0)
         event[TAGS][:, BLOCKED] = label >= 0
         distance = (event[TABLE][free, :3] ** 2).sum(axis=1)
         start = free[np.argsort(distance, kind="stable")]
+        start = start[np.hypot(*event[TABLE][start, :2].T) < SEED_RADIUS]
         new_tracks(start, label, label_chi2, len(accepted), seed_hits, event, settings, work)
     return label, label_chi2

@@ -47,6 +47,8 @@ Array = npt.NDArray[Any]
 MAX_HITS = 64
 #: The same for a second hit on a layer, which needs overlapping modules, as a factor.
 OVERLAP = 0.02
+#: Times that a track is completed, at most.
+MAX_TURNS = 3
 #: Most hits that one look-up gives.
 MAX_FOUND = 64
 
@@ -55,15 +57,19 @@ MAX_FOUND = 64
 #: curvature in 1/mm. ODDS: that a track has a hit on a layer that it
 #: crosses, against that it has none.
 SETTINGS = (
-    "thickness", "bend", "min_hits", "attach_chi2", "drop_chi2", "odds", "max_holes", "max_chi2", "loyalty", "seed_chi2"
+    "thickness", "bend", "min_hits", "attach_chi2", "drop_chi2", "odds", "max_holes", "max_chi2", "loyalty",
+    "seed_chi2", "loose"
 )  # fmt: skip
-THICKNESS, BEND, MIN_HITS, ATTACH_CHI2, DROP_CHI2, ODDS, MAX_HOLES, MAX_CHI2, LOYALTY, SEED_CHI2 = range(10)
+THICKNESS, BEND, MIN_HITS, ATTACH_CHI2, DROP_CHI2, ODDS, MAX_HOLES, MAX_CHI2, LOYALTY, SEED_CHI2, LOOSE = (
+    range(11)
+)
 
-#: Scratch memory of a track: its fit (MAX_HITS, RECORD), see `smoother`; rows STATE_ROW and following (5, RECORD); rows
+#: Scratch memory of a track: its fit (MAX_HITS, RECORD), see `smoother`; rows STATE_ROW and following (5, WIDTH); rows
 #: of hits that were looked up (MAX_FOUND,); layers ahead, the arc length to them, which layers have been looked at
 #: (3, m).
 Work = tuple[Array, Array, Array, Array]
 RECORDS, BUFFER, FOUND, AHEAD = range(4)
+WIDTH = 80
 #: State of the fit, states that are moved about, arc lengths, records of the latest step.
 STATE_ROW, TRIAL, MOVED, ARCS, LAST = range(5)
 
@@ -72,7 +78,7 @@ def new_work(n_layers: int) -> Work:
     """Scratch memory for an event."""
     return (
         np.zeros((MAX_HITS, RECORD)),
-        np.zeros((5, RECORD)),
+        np.zeros((5, WIDTH)),
         np.zeros(MAX_FOUND, dtype=np.int64),
         np.zeros((3, n_layers)),
     )
@@ -82,8 +88,8 @@ def new_work(n_layers: int) -> Work:
 def random_density(layer: Array, running: float) -> float:
     """Hits per mm^2 of a layer where the running coordinate is ``running``; on discs it falls with r squared."""
     if layer[DISC] > 0.0:
-        return layer[DENSITY] / max(running * running, 1.0)
-    return layer[DENSITY]
+        return float(layer[DENSITY] / max(running * running, 1.0))
+    return float(layer[DENSITY])
 
 
 @kernel
@@ -314,3 +320,23 @@ def fit_and_drop(
             rows[i] = rows[i + 1]
         rows[n - 1] = row
         n -= 1
+
+
+@kernel
+def completed(
+    rows: Array, n: int, chi2: float, mine: int, event: Event, settings: Array, work: Work, hit_chi2: Array
+) -> tuple[int, float]:
+    """Complete a track that has just been fitted with ``chi2``, until nothing is found; each hit betters the fit.
+
+    Returns:
+        as `fit_and_drop`.
+    """
+    for _ in range(MAX_TURNS):
+        before = n
+        more = complete(rows, n, mine, event, settings, work)
+        if more == n:
+            break
+        n, chi2 = fit_and_drop(rows, more, 3, settings[DROP_CHI2], event, settings, work, hit_chi2)
+        if not math.isfinite(chi2) or n <= before:
+            break
+    return n, chi2

@@ -29,6 +29,7 @@ DEFAULTS: dict[str, float] = {
     "loyalty": 4.0,
     "seed_hits": 5,
     "seed_chi2": 3.0,
+    "loose": 3.0,
 }
 
 
@@ -71,7 +72,7 @@ def repair_groups(
         # Writable copies, so that the kernels are compiled once, for one type.
         np.array(groups.offsets),
         np.array(groups.hit_indices),
-        tuple(event),
+        (event.table, event.tags, event.layers, event.start, event.rows),
         np.array([values[name] for name in SETTINGS]),
         new_work(len(event.layers)),
         int(values["seed_hits"]),

@@ -28,7 +28,7 @@ def kernel(function: F) -> F:
         # Neither the package's folder nor the user's cache can be written.
         return cast("F", njit(error_model="numpy")(function))
     # numba looks at the file of the function alone.
-    index = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    index: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if hasattr(index, "_source_stamp"):
         index._source_stamp = (index._source_stamp, _SOURCES)
     return cast("F", compiled)

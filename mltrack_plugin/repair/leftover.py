@@ -22,7 +22,7 @@ from mltrack_plugin.repair.follow import (
     THICKNESS,
     TRIAL,
     Work,
-    complete,
+    completed,
     fit_and_drop,
     follow_end,
     layers_ahead,
@@ -35,7 +35,7 @@ from mltrack_plugin.repair.state import STATE, cross_material
 Array = npt.NDArray[Any]
 
 #: Layers ahead of a hit on which its partner is looked for.
-REACH = 3
+REACH = 2
 #: Window of the partner: standard deviations of direction (of a soft track) and of the vertex along z, mm.
 DIRECTION_SIGMA, VERTEX_SIGMA = 0.06, 60.0
 #: Largest distance from the beam axis along it at which a pair may start, mm.
@@ -147,9 +147,7 @@ def track_from(
         if not math.isfinite(chi2):
             continue
         event[TAGS][first, BLOCKED] = 0
-        more = complete(trial, n, mine, event, settings, work)
-        if more > n:
-            n, chi2 = fit_and_drop(trial, more, 3, settings[DROP_CHI2], event, settings, work, trial_chi2)
+        n, chi2 = completed(trial, n, chi2, mine, event, settings, work, trial_chi2)
         event[TAGS][first, BLOCKED] = 1
         if n > best and chi2 < settings[SEED_CHI2] * (2 * n - 5):
             best = n

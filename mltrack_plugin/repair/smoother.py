@@ -123,7 +123,7 @@ def start_state(table: Array, rows: Array, n: int, state: Array, s: Array) -> bo
 @kernel
 def line_weight(table: Array, row: int) -> float:
     """Weight of a hit in the straight line that starts the fit; the constant stands for scattering."""
-    return 1.0 / (0.09 + table[row, 6] + table[row, 3] + table[row, 5])
+    return float(1.0 / (0.09 + table[row, 6] + table[row, 3] + table[row, 5]))
 
 
 @kernel
@@ -260,34 +260,35 @@ def smooth_back(records: Array, n: int, hit_chi2: Array) -> None:
 
 @kernel
 def smoothed_state(record: Array, state: Array, scratch: Array) -> None:
-    """State at a hit from all hits of the track, into ``state`` (>= STATE,); ``scratch`` holds 30 numbers or more."""
+    """State at a hit from all hits of the track, into ``state`` (>= STATE,); ``scratch`` holds 80 numbers or more."""
     for k in range(STATE):
         state[k] = record[k]
-    # Rows of P N, and P r.
+    # P, N and P N as full matrices, row by row.
+    p, q, pq = scratch[0:25], scratch[25:50], scratch[50:75]
+    k = 0
     for a in range(5):
-        shift_a = 0.0
+        for b in range(a, 5):
+            p[5 * a + b] = p[5 * b + a] = record[8 + k]
+            q[5 * a + b] = q[5 * b + a] = record[ADJOINT + 5 + k]
+            k += 1
+    for a in range(5):
         for b in range(5):
             element = 0.0
             for c in range(5):
-                element += record[8 + packed(a, c)] * record[ADJOINT + 5 + packed(c, b)]
-            scratch[5 * a + b] = element
-            shift_a += record[8 + packed(a, b)] * record[ADJOINT + b]
-        scratch[25 + a] = shift_a
+                element += p[5 * a + c] * q[5 * b + c]
+            pq[5 * a + b] = element
+        scratch[75 + a] = 0.0
+        for b in range(5):
+            scratch[75 + a] += p[5 * a + b] * record[ADJOINT + b]
+    k = 8
     for a in range(5):
         for b in range(a, 5):
             change = 0.0
             for c in range(5):
-                change += scratch[5 * a + c] * record[8 + packed(c, b)]
-            state[8 + packed(a, b)] -= change
-    shift(state, scratch[25], scratch[26], scratch[27], scratch[28], scratch[29])
-
-
-@kernel
-def packed(a: int, b: int) -> int:
-    """Place of element (a, b) of a symmetric 5 x 5 matrix in its upper triangle, row by row."""
-    if a > b:
-        a, b = b, a
-    return a * (9 - a) // 2 + b
+                change += pq[5 * a + c] * p[5 * b + c]
+            state[k] -= change
+            k += 1
+    shift(state, scratch[75], scratch[76], scratch[77], scratch[78], scratch[79])
 
 
 @kernel

@@ -67,8 +67,8 @@ def to_closest(state: Array, x: float, y: float) -> float:
     sideways, ahead = omega * along, 1.0 - omega * across
     if abs(sideways) < 0.02 * ahead:
         ratio = sideways / ahead
-        return along / ahead * (1.0 - ratio * ratio / 3.0 * (1.0 - 0.6 * ratio * ratio))
-    return math.atan2(sideways, ahead) / omega
+        return float(along / ahead * (1.0 - ratio * ratio / 3.0 * (1.0 - 0.6 * ratio * ratio)))
+    return float(math.atan2(sideways, ahead) / omega)
 
 
 @kernel
@@ -197,7 +197,7 @@ def update(state: Array, hit: Array, gain: Array) -> float:
     gain[0], gain[1], gain[2], gain[3], gain[4] = ku0, ku1, ku2, ku3, ku4
     gain[5], gain[6], gain[7], gain[8], gain[9] = kw0, kw1, kw2, kw3, kw4
     gain[10], gain[11], gain[12], gain[13], gain[14] = iuu, iuw, iww, u, w
-    return u * u * iuu + 2.0 * u * w * iuw + w * w * iww
+    return float(u * u * iuu + 2.0 * u * w * iuw + w * w * iww)
 
 
 @kernel
@@ -218,7 +218,7 @@ def shift(state: Array, u: float, phi: float, omega: float, w: float, lam: float
 def crossed_material(state: Array, thickness: float) -> float:
     """Radiation lengths of a layer on the way, which is a barrel or a disc, whichever is met more steeply."""
     slope = math.sqrt(1.0 + state[6] * state[6])
-    return thickness * min(slope, slope / max(abs(state[6]), 1e-9))
+    return float(thickness * min(slope, slope / max(abs(state[6]), 1e-9)))
 
 
 @kernel
@@ -229,7 +229,7 @@ def deflection2(state: Array, crossed: float, bend: float) -> float:
     momentum = math.sqrt(1.0 + state[6] * state[6]) * bend / max(abs(state[5]), 1e-9)
     beta = momentum / math.sqrt(momentum * momentum + PION_MASS2)
     angle = 0.0136 / (momentum * beta) * math.sqrt(crossed) * (1.0 + 0.038 * math.log(crossed))
-    return min(max(angle, 0.0), _LARGEST_ANGLE) ** 2
+    return float(min(max(angle, 0.0), _LARGEST_ANGLE) ** 2)
 
 
 @kernel

@@ -147,12 +147,20 @@ def test_opposite_tracks_stay_two_tracks():
     assert partition(repaired(pair, pair.owner)) == truth(pair)
 
 
-@pytest.mark.parametrize("pt", [0.15, 0.25])
+@pytest.mark.parametrize("pt", [0.17, 0.25])
 def test_soft_tracks_turn_and_are_kept(pt):
-    theta = 1.2
+    theta = 1.3
     event = make([[0.0, 5.0, 1.0, theta, np.sin(theta) / pt]], seed=2)
     # The helices of the toy detector lose no energy, which would matter here.
     assert partition(repaired(event, event.owner, thickness=1e-4)) == truth(event)
+
+
+def test_a_consistent_group_that_is_no_helix_stays_as_it_is():
+    """Deflections at every layer, far beyond what scattering of this material explains."""
+    smeared = make([[0.0, 5.0, 1.0, 1.3, np.sin(1.3) / 0.4]], seed=2, smear=0.6)
+    group = {frozenset(range(len(smeared.hits)))}
+    assert partition(repaired(smeared, smeared.owner, loose=10.0, seed_hits=0)) == group
+    assert partition(repaired(smeared, smeared.owner, loose=1.0, seed_hits=0)) != group
 
 
 def test_displaced_tracks_are_kept():
