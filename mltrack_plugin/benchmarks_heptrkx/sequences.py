@@ -69,9 +69,7 @@ def published_rows(seed: int, events: int) -> list[Row]:
 
 def predictor_rows(seed: int, events: int) -> list[Row]:
     """Parameters, residuals per group of layers and pulls of both hit predictors."""
-    sequences = HitSequences.join(
-        [particle_sequences(e.hits, e.truth_links) for e in unseen_events(DATASET, {}, seed, events)]
-    )
+    sequences = single_tracks(seed, events)
     rows = []
     for name, parameters in (("lstm-hit-predictor", "4802"), ("gaussian-hit-predictor", "4901")):
         model = load_model(name)
@@ -93,6 +91,12 @@ def predictor_rows(seed: int, events: int) -> list[Row]:
                 )
                 rows += [mean, width]
     return rows
+
+
+def single_tracks(seed: int, events: int) -> HitSequences:
+    """The barrel tracks of test events, one by one."""
+    unseen = unseen_events(DATASET, {}, seed, events)
+    return HitSequences.join([particle_sequences(event.hits, event.truth_links) for event in unseen])
 
 
 def builder_rows(seed: int, events: int) -> list[Row]:

@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": ("mltrack_plugin.cli.evaluate", "Score tracks against the truth."),
     "compare": ("mltrack_plugin.cli.compare", "Compare two collections of tracks."),
     "reference": ("mltrack_plugin.cli.reference", "Find tracks with the CKF of ACTS, to compare with."),
+    "benchmark": ("mltrack_plugin.cli.benchmark", "Print published figures beside ours."),
     "simulate": ("mltrack_plugin.cli.simulate", "Make events with truth."),
     "inspect": ("mltrack_plugin.cli.inspect", "Tell what a file holds and which jobs fit it."),
     "display": ("mltrack_plugin.cli.display", "Draw the hits and tracks of an event."),
