@@ -74,16 +74,17 @@ def command(
     if as_json:
         click.echo(text)
     else:
-        _print_table(rows, events)
+        _print_table(rows)
 
 
-def _print_table(rows: list[Row], events: int) -> None:
+def _print_table(rows: list[Row]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title="HEP.TrkX: published figures and ours")
     for heading in ("system", "quantity", "published", "ours", "data set", "seed"):
-        table.add_column(heading, justify="right" if heading in ("published", "ours", "seed") else "left")
+        number = heading in ("published", "ours", "seed")
+        table.add_column(heading, justify="right" if number else "left", no_wrap=heading == "system")
     last = ""
     for row in rows:
         ours = f"{row.ours:.4g}" if not row.uncertainty else f"{row.ours:.4g} +- {row.uncertainty:.1g}"
