@@ -200,7 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config", default="encreg-trackml-10-50", help="job configuration, name or file")
+    parser.add_argument("--config", default="encemb-generic", help="job configuration, name or file")
     parser.add_argument(
         "--min-hits", type=int, default=4, help="hits of particles asked for and tracks credited"
     )

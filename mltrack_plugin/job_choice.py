@@ -180,6 +180,8 @@ def _reach(card: ModelCard, columns: dict[str, Any]) -> float:
 def _narrow(fitting: list[tuple[str, str, JobConfig]], sample: Sample) -> list[tuple[str, str, JobConfig]]:
     """Of several jobs that fit, those that fit best."""
     if exact := [entry for entry in fitting if sample.dataset in entry[2].datasets]:
+        # A job for everything that fits comes before those for single data sets.
+        exact = [entry for entry in exact if entry[2].general] or exact
         return [(name, f"data set {sample.dataset}; {reason}", job) for name, reason, job in exact]
     shapes = {_shape(job) for _, _, job in fitting}
     if shapes == {"linear", "helical"} and sample.events:

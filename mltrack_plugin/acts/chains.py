@@ -16,7 +16,7 @@ from mltrack_plugin.job import available_jobs, load_job
 from mltrack_plugin.summary import StepTime
 
 #: Shipped job configuration that runs where neither a chain nor a model is named.
-DEFAULT_JOB = "encreg-trackml-10-50"
+DEFAULT_JOB = "encemb-generic"
 
 #: A shipped job configuration, a YAML file, or algorithms in the order in which they run.
 Chain: TypeAlias = str | os.PathLike[str] | Sequence[Algorithm]

@@ -71,6 +71,8 @@ class EncEmbTrainingConfig(TrainingConfig):
     auxiliary_weight: float = Field(0.1, ge=0)
     #: Start with attention to the nearest hits, of this sharpness; None = random initial weights.
     kernel_start: float | None = Field(None, gt=0)
+    #: Layers that start this way.
+    kernel_layers: int = Field(3, ge=1)
     #: Validation scores are averaged over these sets; default: the training's data set.
     validation: tuple[ValidationSet, ...] = ()
     #: Clustering of the validation events.
@@ -172,7 +174,7 @@ class EncEmbTask(Task):
     def module(self) -> EmbeddingTraining:
         network = EncEmb(EncEmbConfig(**self.config.network))
         if self.config.kernel_start is not None:
-            network.start_as_kernel(self.config.kernel_start)
+            network.start_as_kernel(self.config.kernel_start, self.config.kernel_layers)
         return EmbeddingTraining(self.config, network)
 
     def training_batches(self, start: int) -> Iterator[Packed]:
