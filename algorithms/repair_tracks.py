@@ -46,7 +46,7 @@ class RepairTracks(Algorithm):
         #: Chi2 above which a hit is taken off its track.
         drop_chi2: float = Field(default=80.0, gt=0, allow_inf_nan=False)
         #: Chi2 per degree of freedom above which a track is dropped.
-        max_chi2: float = Field(default=8.0, gt=0, allow_inf_nan=False)
+        max_chi2: float = Field(default=5.0, gt=0, allow_inf_nan=False)
         #: Odds that a track has a hit on a layer that it crosses; larger = hits are attached more freely.
         odds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
         #: Layers without a hit after which a track is not followed any further.

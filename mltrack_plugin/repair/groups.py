@@ -25,7 +25,7 @@ DEFAULTS: dict[str, float] = {
     "drop_chi2": 80.0,
     "odds": 10.0,
     "max_holes": 3,
-    "max_chi2": 8.0,
+    "max_chi2": 5.0,
     "loyalty": 4.0,
     "seed_hits": 5,
     "seed_chi2": 3.0,
