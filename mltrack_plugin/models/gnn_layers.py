@@ -13,6 +13,8 @@ from torch.nn import functional
 
 #: Order in which the segments of each hit follow each other, and where those of each hit start: (m,), (n,) int64.
 Incidence = tuple[Tensor, Tensor]
+#: Differences of coordinates matter on scales from millimetres between neighbours to the size of the windows.
+SCALES = 5.0
 
 
 def incidence(ends: Tensor, n: int) -> Incidence:
@@ -51,6 +53,12 @@ def weighted_sum(h: Tensor, weight: Tensor, neighbour: Tensor, at: Incidence) ->
     )
 
 
+def _gains(units: int, gain: list[float]) -> Tensor:
+    """(units, inputs) random weights of the given spreads, times a common factor of each unit."""
+    factor = SCALES ** (2.0 * torch.rand(units, 1) - 1.0)
+    return torch.randn(units, len(gain)) * torch.tensor(gain) * factor
+
+
 class EdgeNetwork(nn.Module):
     """Weight of each segment from the features of its two hits: Linear(2 d, hidden), tanh, Linear(hidden, 1).
 
@@ -73,11 +81,12 @@ class EdgeNetwork(nn.Module):
         the usual initial weights it takes thousands of steps until they are seen at all.
 
         Args:
-            gain: spread of the weights of the last features, which are the scaled inputs.
+            gain: spread of the weights of the last features, which are the scaled inputs; it varies by a factor of
+                ``SCALES`` to both sides from hidden feature to hidden feature.
         """
         half, n = self.up.out_features // 2, len(gain)
         with torch.no_grad():
-            weight = torch.randn(half, n) * torch.tensor(gain)
+            weight = _gains(half, gain)
             self.up.weight[:half] *= 0.5
             self.up.weight[:half, self.width - n : self.width] = -weight
             self.up.weight[:half, 2 * self.width - n :] = weight
@@ -106,8 +115,24 @@ class NodeNetwork(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
+        self.width = width
         self.up = nn.Linear(3 * width, hidden)
         self.down = nn.Linear(hidden, hidden)
+
+    @torch.jit.unused
+    def start_from_differences(self, gain: list[float]) -> None:
+        """As for the edge network: half of the hidden features look at differences between a hit and its neighbours.
+
+        The inputs of the hit count as much as those of both neighbours together, with the opposite sign, so that a
+        hit between one inner and one outer neighbour of weight 1 sees directions and their change.
+        """
+        half, n, d = self.up.out_features // 2, len(gain), self.width
+        with torch.no_grad():
+            inner, outer = _gains(half, gain), _gains(half, gain)
+            self.up.weight[:half] *= 0.5
+            for part, weight in enumerate((inner, outer, -(inner + outer)), start=1):
+                self.up.weight[:half, part * d - n : part * d] = weight
+            self.up.bias[:half] = torch.randn(half)
 
     def forward(self, h: Tensor, weight: Tensor, edges: Tensor, into: Incidence, out: Incidence) -> Tensor:
         """(n, d) features and (m,) weights to (n, hidden) features.

@@ -64,9 +64,8 @@ def test_seeded_graphs_are_not_turned_but_mirrored():
 
 
 def test_every_graph_of_a_batch_weighs_the_same():
-    small = GraphSample(
-        np.zeros((2, 3), np.float32), np.array([[0], [1]]), np.array([True]), np.zeros(1, np.int64)
-    )
+    one = np.ones(1, dtype=bool)
+    small = GraphSample(np.zeros((2, 3), np.float32), np.array([[0], [1]]), one, np.zeros(1, np.int64), one)
     batch = batch_of([sample(), small])
     np.testing.assert_allclose(batch.weight, [0.125] * 4 + [0.5])
     np.testing.assert_array_equal(batch.edges[:, -1], [6, 7])
