@@ -265,7 +265,9 @@ class HeptrkxVertexDataset(HeptrkxDataset):
         from mltrack_plugin.simulation.pythia import PythiaCollisions
 
         require_acts()
-        _log.info("simulating %d hard and %d soft collisions (%s split, seed %d)", n_hard, n_soft, split, seed)
+        _log.info(
+            "simulating %d hard and %d soft collisions (%s split, seed %d)", n_hard, n_soft, split, seed
+        )
         config: HeptrkxVertexConfig = self.config
         hard_seed, soft_seed, detector_seed = np.random.SeedSequence(
             [self.tag, SPLITS[split], seed, 0, 0]
