@@ -112,7 +112,10 @@ def _fits(job: JobConfig, sample: Sample) -> tuple[bool, str]:
     if known and sample.detector not in job.detectors:
         return False, f"made for detector {' or '.join(job.detectors)}, the input is from {sample.detector}"
     if not job.general and sample.dataset not in job.datasets:
-        return False, f"only for the data sets {', '.join(job.datasets)}, unless named with --config {job.name}"
+        return (
+            False,
+            f"only for the data sets {', '.join(job.datasets)}, unless named with --config {job.name}",
+        )
     why = f"detector {sample.detector}" if known else "the detector of the input is not known"
     for step in job.sequence:
         if "model" not in step.settings:

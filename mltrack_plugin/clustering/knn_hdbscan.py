@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
+
+from mltrack_plugin.compiled import kernel
 
 Array = npt.NDArray[Any]
 
@@ -68,7 +69,7 @@ def cluster_knn(
     return labels, membership
 
 
-@numba.njit(cache=True)
+@kernel
 def without_self(distance: Array, index: Array) -> tuple[Array, Array]:
     """Neighbour lists (n, k + 1) without the point itself, which need not come first if points coincide: (n, k)."""
     n, k = index.shape
@@ -82,7 +83,7 @@ def without_self(distance: Array, index: Array) -> tuple[Array, Array]:
     return kept_distance, kept_index
 
 
-@numba.njit(cache=True)
+@kernel
 def _root(parent: Array, i: int) -> int:
     while parent[i] != i:
         parent[i] = parent[parent[i]]
@@ -90,7 +91,7 @@ def _root(parent: Array, i: int) -> int:
     return i
 
 
-@numba.njit(cache=True)
+@kernel
 def spanning_forest(distance: Array, index: Array, core: Array) -> tuple[Array, Array, Array]:
     """Minimum spanning forest of the mutual reachability graph (Boruvka).
 
@@ -152,7 +153,7 @@ def spanning_forest(distance: Array, index: Array, core: Array) -> tuple[Array, 
             part[i] = _root(parent, i)
 
 
-@numba.njit(cache=True)
+@kernel
 def tree_clusters(
     left: Array, right: Array, weight: Array, reach: Array, min_size: int, allow_single: bool, epsilon: float
 ) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mltrack_plugin.compiled import kernel
 from mltrack_plugin.repair.follow import (
     ARCS,
     BEND,
@@ -19,7 +20,6 @@ from mltrack_plugin.repair.follow import (
     Work,
     fit_and_drop,
 )
-from mltrack_plugin.repair.kernels import kernel
 from mltrack_plugin.repair.layers import LAYER, TABLE, TAGS, Event
 from mltrack_plugin.repair.smoother import start_state
 from mltrack_plugin.repair.state import residual, to_closest

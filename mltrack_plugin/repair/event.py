@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mltrack_plugin.compiled import kernel
 from mltrack_plugin.repair.core import find_core
 from mltrack_plugin.repair.follow import (
     ATTACH_CHI2,
@@ -22,7 +23,6 @@ from mltrack_plugin.repair.follow import (
     completed,
     fit_and_drop,
 )
-from mltrack_plugin.repair.kernels import kernel
 from mltrack_plugin.repair.layers import BLOCKED, GROUP, LAYER, TABLE, TAGS, Event
 from mltrack_plugin.repair.leftover import new_tracks
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.repair.kernels import kernel
+from mltrack_plugin.compiled import kernel
 from mltrack_plugin.repair.layers import (
     BLOCKED,
     DENSITY,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.repair.kernels import kernel
+from mltrack_plugin.compiled import kernel
 
 Array = npt.NDArray[Any]
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mltrack_plugin.compiled import kernel
 from mltrack_plugin.repair.follow import (
     AHEAD,
     BEND,
@@ -27,7 +28,6 @@ from mltrack_plugin.repair.follow import (
     follow_end,
     layers_ahead,
 )
-from mltrack_plugin.repair.kernels import kernel
 from mltrack_plugin.repair.layers import BLOCKED, LAYER, LAYERS, TABLE, TAGS, Event, crossing, lookup
 from mltrack_plugin.repair.smoother import move_only
 from mltrack_plugin.repair.state import STATE, cross_material

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from mltrack_plugin.repair.kernels import kernel
+from mltrack_plugin.compiled import kernel
 
 Array = npt.NDArray[Any]
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from layered_tracks import FIELD, SIGMA, crossings, finish, make, perigees
 
+from mltrack_plugin import compiled as kernels
 from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data import Hits, ProtoTracks
-from mltrack_plugin.repair import kernels
 from mltrack_plugin.repair.groups import detector_layers, repair_groups
 
 THIN = {"thickness": 0.005}

@@ -1,20 +1,15 @@
-"""Compilation of the kernels of this package."""
+"""Compilation of array kernels to machine code."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-#: State of all source files here. Code kept on disk contains the kernels it calls, also those of other files.
-_SOURCES = tuple(
-    (path.name, path.stat().st_mtime_ns, path.stat().st_size)
-    for path in sorted(Path(__file__).parent.glob("*.py"))
-)
 
 
 def kernel(function: F) -> F:
@@ -23,12 +18,19 @@ def kernel(function: F) -> F:
     One thread and no reordering of sums: the same input gives the same bits.
     """
     try:
-        compiled = njit(cache=True, error_model="numpy")(function)
+        compiled: Any = njit(cache=True, error_model="numpy")(function)
     except RuntimeError:
         # Neither the package's folder nor the user's cache can be written.
         return cast("F", njit(error_model="numpy")(function))
-    # numba looks at the file of the function alone.
+    # numba looks at the file of the function alone, but its code contains the kernels that it calls.
     index: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if hasattr(index, "_source_stamp"):
-        index._source_stamp = (index._source_stamp, _SOURCES)
+        index._source_stamp = (index._source_stamp, _state(Path(function.__code__.co_filename).parent))
     return cast("F", compiled)
+
+
+@cache
+def _state(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Names, times and sizes of the source files of a package."""
+    found = ((path.name, path.stat()) for path in sorted(folder.glob("*.py")))
+    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in found)
