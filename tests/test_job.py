@@ -25,7 +25,9 @@ class TestShippedJobs:
         reader = find("reader", "root-events")(path="unused.root")
         for kind, key in ((Hits, "hits"), (TruthLinks, "truth_links"), (Particles, "particles")):
             reader.write_handle(kind, key)
-        writers = job.make_writers("unused", overwrite=False) or [find("writer", "root-tracks")(path="unused")]
+        writers = job.make_writers("unused", overwrite=False) or [
+            find("writer", "root-tracks")(path="unused")
+        ]
         check_chain([reader, *job.algorithms(), *writers])
 
     def test_is_named_like_its_file_and_described(self, name):

@@ -168,7 +168,9 @@ def test_a_special_job_is_chosen_for_its_own_data_set_only(monkeypatch: pytest.M
     assert choose_job(Events(large(), "trackml", "barrel-tracks"))[0] == "special"
     verdicts = {name: (fits, reason) for name, fits, reason in fitting_jobs(Events(large(), "trackml"))}
     assert verdicts["special"][0] is False
-    assert "only for the data sets barrel-tracks, unless named with --config special" in verdicts["special"][1]
+    assert (
+        "only for the data sets barrel-tracks, unless named with --config special" in verdicts["special"][1]
+    )
 
 
 def test_bad_and_empty_events_are_passed_over() -> None:

@@ -76,7 +76,9 @@ def test_tiny_variant_runs_from_hits_to_its_output(name, tmp_path):
     for algorithm in job.algorithms(device="cpu", detector=job.detectors[0]):
         sequencer.add_algorithm(algorithm)
     output = tmp_path / "output.root"
-    for writer in job.make_writers(output, overwrite=False) or [find("writer", "root-tracks")(path=str(output))]:
+    for writer in job.make_writers(output, overwrite=False) or [
+        find("writer", "root-tracks")(path=str(output))
+    ]:
         sequencer.add_writer(writer)
     summary = sequencer.run()
 
