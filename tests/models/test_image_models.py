@@ -59,7 +59,7 @@ def test_an_image_of_another_size_is_refused(network):
         module(image[..., :-1])
 
 
-@pytest.mark.parametrize("core", ["lstm", "cnn"])
+@pytest.mark.parametrize("core", ["lstm", "convolutional lstm", "cnn"])
 def test_probabilities_of_a_plane_sum_up_to_one(core):
     module = build_network(*NETWORKS[core][:2])
     with torch.inference_mode():
@@ -75,9 +75,10 @@ def test_published_lstm_has_its_size():
     assert sum(p.numel() for p in module.parameters()) == published + 4 * 100
 
 
-def test_forward_lstm_reads_planes_in_order():
+@pytest.mark.parametrize("kernel", [0, 3])
+def test_lstm_reads_planes_in_order(kernel):
     """A change behind a plane does not change what the network says of it."""
-    module = build_network("image-segmentation", {**SMALL, "hidden": 6})
+    module = build_network("image-segmentation", {**SMALL, "hidden": 6, "kernel": kernel})
     (image,) = module.example_inputs()
     changed = image.clone()
     changed[:, 7:] = 1 - changed[:, 7:]
@@ -85,6 +86,17 @@ def test_forward_lstm_reads_planes_in_order():
         before, after = module(image), module(changed)
     torch.testing.assert_close(before[:, :7], after[:, :7])
     assert not torch.allclose(before[:, 7:], after[:, 7:])
+
+
+def test_convolutional_lstm_treats_all_pixels_alike():
+    """An image moved by a pixel gives the same scores, moved, away from the edges."""
+    torch.manual_seed(1)
+    module = build_network("image-segmentation", {"planes": 4, "pixels": 30, "hidden": 5, "kernel": 3})
+    image = torch.zeros(1, 4, 30)
+    image[0, [0, 1, 2, 3], [14, 15, 15, 16]] = 1.0
+    with torch.inference_mode():
+        scores, moved = module.scores(image), module.scores(image.roll(1, dims=2))
+    torch.testing.assert_close(moved[..., 8:24], scores[..., 7:23])
 
 
 def test_lines_in_physical_units():
@@ -145,6 +157,7 @@ def test_untrained_vertex_finder_already_points_at_the_vertex():
     [
         ("vertex-cnn", {"radii": [30.0, 70.0]}, "radii"),
         ("image-segmentation", {"core": "gru"}, "core"),
+        ("image-segmentation", {"kernel": 2}, "odd"),
         ("track-sequence-cnn", {"slot": 3}, "slots"),
         ("image-segmentatio", {}, "image-segmentation"),
     ],
