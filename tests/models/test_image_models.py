@@ -11,11 +11,8 @@ from mltrack_plugin.models.vertex_cnn import VertexCNN, VertexCNNConfig
 
 SMALL = {"planes": 13, "pixels": 10}
 NETWORKS = {
-    "lstm": (
-        "image-segmentation",
-        {**SMALL, "core": "lstm", "hidden": 6, "bidirectional": True},
-        (3, 13, 10),
-    ),
+    "lstm": ("image-segmentation", {**SMALL, "core": "lstm", "hidden": 6}, (3, 13, 10)),
+    "convolutional lstm": ("image-segmentation", {**SMALL, "hidden": 4, "kernel": 3}, (3, 13, 10)),
     "cnn": ("image-segmentation", {**SMALL, "core": "cnn", "channels": [2, 3, 4]}, (3, 13, 10)),
     "line": (
         "track-regression-cnn",
