@@ -38,8 +38,13 @@ class Sample:
     events: tuple[Hits, ...]
 
 
-def choose_job(reader: Reader) -> tuple[str, str]:
+def choose_job(reader: Reader, model: str | None = None) -> tuple[str, str]:
     """The shipped job that fits an initialized reader's events.
+
+    Args:
+        reader: the events.
+        model: a model that shall run in the job, instead of the job's own: only jobs for its architecture and
+            detectors are looked at, and its ranges count.
 
     Returns:
         Its name, and why it was chosen.
@@ -49,7 +54,7 @@ def choose_job(reader: Reader) -> tuple[str, str]:
         InputError: if no event can be read.
     """
     sample = look_at(reader)
-    verdicts = _judge(sample)
+    verdicts = _judge(sample, model)
     fitting = [(name, reason, job) for name, fits, reason, job in verdicts if fits]
     if not fitting:
         reasons = "\n".join(f"  {name}: {reason}" for name, _, reason, _ in verdicts)
@@ -100,28 +105,62 @@ def look_at(reader: Reader) -> Sample:
     return Sample(detector, dataset, tuple(hits for hits in read if len(hits)))
 
 
-def _judge(sample: Sample) -> list[tuple[str, bool, str, JobConfig]]:
+def jobs_for_model(model: str) -> list[str]:
+    """Shipped jobs that a model can run in: their network has its architecture and they share a detector.
+
+    The job that a shipped model ships with is the only one.
+
+    Raises:
+        ModelError: if the model cannot be read.
+        ConfigurationError: if no shipped job runs such models.
+    """
+    from mltrack_plugin.job import available_jobs, load_job
+    from mltrack_plugin.models.manifest import available_models
+
+    shipped = available_models()
+    if model in shipped and (own := shipped[model].job) is not None:
+        return [own]
+    card = _card(model)
+    found = []
+    for name in available_jobs():
+        job = load_job(name)
+        architectures = [_card(own).architecture for own in _models(job) if own in shipped]
+        if card.architecture in architectures and set(card.detectors) & set(job.detectors):
+            found.append(name)
+    if not found:
+        raise ConfigurationError(
+            f"no shipped job configuration runs models of the architecture {card.architecture!r} for "
+            f"{' or '.join(card.detectors)}. Name a job configuration with --config"
+        )
+    return found
+
+
+def _models(job: JobConfig) -> list[str]:
+    """Names of the models in a job's steps."""
+    return [str(step.settings["model"]) for step in job.sequence if "model" in step.settings]
+
+
+def _judge(sample: Sample, model: str | None = None) -> list[tuple[str, bool, str, JobConfig]]:
     from mltrack_plugin.job import available_jobs, load_job
 
-    return [(name, *_fits(job := load_job(name), sample), job) for name in available_jobs()]
+    names = available_jobs() if model is None else jobs_for_model(model)
+    return [(name, *_fits(job := load_job(name), sample, model), job) for name in names]
 
 
-def _fits(job: JobConfig, sample: Sample) -> tuple[bool, str]:
-    """Whether a job fits, and why (not)."""
+def _fits(job: JobConfig, sample: Sample, model: str | None = None) -> tuple[bool, str]:
+    """Whether a job, or a model in it, fits, and why (not)."""
     known = sample.detector is not None and bool(job.detectors)
     if known and sample.detector not in job.detectors:
         return False, f"made for detector {' or '.join(job.detectors)}, the input is from {sample.detector}"
-    if not job.general and sample.dataset not in job.datasets:
+    if model is None and not job.general and sample.dataset not in job.datasets:
         return (
             False,
             f"only for the data sets {', '.join(job.datasets)}, unless named with --config {job.name}",
         )
     why = f"detector {sample.detector}" if known else "the detector of the input is not known"
-    for step in job.sequence:
-        if "model" not in step.settings:
-            continue
+    for own in _models(job):
         try:
-            card = _card(str(step.settings["model"]))
+            card = _card(model or own)
         except MltrackError as error:
             return False, f"its model cannot be used: {error}"
         fits, reason = compare(card, sample.events)

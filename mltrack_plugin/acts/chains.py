@@ -146,21 +146,18 @@ def resolve_chain(
 
 
 def _job_of(model: str) -> str:
-    """The shipped job that uses a shipped model; for a model of one's own, the default job."""
+    """The shipped job that uses a shipped model; for a model of one's own, a job for its architecture."""
+    from mltrack_plugin.job_choice import jobs_for_model
     from mltrack_plugin.models.manifest import available_models
 
     models = available_models()
-    if model in models:
-        job = models[model].job
-        if job is None:
-            raise ConfigurationError(
-                f"model {model!r} is no part of a shipped job; give the chain that uses it"
-            )
-        return job
-    if model in available_jobs():
+    if model in models and models[model].job is None:
+        raise ConfigurationError(f"model {model!r} is no part of a shipped job; give the chain that uses it")
+    if model not in models and model in available_jobs():
         raise ConfigurationError(f"{model!r} is a job configuration, not a model: write chain={model!r}")
-    if os.path.exists(os.path.expanduser(model)):
-        return DEFAULT_JOB
+    if model in models or os.path.exists(os.path.expanduser(model)):
+        fitting = jobs_for_model(model)
+        return DEFAULT_JOB if DEFAULT_JOB in fitting else fitting[0]
     raise ModelError(
         f"no shipped model {model!r} and no such file. {did_you_mean(model, models)} (see: mltrack models)"
     )

@@ -220,7 +220,7 @@ def score_job(
     from mltrack_plugin.performance.collect import ScoreCollector, truth_keys
     from mltrack_plugin.sequencer import Sequencer
 
-    reader, job = open_input(path, format, config)
+    reader, job = open_input(path, format, config, model)
     require_truth(reader)
     detector = getattr(reader, "detector", None)
     algorithms = job.algorithms(model=model, device=device)

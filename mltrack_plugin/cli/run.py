@@ -85,7 +85,7 @@ def command(
     with job_log() as console:
         if json_ is not None:
             check_file(Path(json_), overwrite=overwrite)
-        reader, job = open_input(input_, format_, config)
+        reader, job = open_input(input_, format_, config, model)
         algorithms = job.algorithms(model=model, device=device)
         writers = make_writers(job, target, output_format, overwrite)
         if timing:
@@ -117,7 +117,9 @@ def command(
             write_report(json_, report(summary, found, input_, outputs, job), overwrite)
 
 
-def open_input(path: str, format: str | None, config: str | None) -> tuple[Reader, JobConfig]:
+def open_input(
+    path: str, format: str | None, config: str | None, model: str | None = None
+) -> tuple[Reader, JobConfig]:
     """Reader and job configuration; without ``config`` the shipped one that fits the input.
 
     Raises:
@@ -138,7 +140,7 @@ def open_input(path: str, format: str | None, config: str | None) -> tuple[Reade
 
     reader = open_events(path, format=format)
     reader.initialize()
-    name, reason = choose_job(reader)
+    name, reason = choose_job(reader, model)
     reader.finalize()
     _log.info("job configuration %s: %s", name, reason)
     return reader, load_job(name)

@@ -17,6 +17,7 @@ from mltrack_plugin.algorithms.encreg import EncRegTracking  # noqa: E402
 from mltrack_plugin.algorithms.preprocess_hits import PreprocessHits  # noqa: E402
 from mltrack_plugin.errors import ConfigurationError, EventError, ModelError  # noqa: E402
 from mltrack_plugin.job import job_text, load_job  # noqa: E402
+from mltrack_plugin.models.manifest import shipped_model  # noqa: E402
 
 NAME = "encreg-trackml-10-50"
 
@@ -33,7 +34,7 @@ def test_chain_by_name_file_model_or_list(tmp_path):
     expected = names(load_job(NAME).algorithms())
     path = tmp_path / "mine.yaml"
     path.write_text(job_text(NAME))
-    assert names(resolve_chain()) == expected
+    assert names(resolve_chain()) == names(load_job("encemb-generic").algorithms())
     assert names(resolve_chain(NAME)) == expected
     assert names(resolve_chain(path)) == expected
     assert names(resolve_chain(model=NAME)) == expected
@@ -41,11 +42,13 @@ def test_chain_by_name_file_model_or_list(tmp_path):
     assert resolve_chain(algorithms) == algorithms
 
 
-def test_model_of_ones_own_runs_in_the_default_job(tmp_path):
+@pytest.mark.parametrize("shipped", [NAME, "encemb-generic"])
+def test_model_of_ones_own_runs_in_a_job_for_its_architecture(shipped, tmp_path):
     path = tmp_path / "mine.pt"
-    path.touch()
-    (model,) = [a.config.model for a in resolve_chain(model=path) if hasattr(a.config, "model")]
-    assert model == str(path)
+    path.write_bytes(shipped_model(shipped)[0].read_bytes())
+    chain = resolve_chain(model=path)
+    assert names(chain) == names(load_job(shipped).algorithms())
+    assert [a.config.model for a in chain if hasattr(a.config, "model")] == [str(path)]
 
 
 def test_model_replaces_that_of_a_list():

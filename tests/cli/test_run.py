@@ -128,7 +128,7 @@ def test_with_only_an_input_the_job_is_chosen_and_the_output_lies_beside_it(
     job = tmp_path / "chosen.yaml"
     text = (ROOT / "configs" / f"{JOB}.yaml").read_text()
     job.write_text(text.replace(f"model: {JOB}", f"model: {shared / 'direction.pt'}"))
-    monkeypatch.setattr(job_choice, "choose_job", lambda reader: (str(job), "it fits"))
+    monkeypatch.setattr(job_choice, "choose_job", lambda reader, model: (str(job), "it fits"))
     shutil.copy(shared / "events.root", tmp_path)
     assert main(["run", "--input", str(tmp_path / "events.root")]) == 0
     log = " ".join(capsys.readouterr().err.split())
