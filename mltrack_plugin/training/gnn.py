@@ -114,7 +114,8 @@ class GraphTraining(TaskModule):
     def training_step(self, batch: GraphBatch, batch_index: int) -> Tensor:
         _, scores, weights = self.losses(batch)
         self.log_dict({"loss": scores, "loss_weights": weights}, prog_bar=True)
-        return scores + self.config.weights_loss * weights
+        weight: float = self.config.weights_loss
+        return scores + weight * weights
 
     def validation_step(self, batch: GraphBatch, batch_index: int) -> None:
         logits, scores, _ = self.losses(batch)
