@@ -115,24 +115,8 @@ class NodeNetwork(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.width = width
         self.up = nn.Linear(3 * width, hidden)
         self.down = nn.Linear(hidden, hidden)
-
-    @torch.jit.unused
-    def start_from_differences(self, gain: list[float]) -> None:
-        """As for the edge network: half of the hidden features look at differences between a hit and its neighbours.
-
-        The inputs of the hit count as much as those of both neighbours together, with the opposite sign, so that a
-        hit between one inner and one outer neighbour of weight 1 sees directions and their change.
-        """
-        half, n, d = self.up.out_features // 2, len(gain), self.width
-        with torch.no_grad():
-            inner, outer = _gains(half, gain), _gains(half, gain)
-            self.up.weight[:half] *= 0.5
-            for part, weight in enumerate((inner, outer, -(inner + outer)), start=1):
-                self.up.weight[:half, part * d - n : part * d] = weight
-            self.up.bias[:half] = torch.randn(half)
 
     def forward(self, h: Tensor, weight: Tensor, edges: Tensor, into: Incidence, out: Incidence) -> Tensor:
         """(n, d) features and (m,) weights to (n, hidden) features.

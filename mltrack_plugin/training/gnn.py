@@ -140,8 +140,8 @@ class GraphTrainingConfig(TrainingConfig):
 
     #: Training graphs, made once; each use turns and mirrors them at random.
     graphs: int = Field(3000, ge=1)
-    #: Spread of the initial weights with which segments and hits look at differences of r, phi, z (and the seed's
-    #: mark), scaled; None = the usual initial weights.
+    #: Spread of the initial weights with which segments look at differences of r, phi, z (and the seed's mark), scaled;
+    #: None = the usual initial weights.
     difference_gain: tuple[float, ...] | None = None
     #: Loss of the segments' weights in all iterations, in units of the loss of the scores.
     weights_loss: float = Field(0.5, ge=0)
@@ -197,8 +197,7 @@ class GraphTask(Task):
     def module(self) -> GraphTraining:
         network: Any = self.Network(self.NetworkConfig(**self.config.network))
         if self.config.difference_gain is not None:
-            for part in (network.edge, network.node):
-                part.start_from_differences(list(self.config.difference_gain))
+            network.edge.start_from_differences(list(self.config.difference_gain))
         return GraphTraining(self.config, network)
 
     @functools.cached_property
