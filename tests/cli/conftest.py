@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
 from bad_input import CommandLine, good_events, save_events
 from direction_model import save_direction_model
-
-# Shells start background jobs with SIGINT ignored, which the commands under test would inherit.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,6 @@
+"""What all tests rest on."""
+
+import signal
+
+# Shells start background jobs with SIGINT ignored, which the commands under test would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
