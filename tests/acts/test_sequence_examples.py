@@ -37,9 +37,9 @@ def test_ours_alone(run):
     found = re.search(r"(\d+) tracks of (\d+) particles: efficiency ([\d.]+), fakes ([\d.]+)", printed)
     assert found, printed
     assert int(found[2]) > 10
-    assert float(found[3]) > 0.8
-    assert float(found[4]) < 0.2
-    assert "EncRegTracking" in printed
+    assert float(found[3]) > 0.95
+    assert float(found[4]) < 0.05
+    assert "EncEmbTracking" in printed
 
 
 def test_ours_beside_the_ckf(run):
