@@ -5,7 +5,9 @@ import gzip
 import numpy as np
 import pytest
 
+from mltrack_plugin.cli.main import main
 from mltrack_plugin.errors import ConfigurationError, InputError
+from mltrack_plugin.io import open_events
 from mltrack_plugin.simulation.datasets import make_dataset
 
 SMALL = {"sources": 2, "pileup": 10, "tracks": (5, 20)}
@@ -135,6 +137,32 @@ def test_subset_of_a_trackml_directory(tmp_path):
             layer = event.hits.layer_id[mine]
             np.testing.assert_allclose(x, 15.0 * layer * event.particles.px[particle], rtol=1e-4)
             np.testing.assert_allclose(y, 15.0 * layer * event.particles.py[particle], rtol=1e-4)
+
+
+def test_command_line_cuts_a_subset_of_a_trackml_directory(tmp_path):
+    source = tmp_path / "trackml"
+    source.mkdir()
+    for i in range(3):
+        write_trackml_event(source, 1000 + i, 40, i)
+    output = tmp_path / "subset.root"
+    arguments = ["--from", source, "--shares", "0.34,0.33,0.33", "--split", "validation", "--events", 5]
+    assert main(["simulate", "trackml-10-50", *map(str, arguments), "--output", str(output)]) == 0
+    reader = open_events(str(output))
+    reader.initialize()
+    try:
+        events = [event.collections for event in reader.events()]
+    finally:
+        reader.finalize()
+    assert reader.detector == "trackml"
+    own = make_dataset("trackml-10-50", {"from_dir": source, "shares": (0.34, 0.33, 0.33)}).bank(
+        1, "validation"
+    )
+    momenta = set(map(bytes, own.momentum))
+    for event in events:
+        particles = event["particles"]
+        assert 10 <= len(particles) <= 40
+        assert set(map(bytes, np.stack([particles.px, particles.py, particles.pz], axis=1))) <= momenta
+        assert event["truth_links"].weight.sum() == pytest.approx(1.0, abs=1e-5)
 
 
 def test_directory_without_truth_or_without_events_for_the_split(tmp_path):
