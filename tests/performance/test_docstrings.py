@@ -8,7 +8,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("name", ["matching", "definitions", "intervals", "trackml_weights"])
+@pytest.mark.parametrize("name", ["calibration", "matching", "definitions", "intervals", "trackml_weights"])
 def test_examples(name):
     result = doctest.testmod(importlib.import_module(f"mltrack_plugin.performance.{name}"))
     assert result.attempted > 0
