@@ -3,9 +3,9 @@
 Attention is restricted to blocks of neighbouring hits, so the cost is linear in the number of hits. Before each layer
 the hits of an event are sorted into patches of a plane and cut into blocks. The plane is that of pseudorapidity and
 azimuth as seen from a point on the beam axis and after undoing one bending in the solenoid field: tracks of that origin
-and curvature are single points there. Origin, curvature and shape of the patches change from layer to layer, so hits
-that one layer separates meet in another. Sorting points into blocks follows Point Transformer V3 (Wu et al. 2023) and
-HEPT (Miao et al. 2024); here the sorting keys are track hypotheses.
+and curvature are single points there. (REDVID: the plane of pseudorapidity and length per turning angle.) Origin,
+curvature and shape of the patches change from layer to layer, so hits that one layer separates meet in another. Sorting
+points into blocks follows Point Transformer V3 (Wu et al. 2023) and HEPT (Miao et al. 2024); here the sorting keys are track hypotheses.
 
 Shapes: B events, N hits (padded), M hits of all events, b blocks of s slots, d = ``d_model``, h heads, K outputs.
 """
@@ -20,15 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mltrack_plugin.algorithm import Config
+from mltrack_plugin.models.hypotheses import Hypothesis, plane_coordinates
 
 
-class PatchConfig(Config):
-    """How one layer sorts hits into blocks."""
+class PatchConfig(Hypothesis):
+    """How one layer sorts hits into blocks: by the plane of a track hypothesis."""
 
-    #: Azimuth that is undone per length, rad per unit of ``length_scale``; 0.3 B / (2 pT) for B in T and pT in GeV.
-    bending: float = 0.0
-    #: Point on the beam axis from which pseudorapidity is taken, in units of ``length_scale``.
-    origin: float = 0.0
     #: Rows of patches in pseudorapidity, as a factor on the square root of the number of blocks.
     aspect: float = Field(1.0, gt=0)
     #: Offset of the patches' borders, in patches.
@@ -67,14 +64,12 @@ class Blocks(nn.Module):
         self.origin = patch.origin * config.length_scale
         self.aspect = patch.aspect
         self.shift = patch.shift
+        self.turning = float(patch.turning)
         self.block_size = config.block_size
 
     def coordinates(self, hits: Tensor) -> tuple[Tensor, Tensor]:
         """Pseudorapidity and azimuth (M,) of Cartesian positions (M, 3) under this layer's hypothesis."""
-        x, y, z = hits[:, 0], hits[:, 1], hits[:, 2]
-        r = torch.sqrt(x * x + y * y).clamp(min=1e-6)
-        eta = torch.asinh((z - self.origin) / r).clamp(-6.0, 6.0)
-        return eta, torch.atan2(y, x) + self.bending * r
+        return plane_coordinates(hits, self.bending, self.origin, self.turning)
 
     def forward(
         self, eta: Tensor, phi: Tensor, event: Tensor, counts: Tensor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from mltrack_plugin.training.task import Task, TaskModule
 
 #: Events that a batch may draw from: its numbers are ``batch * EVENTS_PER_BATCH`` and on.
 EVENTS_PER_BATCH = 256
-#: Auxiliary targets and the spread that counts as 1.
+#: Auxiliary targets of particles from collisions, and the spread that counts as 1.
 AUXILIARY = {"sin_phi": 0.7, "cos_phi": 0.7, "eta": 1.5, "q_over_pt": 2.0, "z0": 60.0}
 #: Normalised auxiliary targets are clipped here: a displaced particle must not outweigh the rest.
 MAX_TARGET = 4.0
@@ -69,6 +69,8 @@ class EncEmbTrainingConfig(TrainingConfig):
     background: float = Field(1.0, ge=0)
     #: Weight of the auxiliary regression of the track parameters.
     auxiliary_weight: float = Field(0.1, ge=0)
+    #: Its targets and the spread of each that counts as 1.
+    auxiliary_targets: dict[str, float] = Field(default_factory=lambda: dict(AUXILIARY), min_length=1)
     #: Start with attention to the nearest hits, of this sharpness; None = random initial weights.
     kernel_start: float | None = Field(None, gt=0)
     #: Layers that start this way.
@@ -79,13 +81,18 @@ class EncEmbTrainingConfig(TrainingConfig):
     clustering: ClusteringSettings = ClusteringSettings()
 
 
-def pack(events: Sequence[SimulatedEvent]) -> Packed:
-    """Events with at least one hit, one behind the other."""
+def pack(events: Sequence[SimulatedEvent], auxiliary: Mapping[str, float]) -> Packed:
+    """Events with at least one hit, one behind the other.
+
+    Args:
+        events: at least one of them with hits.
+        auxiliary: targets and the spread of each that counts as 1.
+    """
     events = [event for event in events if len(event.hits)]
-    found = [hit_targets(event.particles, event.truth_links, tuple(AUXILIARY)) for event in events]
+    found = [hit_targets(event.particles, event.truth_links, tuple(auxiliary)) for event in events]
     counts = torch.tensor([len(event.hits) for event in events])
     targets = np.concatenate([target for target, _ in found]) / np.array(
-        list(AUXILIARY.values()), dtype=np.float32
+        list(auxiliary.values()), dtype=np.float32
     )
     return Packed(
         hits=torch.from_numpy(np.concatenate([event.hits.positions for event in events])),
@@ -107,7 +114,7 @@ class EmbeddingTraining(TaskModule):
     def __init__(self, config: EncEmbTrainingConfig, network: EncEmb) -> None:
         super().__init__(config, network)
         #: Reads track parameters off the features; only training uses it.
-        self.auxiliary = nn.Linear(network.head.in_features, len(AUXILIARY))
+        self.auxiliary = nn.Linear(network.head.in_features, len(config.auxiliary_targets))
         self._scores: dict[int, list[Fraction]] = {}
         for layer in network.layers:
             layer.written_out = config.precision == "bf16-mixed"  # type: ignore[assignment]
@@ -188,7 +195,7 @@ class EncEmbTask(Task):
                 hits += len(events[-1].hits)
                 if hits >= self.config.batch_hits:
                     break
-            yield pack(events)
+            yield pack(events, self.config.auxiliary_targets)
             number += 1
 
     def validation_batches(self) -> Sequence[tuple[int, Packed]]:
@@ -200,7 +207,8 @@ class EncEmbTask(Task):
         for which, chosen in enumerate(config.validation or (own,)):
             dataset = make_dataset(chosen.dataset, chosen.dataset_settings)
             for index in range(chosen.events):
-                batches.append((which, pack([dataset.event(index, seed=config.seed, split="validation")])))
+                event = dataset.event(index, seed=config.seed, split="validation")
+                batches.append((which, pack([event], config.auxiliary_targets)))
         return batches
 
     def card(self, module: TaskModule) -> dict[str, Any]:

@@ -10,7 +10,12 @@ from mltrack_plugin.models.archive import load_model, pack, save_torchscript
 from mltrack_plugin.models.card import ModelCard
 from mltrack_plugin.models.encemb import Blocks, EncEmb, EncEmbConfig, PatchConfig
 
-PATCHES = ({}, {"bending": 0.4, "shift": 0.5, "aspect": 0.6}, {"origin": 0.06, "aspect": 2.0, "shift": 0.25})
+PATCHES = (
+    {},
+    {"bending": 0.4, "shift": 0.5, "aspect": 0.6},
+    {"origin": 0.06, "aspect": 2.0, "shift": 0.25},
+    {"turning": -1, "shift": 0.25},
+)
 SIZES = {"d_model": 16, "n_heads": 2, "d_ff": 16, "block_size": 32, "embedding": 4, "patches": PATCHES}
 
 
@@ -65,6 +70,18 @@ def test_tracks_of_one_hypothesis_are_points_of_the_plane():
     eta, azimuth = sorter.coordinates(hits)
     torch.testing.assert_close(eta, torch.full_like(eta, float(np.arcsinh(0.7))), rtol=0, atol=1e-5)
     torch.testing.assert_close(azimuth, torch.full_like(azimuth, 1.0), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_helices_from_azimuth_0_are_points_of_the_turning_plane(direction):
+    """r = a t, phi = +-t, z = b t, seam of the azimuth included; the other direction of turning is spread."""
+    t = torch.linspace(0.5, 6.5, 25)
+    hits = torch.stack([1.2 * t * torch.cos(t), direction * 1.2 * t * torch.sin(t), -1.6 * t], dim=1)
+    eta, length = Blocks(EncEmbConfig(**SIZES), PatchConfig(turning=direction)).coordinates(hits)
+    torch.testing.assert_close(eta, torch.full_like(eta, float(np.arcsinh(-1.6 / 1.2))), rtol=0, atol=1e-5)
+    torch.testing.assert_close(length, torch.full_like(length, float(np.log(2.0))), rtol=0, atol=1e-5)
+    _, other = Blocks(EncEmbConfig(**SIZES), PatchConfig(turning=-direction)).coordinates(hits)
+    assert other.std() > 0.5
 
 
 @pytest.mark.parametrize("n", [1, 5, 32, 33, 150])

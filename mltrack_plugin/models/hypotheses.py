@@ -1,0 +1,49 @@
+"""Track hypotheses: planes of two coordinates in which all hits of some tracks are one point."""
+
+# No "from __future__ import annotations" here: TorchScript cannot resolve class annotations given as text.
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mltrack_plugin.algorithm import Config
+
+
+class Hypothesis(Config):
+    """A family of tracks: helices of one curvature from one point on the beam axis, or REDVID's expanding helices."""
+
+    #: Azimuth that is undone per length, rad per unit of the network's ``length_scale``; 0.3 B / (2 pT) for B in T and
+    #: pT in GeV.
+    bending: float = 0.0
+    #: Point on the beam axis from which pseudorapidity is taken, in units of ``length_scale``.
+    origin: float = 0.0
+    #: Helices that leave the origin at azimuth 0 and turn in proportion to their length (REDVID's): the direction of
+    #: turning, 1 or -1. The second coordinate is then the logarithm of the length per turning angle. 0 = none.
+    turning: Literal[-1, 0, 1] = 0
+
+
+def plane_coordinates(
+    hits: Tensor, bending: float, origin: float, turning: float, smallest_turn: float = 0.4
+) -> tuple[Tensor, Tensor]:
+    """Pseudorapidity and azimuth of positions under a hypothesis; see :class:`Hypothesis`.
+
+    Args:
+        hits: (..., 3) Cartesian.
+        bending: azimuth that is undone per length, rad per unit of the positions.
+        origin: point on the beam axis, in the unit of the positions.
+        turning: with 1 or -1 the logarithm of the length per turning angle stands for the azimuth.
+        smallest_turn: turning angles are taken from here to here + 2 pi, rad. The innermost hits of REDVID's helices
+            have turned by more than the default.
+
+    Returns:
+        (...) pseudorapidity within +-6, and azimuth (any multiple of 2 pi may be in it) or logarithm.
+    """
+    x, y, z = hits[..., 0], hits[..., 1], hits[..., 2]
+    r = torch.sqrt(x * x + y * y).clamp(min=1e-6)
+    eta = torch.asinh((z - origin) / r).clamp(-6.0, 6.0)
+    phi = torch.atan2(y, x)
+    if turning != 0.0:
+        angle = torch.remainder(turning * phi - smallest_turn, 2.0 * math.pi) + smallest_turn
+        return eta, torch.log(torch.sqrt(r * r + z * z) / angle)
+    return eta, phi + bending * r
