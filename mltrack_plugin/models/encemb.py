@@ -4,8 +4,9 @@ Attention is restricted to blocks of neighbouring hits, so the cost is linear in
 the hits of an event are sorted into patches of a plane and cut into blocks. The plane is that of pseudorapidity and
 azimuth as seen from a point on the beam axis and after undoing one bending in the solenoid field: tracks of that origin
 and curvature are single points there. (REDVID: the plane of pseudorapidity and length per turning angle.) Origin,
-curvature and shape of the patches change from layer to layer, so hits that one layer separates meet in another. Sorting
-points into blocks follows Point Transformer V3 (Wu et al. 2023) and HEPT (Miao et al. 2024); here the sorting keys are track hypotheses.
+curvature and shape of the patches change from layer to layer, so hits that one layer separates meet in another.
+Sorting points into blocks follows Point Transformer V3 (Wu et al. 2023) and HEPT (Miao et al. 2024); here the sorting
+keys are track hypotheses.
 
 Shapes: B events, N hits (padded), M hits of all events, b blocks of s slots, d = ``d_model``, h heads, K outputs.
 """
@@ -125,18 +126,18 @@ class Blocks(nn.Module):
 class LocalBlock(nn.Module):
     """Self-attention inside blocks of hits, then a feed-forward network; pre-norm, residual around both."""
 
-    def __init__(self, config: EncEmbConfig) -> None:
+    def __init__(self, d_model: int, n_heads: int, d_ff: int) -> None:
         super().__init__()
-        d = config.d_model
-        self.n_heads = config.n_heads
+        d = d_model
+        self.n_heads = n_heads
         #: Matrix products instead of the fused operator, whose backward pass in bfloat16 is slow on CPUs.
         self.written_out = False
         self.norm1 = nn.LayerNorm(d)
         self.qkv = nn.Linear(d, 3 * d)
         self.out = nn.Linear(d, d)
         self.norm2 = nn.LayerNorm(d)
-        self.up = nn.Linear(d, config.d_ff)
-        self.down = nn.Linear(config.d_ff, d)
+        self.up = nn.Linear(d, d_ff)
+        self.down = nn.Linear(d_ff, d)
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """(b, s, d) -> (b, s, d); bias (b, 1, 1, s) is strongly negative at empty slots."""
@@ -193,7 +194,9 @@ class EncEmb(nn.Module):
         self.positions = nn.ModuleList(
             [nn.Linear(self.fourier.width, config.d_model, bias=False) for _ in config.patches]
         )
-        self.layers = nn.ModuleList([LocalBlock(config) for _ in config.patches])
+        self.layers = nn.ModuleList(
+            [LocalBlock(config.d_model, config.n_heads, config.d_ff) for _ in config.patches]
+        )
         self.norm = nn.LayerNorm(config.d_model)
         self.head = nn.Linear(config.d_model, config.embedding)
 
