@@ -44,6 +44,10 @@ class EventError(MltrackError):
     """One event cannot be processed; the others can (see ``Sequencer(on_error="skip")``)."""
 
 
+class TrainingError(MltrackError):
+    """A training cannot go on: its loss is not finite, or memory is exhausted; the last checkpoint is good."""
+
+
 class MissingExtraError(MltrackError, ImportError):
     """An optional dependency is not installed; the message holds the install line."""
 

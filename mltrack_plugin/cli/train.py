@@ -51,8 +51,9 @@ def command(
 ) -> None:
     """Train the network of CONFIG (a shipped training configuration or a YAML file).
 
-    A checkpoint is written after each validation; an interrupted training goes on with --resume and gives the same
-    weights as an uninterrupted one. `mltrack export` turns the best checkpoint into a model archive.
+    A checkpoint is written after each validation, scores and losses go to metrics.csv and curves.png; an interrupted
+    training goes on with --resume and gives the same weights as an uninterrupted one. `mltrack export` turns a
+    checkpoint into a model archive.
     """
     from mltrack_plugin.errors import require_extra
 
@@ -66,7 +67,7 @@ def command(
     click.echo(f"training {run.name} on {run.dataset}: {run.steps} steps of {run.batch_size} events")
     click.echo(f"writing checkpoints and metrics to {folder} every {run.validation_every} steps")
     try:
-        best = train(run, folder, resume=resume, device=device, threads=threads, progress=sys.stderr.isatty())
+        last = train(run, folder, resume=resume, device=device, threads=threads, progress=sys.stderr.isatty())
     except SystemExit as stop:
         # Lightning turns Ctrl-C into the end of the program.
         if not isinstance(stop.__context__, KeyboardInterrupt):
@@ -74,5 +75,23 @@ def command(
         if (folder / "last.ckpt").exists():
             click.echo(f"go on with:  mltrack train {config} --output {folder} --resume", err=True)
         raise stop.__context__ from None
-    click.echo(f"done: {best}")
-    click.echo(f"export it with:  mltrack export {best} --output {run.name}.pt")
+    finally:
+        _say_curves(folder)
+    # With an early stop the last weights are those of a decline.
+    chosen = last if run.patience is None else folder / "best.ckpt"
+    click.echo(f"done: {chosen}")
+    click.echo(f"export it with:  mltrack export {chosen} --output {run.name}.pt")
+
+
+def _say_curves(folder: Path) -> None:
+    """Where the curves are, or what is missing to draw them."""
+    from mltrack_plugin.errors import MissingExtraError, require_extra
+
+    if not (folder / "metrics.csv").exists():
+        return
+    try:
+        require_extra("matplotlib", "plot", "drawing the curves of a training")
+    except MissingExtraError as error:
+        click.echo(f"metrics: {folder / 'metrics.csv'}; {error}", err=True)
+    else:
+        click.echo(f"metrics and curves: {folder / 'metrics.csv'}, {folder / 'curves.png'}")

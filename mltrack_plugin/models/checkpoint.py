@@ -27,6 +27,27 @@ _NETWORK = "network."
 _CHECK_LENGTHS = (1, 2, 37, 311)
 
 
+def read_checkpoint(path: Path) -> Any:
+    """What ``torch.save`` wrote, tensors and plain values only (``torch.load(weights_only=True)``).
+
+    Raises:
+        ModelError: if the file is missing, damaged, or holds anything else.
+    """
+    import torch
+
+    archive = read_checked(read_file(path), str(path))
+    # torch.load hands TorchScript archives to torch.jit.load, whatever weights_only says.
+    if "data.pkl" not in archive.members or "constants.pkl" in archive.members:
+        raise ModelError(f"{path}: not a checkpoint of mltrack train")
+    try:
+        return torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ModelError(
+            f"{path}: holds more than tensors and plain values, or is damaged, so it is not opened "
+            f"({str(error).splitlines()[0]})"
+        ) from None
+
+
 def load_checkpoint(path: str | Path) -> tuple[nn.Module, ModelCard]:
     """Network and card of a Lightning checkpoint written by ``mltrack train``.
 
@@ -38,20 +59,8 @@ def load_checkpoint(path: str | Path) -> tuple[nn.Module, ModelCard]:
     Raises:
         ModelError: if the file is missing, damaged, or no such checkpoint.
     """
-    import torch
-
     path = Path(path)
-    archive = read_checked(read_file(path), str(path))
-    # torch.load hands TorchScript archives to torch.jit.load, whatever weights_only says.
-    if "data.pkl" not in archive.members or "constants.pkl" in archive.members:
-        raise ModelError(f"{path}: not a checkpoint of mltrack train")
-    try:
-        content = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ModelError(
-            f"{path}: holds more than tensors and plain values, or is damaged, so it is not opened "
-            f"({str(error).splitlines()[0]})"
-        ) from None
+    content = read_checkpoint(path)
     try:
         description = content["mltrack"]
         architecture, settings = description["architecture"], description["architecture_config"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +49,13 @@ class TrainingConfig(Config):
     validation_every: int = Field(500, ge=1)
     #: Validation events.
     validation_events: int = Field(100, ge=1)
+    #: Validations in a row without a better score after which the training stops; None = never. The cosine decay
+    #: brings most of the gain at its end, which an early stop gives away: the shipped configurations leave it off.
+    patience: int | None = Field(None, ge=1)
+    #: Hits of the largest event to train or validate on: memory grows with them.
+    max_event_hits: int = Field(250_000, ge=1)
+    #: A larger event stops the training with an error, or the next smaller one takes its place.
+    oversized_events: Literal["error", "leave-out"] = "error"
     #: Detectors that the model is made for.
     detectors: tuple[str, ...]
     #: Unit of the coordinates.
@@ -106,3 +115,42 @@ def load_training_config(name_or_path: str, *, tiny: bool = False, **overrides: 
     config = validated(task_class(settings["architecture"]).Config, settings, str(path))
     assert isinstance(config, TrainingConfig)
     return config
+
+
+#: Settings of data sets that say where something is kept, which changes nothing in the events.
+_PLACES = ("bank_dir",)
+
+
+def portable_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a data set for model cards: of paths only the last part, none of where banks are kept."""
+    return {key: _portable(value) for key, value in settings.items() if key not in _PLACES}
+
+
+def _portable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return portable_settings(value)
+    if isinstance(value, (list, tuple)):
+        return [_portable(item) for item in value]
+    return Path(value).name if isinstance(value, (str, Path)) else value
+
+
+def training_command(config: TrainingConfig) -> str:
+    """The command that repeats a run: a shipped configuration with the settings that differ from it.
+
+    A configuration that is not shipped is named by the file that it should be in.
+    """
+    if config.name not in training_configs():
+        return f"mltrack train {shlex.quote(config.name)}.yaml"
+    return min((_command(config, tiny=tiny) for tiny in (False, True)), key=len)
+
+
+def _command(config: TrainingConfig, *, tiny: bool) -> str:
+    shipped = load_training_config(config.name, tiny=tiny).model_dump(mode="json")
+    words = ["mltrack", "train", config.name, *(["--tiny"] if tiny else [])]
+    for name, value in config.model_dump(mode="json").items():
+        if name == "dataset_settings":
+            value, shipped[name] = portable_settings(value), portable_settings(shipped[name])
+        if name not in shipped or value != shipped[name]:
+            text = yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()
+            words += ["--set", f"{name}={text}"]
+    return shlex.join(words)

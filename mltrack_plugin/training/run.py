@@ -11,12 +11,16 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch.utils.data import DataLoader, IterableDataset
 
-from mltrack_plugin.errors import ConfigurationError
+from mltrack_plugin.errors import ConfigurationError, MissingExtraError
 from mltrack_plugin.training.config import TrainingConfig
+from mltrack_plugin.training.curves import draw_curves
+from mltrack_plugin.training.guard import StopWhenNotFinite, memory_errors
+from mltrack_plugin.training.metrics_file import CountSteps, MetricsFile
+from mltrack_plugin.training.record import CheckpointCard
+from mltrack_plugin.training.resume import checked_step
 from mltrack_plugin.training.task import Task
 from mltrack_plugin.training.tasks import make_task
 
@@ -47,26 +51,6 @@ class TaskData(lightning.LightningDataModule):  # type: ignore[misc]
         return DataLoader(list(self.task.validation_batches()), batch_size=None)  # type: ignore[arg-type]
 
 
-class CheckpointCard(Callback):  # type: ignore[misc]
-    """Adds to each checkpoint what an export needs, as plain values: no class is unpickled to read it."""
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-
-    def on_save_checkpoint(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        card = self.task.card(pl_module)
-        card["metrics"] = {
-            name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val_")
-        } | {"steps": float(trainer.global_step)}
-        checkpoint["mltrack"] = {
-            "architecture": self.task.config.architecture,
-            "architecture_config": card["hyperparameters"],
-            "card": card,
-        }
-
-
 def train(
     config: TrainingConfig,
     output: Path,
@@ -81,7 +65,8 @@ def train(
 
     Args:
         config: the run.
-        output: folder for ``last.ckpt``, ``best.ckpt`` (best validation score) and ``metrics.csv``.
+        output: folder for ``last.ckpt``, ``best.ckpt`` (best validation score), ``metrics.csv`` and its curves,
+            ``curves.png`` (where matplotlib is installed); the latter two also when the training is interrupted.
         resume: go on from ``last.ckpt``.
         device: "auto", "cpu" or "cuda".
         threads: torch threads; torch's default if None.
@@ -92,7 +77,10 @@ def train(
         Path of the last checkpoint.
 
     Raises:
-        ConfigurationError: if the folder holds a training already and ``resume`` is off, or the other way round.
+        ConfigurationError: if the folder holds a training already and ``resume`` is off, or the other way round; if
+            the data set is of a detector that the model is not made for.
+        ModelError: if the checkpoint to resume is damaged, or one of another architecture or other sizes.
+        TrainingError: if loss or gradient is not finite, or memory exhausted; the last checkpoint stays good.
     """
     last = output / "last.ckpt"
     if last.exists() and not resume:
@@ -106,13 +94,19 @@ def train(
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     lightning.seed_everything(config.seed, verbose=False)
     task = make_task(config)
+    task.check_detector()
     module = task.module()
+    step = checked_step(last, config.architecture, module) if resume else None
     # At the end of the epoch, not of its validation: only then does a resumed run start with the next epoch.
     always: dict[str, Any] = {"enable_version_counter": False, "save_on_train_epoch_end": True}
     checkpoints = [
         ModelCheckpoint(output, "best", monitor="val_score", mode="max", **always),
         ModelCheckpoint(output, "last", **always),
     ]
+    if config.patience is not None:
+        stop = EarlyStopping("val_score", mode="max", patience=config.patience, check_finite=False)
+        checkpoints.insert(0, stop)
+    metrics = MetricsFile(output / "metrics.csv", step)
     trainer = lightning.Trainer(
         max_steps=config.steps,
         limit_train_batches=config.validation_every,
@@ -122,14 +116,20 @@ def train(
         precision=config.precision,
         accelerator={"cpu": "cpu", "cuda": "gpu"}.get(device, "auto"),
         devices=1,
-        callbacks=[CheckpointCard(task), *checkpoints, *callbacks],
-        logger=CSVLogger(output, name="", version="log"),
+        callbacks=[CheckpointCard(task), CountSteps(), StopWhenNotFinite(last), *checkpoints, *callbacks],
+        logger=metrics,
         enable_progress_bar=progress,
         enable_model_summary=False,
         log_every_n_steps=min(50, config.validation_every),
     )
-    with quiet_lightning():
-        trainer.fit(module, TaskData(task), ckpt_path=str(last) if resume else None, weights_only=True)
+    try:
+        with quiet_lightning(), memory_errors(trainer):
+            trainer.fit(module, TaskData(task), ckpt_path=str(last) if resume else None, weights_only=True)
+    finally:
+        # Also after an interruption or an error: this is when curves are looked at.
+        if metrics.rows:
+            with contextlib.suppress(MissingExtraError):
+                draw_curves(metrics.rows, output / "curves.png")
     return last
 
 

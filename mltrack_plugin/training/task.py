@@ -13,13 +13,45 @@ import torch
 from torch import nn
 
 from mltrack_plugin import __version__
+from mltrack_plugin.errors import ConfigurationError, EventError
 from mltrack_plugin.simulation.base import Dataset
 from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
-from mltrack_plugin.training.config import TrainingConfig
+from mltrack_plugin.training.config import TrainingConfig, portable_settings
 
 #: (index) -> event; the same index gives the same event.
 EventSource = Callable[[int], SimulatedEvent]
+
+
+#: Events in a row that may be left out for their size before the training gives up.
+_MOST_LEFT_OUT = 100
+
+
+def bounded(events: EventSource, max_hits: int, place: str, *, leave_out: bool) -> EventSource:
+    """Events of at most ``max_hits`` hits.
+
+    Args:
+        events: by index.
+        max_hits: see above.
+        place: of the events, for messages.
+        leave_out: the next smaller event takes the place of a larger one; otherwise it is an error.
+
+    Returns:
+        events by index; raises ``EventError`` for an event that is too large.
+    """
+
+    def event(index: int) -> SimulatedEvent:
+        for number in range(index, index + (_MOST_LEFT_OUT if leave_out else 1)):
+            found = events(number)
+            if len(found.hits) <= max_hits:
+                return found
+        raise EventError(
+            f"{place}: event {index} has {len(found.hits)} hits, more than max_event_hits = {max_hits}"
+            + (f", and so have the {_MOST_LEFT_OUT - 1} behind it" if leave_out else "")
+            + ". Raise it if memory allows, train on smaller events, or give oversized_events: leave-out"
+        )
+
+    return event
 
 
 class TaskModule(lightning.LightningModule):  # type: ignore[misc]
@@ -75,9 +107,33 @@ class Task(ABC):
         """The data set; kept, because some simulate a bank of particles when first used."""
         return make_dataset(self.config.dataset, self.config.dataset_settings)
 
+    def check_detector(self) -> None:
+        """Refuse hits of another detector, or in another coordinate system, than the model is made for.
+
+        Raises:
+            ConfigurationError: naming both.
+        """
+        config, detector = self.config, self.dataset.detector
+        if detector not in config.detectors:
+            raise ConfigurationError(
+                f"{config.name}: the data set {config.dataset} holds hits of the detector {detector!r}, but the model "
+                f"is made for {', '.join(config.detectors)}; name it in detectors, or choose another data set"
+            )
+        unit = "redvid" if detector == "redvid" else "mm"
+        if config.length_unit != unit:
+            raise ConfigurationError(
+                f"{config.name}: hits of the detector {detector!r} are given in {unit}: length_unit must be {unit}, "
+                f"not {config.length_unit}"
+            )
+
     def source(self, split: str) -> EventSource:
-        """Events of a split, by index."""
-        return lambda index: self.dataset.event(index, seed=self.config.seed, split=split)
+        """Events of a split, by index; one with more hits than ``max_event_hits`` is treated as the run asks for."""
+        return bounded(
+            lambda index: self.dataset.event(index, seed=self.config.seed, split=split),
+            self.config.max_event_hits,
+            f"data set {self.config.dataset}, split {split}",
+            leave_out=self.config.oversized_events == "leave-out",
+        )
 
     @abstractmethod
     def module(self) -> TaskModule:
@@ -106,7 +162,7 @@ class Task(ABC):
             "detectors": list(config.detectors),
             "training_data": {
                 "dataset": config.dataset,
-                "settings": config.dataset_settings,
+                "settings": portable_settings(config.dataset_settings),
                 "split": "train",
                 "seed": config.seed,
             },

@@ -166,6 +166,7 @@ def test_shipped_configurations_are_valid(name, tiny_variant):
     assert config.architecture in ARCHITECTURES
     assert isinstance(config, task_class(config.architecture).Config)
     make_dataset(config.dataset, config.dataset_settings)
+    task_class(config.architecture)(config).check_detector()
 
 
 def test_wrong_settings_are_named():

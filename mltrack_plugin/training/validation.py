@@ -1,0 +1,61 @@
+"""Scores of clustered validation events, by the definitions that `mltrack evaluate` uses."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mltrack_plugin.performance.efficiency import METRICS
+from mltrack_plugin.performance.matching import match_tracks
+from mltrack_plugin.performance.scores import Fraction, trackml_score
+from mltrack_plugin.performance.summary import hit_weights
+from mltrack_plugin.simulation.event import SimulatedEvent
+
+#: Efficiencies that are logged beside the TrackML score, as ``val_<name>``.
+METRIC_NAMES = ("perfect_match_efficiency", "lhc_match_efficiency", "double_majority_efficiency")
+
+
+class ValidationScores:
+    """TrackML score and efficiencies, added up over validation events."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Fraction] = {}
+
+    def add(
+        self, labels: npt.ArrayLike, particle: npt.ArrayLike, weights: npt.ArrayLike | None = None
+    ) -> None:
+        """Add one event.
+
+        Args:
+            labels: (n_hits,) track of each hit, -1 = none.
+            particle: (n_hits,) row of the hit's particle, -1 = noise.
+            weights: (n_hits,) TrackML weights; None = all alike.
+        """
+        truth = (np.asarray(particle) + 1).astype(np.uint64)
+        matching = match_tracks(labels, truth, weights)
+        values = {name: METRICS[name](matching, 4).fraction for name in METRIC_NAMES}
+        for name, value in {"score": trackml_score(matching), **values}.items():
+            before = self._sums.get(name, Fraction(0.0, 0.0))
+            self._sums[name] = Fraction(
+                before.numerator + value.numerator, before.denominator + value.denominator
+            )
+
+    def result(self, suffix: str = "") -> dict[str, float]:
+        """``val_score`` (the TrackML score) and the efficiencies; 0 where nothing was found to count.
+
+        Args:
+            suffix: behind each name.
+        """
+        return {
+            f"val_{name}{suffix}": sum_.value if sum_.denominator else 0.0
+            for name, sum_ in self._sums.items()
+        }
+
+    def clear(self) -> None:
+        """Forget all events."""
+        self._sums.clear()
+
+
+def event_weights(event: SimulatedEvent, detector: str | None) -> npt.NDArray[np.float64] | None:
+    """(n_hits,) TrackML weights of an event as `mltrack evaluate` takes them; None = all hits alike."""
+    return hit_weights(event.hits, event.truth_links, event.particles, detector)[0]
