@@ -67,13 +67,14 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     return "There is none."
 
 
-def require_extra(module: str, extra: str, purpose: str) -> ModuleType:
+def require_extra(module: str, extra: str, purpose: str, options: str = "") -> ModuleType:
     """Import an optional dependency.
 
     Args:
         module: dotted module to import, e.g. ``"lightning"``.
         extra: extra of this distribution that installs it, e.g. ``"train"``.
         purpose: what needs it, for the message.
+        options: of pip, for a package that does not install without.
 
     Raises:
         MissingExtraError: with the exact install line.
@@ -83,5 +84,5 @@ def require_extra(module: str, extra: str, purpose: str) -> ModuleType:
     except ImportError as error:
         raise MissingExtraError(
             f"{purpose} needs the package {module.split('.')[0]!r}, which is not installed ({error}). "
-            f"Install it with:  pip install 'mltrack-plugin[{extra}]'"
+            f"Install it with:  pip install {options}{' ' * bool(options)}'mltrack-plugin[{extra}]'"
         ) from error

@@ -64,7 +64,9 @@ def command(
     from mltrack_plugin.training.run import train
 
     folder = output or Path("runs") / run.name
-    click.echo(f"training {run.name} on {run.dataset}: {run.steps} steps of {run.batch_size} events")
+    hits = getattr(run, "batch_hits", None)
+    batch = f"{run.batch_size} events" if hits is None else f"{hits} hits"
+    click.echo(f"training {run.name} on {run.dataset}: {run.steps} steps of {batch}")
     click.echo(f"writing checkpoints and metrics to {folder} every {run.validation_every} steps")
     try:
         last = train(run, folder, resume=resume, device=device, threads=threads, progress=sys.stderr.isatty())

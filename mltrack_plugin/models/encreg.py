@@ -1,11 +1,11 @@
 """EncReg: an encoder-only Transformer that regresses the parameters of each hit's track.
 
 Caron et al., "Efficient ML-Assisted Particle Track Reconstruction Designs": all hits of an event go in, for every
-hit the parameters of its track come out, and clustering in that space groups the hits. Blocks are those of
-``torch.nn.TransformerEncoderLayer`` (post-norm, ReLU), written with ``scaled_dot_product_attention``, which that class
-leaves out in evaluation mode on CPUs.
+hit the parameters of its track come out, and clustering in that space groups the hits. The blocks, and the backends
+that compute their attention, are in :mod:`mltrack_plugin.models.attention`; EncReg-FA of the paper is this network
+with FlashAttention in half precision.
 
-Shapes: B events, N hits (padded), F features, d = ``d_model``, h heads, K outputs.
+Shapes: B events, N hits (padded), M hits of all events (packed), F features, d = ``d_model``, K outputs.
 """
 
 # No "from __future__ import annotations" here: TorchScript cannot resolve class annotations given as text.
@@ -13,26 +13,16 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
-from mltrack_plugin.algorithm import Config
+from mltrack_plugin.models.attention import EncoderBlock, EncoderConfig, Packing, key_bias
+
+__all__ = ["EncReg", "EncRegConfig", "EncoderBlock", "HitEmbedding"]
 
 
-class EncRegConfig(Config):
+class EncRegConfig(EncoderConfig):
     """Sizes and constants of an :class:`EncReg`."""
 
-    #: Width of the residual stream.
-    d_model: int = Field(32, ge=1)
-    #: Attention heads.
-    n_heads: int = Field(4, ge=1)
-    #: Hidden width of the feed-forward layers.
-    d_ff: int = Field(128, ge=1)
-    #: Encoder blocks.
-    n_layers: int = Field(6, ge=1)
-    #: Dropout during training.
-    dropout: float = Field(0.0, ge=0.0, lt=1.0)
     #: "raw": the three input coordinates, scaled, as published for TrackML. "cylindrical": radius, azimuth in [0, 2 pi)
     #: and z, scaled, as published for REDVID. "expanded": derived coordinates and Fourier features.
     inputs: Literal["raw", "cylindrical", "expanded"] = "expanded"
@@ -50,50 +40,9 @@ class EncRegConfig(Config):
     turning_features: bool = False
     #: Frequencies of the Fourier features of these coefficients.
     turning_frequencies: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-    #: Normalisation before (True) or after (False, as published) attention and feed-forward.
-    norm_first: bool = False
     #: Physical output = network output x scale + mean.
     output_mean: tuple[float, ...] = (0.0,)
     output_scale: tuple[float, ...] = (1.0,)
-
-
-class EncoderBlock(nn.Module):
-    """Self-attention over the hits of an event, then a feed-forward network; residual around both."""
-
-    def __init__(self, config: EncRegConfig) -> None:
-        super().__init__()
-        d = config.d_model
-        self.n_heads = config.n_heads
-        self.norm_first = config.norm_first
-        self.dropout = config.dropout
-        self.qkv = nn.Linear(d, 3 * d)
-        self.out = nn.Linear(d, d)
-        self.up = nn.Linear(d, config.d_ff)
-        self.down = nn.Linear(config.d_ff, d)
-        self.norm1 = nn.LayerNorm(d)
-        self.norm2 = nn.LayerNorm(d)
-
-    def attend(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """(B, N, d) -> (B, N, d); bias (B, 1, 1, N) is -inf at padded hits."""
-        b, n, d = x.shape
-        qkv = (
-            self.qkv(x).view(b, n, 3, self.n_heads, d // self.n_heads).permute(2, 0, 3, 1, 4)
-        )  # (3, B, h, N, d/h)
-        y = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], attn_mask=bias)
-        y = self.out(y.transpose(1, 2).reshape(b, n, d))
-        return functional.dropout(y, self.dropout, self.training)
-
-    def feed_forward(self, x: Tensor) -> Tensor:
-        """(B, N, d) -> (B, N, d)."""
-        y = functional.dropout(functional.relu(self.up(x)), self.dropout, self.training)
-        return functional.dropout(self.down(y), self.dropout, self.training)
-
-    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        if self.norm_first:
-            x = x + self.attend(self.norm1(x), bias)
-            return x + self.feed_forward(self.norm2(x))
-        x = self.norm1(x + self.attend(x, bias))
-        return self.norm2(x + self.feed_forward(x))  # type: ignore[no-any-return]
 
 
 class HitEmbedding(nn.Module):
@@ -170,8 +119,6 @@ class EncReg(nn.Module):
 
     def __init__(self, config: EncRegConfig) -> None:
         super().__init__()
-        if config.d_model % config.n_heads:
-            raise ValueError(f"d_model {config.d_model} is not a multiple of n_heads {config.n_heads}")
         self.embedding = HitEmbedding(config)
         self.blocks = nn.ModuleList([EncoderBlock(config) for _ in range(config.n_layers)])
         self.final_norm = nn.LayerNorm(config.d_model) if config.norm_first else nn.Identity()
@@ -230,12 +177,20 @@ class EncReg(nn.Module):
             masked = torch.compiler.is_compiling()
         bias: Tensor | None = None
         if masked or not bool(mask.all()):
-            bias = torch.zeros_like(mask, dtype=x.dtype).masked_fill(~mask, float("-inf"))[:, None, None, :]
+            bias = key_bias(mask, x.dtype)
             if masked:
                 # ONNX Runtime's attention does not broadcast the mask over the queries.
                 bias = bias.expand(-1, -1, mask.shape[1], -1)
         for block in self.blocks:
             x = block(x, bias)
+        return self.head(self.final_norm(x))  # type: ignore[no-any-return]
+
+    @torch.jit.unused
+    def normalised_packed(self, features: Tensor, packing: Packing) -> Tensor:
+        """(M, F) features of packed events to (M, K) outputs of zero mean and unit variance."""
+        x = self.embedding(features)
+        for block in self.blocks:
+            x = block.packed(x, packing)  # type: ignore[operator]
         return self.head(self.final_norm(x))  # type: ignore[no-any-return]
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:

@@ -111,6 +111,10 @@ class TorchScriptEngine:
                 ) from error
         self._device = torch.device(device)
 
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Weights and buffers by name."""
+        return dict(self._module.state_dict())
+
     def __call__(self, *inputs: Array) -> Array:
         """See :class:`~mltrack_plugin.models.track_model.Engine`."""
         import torch

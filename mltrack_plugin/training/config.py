@@ -70,6 +70,17 @@ class ClusteringSettings(Config):
     epsilon: float = Field(default=0.0, ge=0)
 
 
+class ValidationSet(Config):
+    """Events that the network is scored on during the training."""
+
+    #: Data set of the simulation.
+    dataset: str
+    #: Settings that differ from its defaults.
+    dataset_settings: dict[str, Any] = Field(default_factory=dict)
+    #: Number of events.
+    events: int = Field(20, ge=1)
+
+
 def training_configs() -> dict[str, Path]:
     """Shipped training configurations by name."""
     from mltrack_plugin import configs

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from mltrack_plugin.models.attention import Packing
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.targets import hit_targets
 from mltrack_plugin.training.task import EventSource
@@ -16,8 +18,51 @@ from mltrack_plugin.training.task import EventSource
 #: features (B, N, 3), mask (B, N), targets (B, N, K), particle rows (B, N).
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 
+#: Events that a batch of a number of hits may draw from: its numbers are ``batch * EVENTS_PER_BATCH`` and on.
+EVENTS_PER_BATCH = 256
+
 #: Batches are cut from pools of this many batches, sorted by the number of hits, to keep padding small.
 POOL_BATCHES = 8
+
+
+class PackedBatch(NamedTuple):
+    """Events behind one another, without padding: M hits in all."""
+
+    #: (M, 3) float32.
+    features: Tensor
+    #: Where each event lies.
+    packing: Packing
+    #: (M, K) float32.
+    targets: Tensor
+    #: (M,) int64: row of the hit's particle in its event, -1 for noise.
+    particle: Tensor
+
+
+def pack(events: Sequence[SimulatedEvent], targets: tuple[str, ...]) -> PackedBatch:
+    """Put events with at least one hit behind one another."""
+    events = [event for event in events if len(event.hits)]
+    found = [hit_targets(event.particles, event.truth_links, targets) for event in events]
+    return PackedBatch(
+        torch.from_numpy(np.concatenate([event.hits.positions for event in events]).astype(np.float32)),
+        Packing.of([len(event.hits) for event in events]),
+        torch.from_numpy(np.concatenate([values for values, _ in found])),
+        torch.from_numpy(np.concatenate([rows for _, rows in found])),
+    )
+
+
+def events_by_hits(source: EventSource, batch_hits: int, start: int) -> Iterator[list[SimulatedEvent]]:
+    """Endless batches number ``start``, ``start + 1``, ...: events are added until there are ``batch_hits`` hits."""
+    number = start
+    while True:
+        events: list[SimulatedEvent] = []
+        hits = 0
+        for i in range(EVENTS_PER_BATCH):
+            events.append(source(number * EVENTS_PER_BATCH + i))
+            hits += len(events[-1].hits)
+            if hits >= batch_hits:
+                break
+        yield events
+        number += 1
 
 
 def collate(events: list[SimulatedEvent], targets: tuple[str, ...]) -> Batch:

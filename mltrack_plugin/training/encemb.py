@@ -11,20 +11,18 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mltrack_plugin.algorithm import Config
 from mltrack_plugin.clustering import cluster_hdbscan
 from mltrack_plugin.models.encemb import EncEmb, EncEmbConfig
 from mltrack_plugin.performance.matching import match_tracks
 from mltrack_plugin.performance.scores import Fraction, trackml_score
 from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
-from mltrack_plugin.training.config import ClusteringSettings, TrainingConfig
+from mltrack_plugin.training.config import ClusteringSettings, TrainingConfig, ValidationSet
+from mltrack_plugin.training.data import events_by_hits
 from mltrack_plugin.training.losses import anchor_loss
 from mltrack_plugin.training.targets import hit_targets
 from mltrack_plugin.training.task import Task, TaskModule
 
-#: Events that a batch may draw from: its numbers are ``batch * EVENTS_PER_BATCH`` and on.
-EVENTS_PER_BATCH = 256
 #: Auxiliary targets of particles from collisions, and the spread that counts as 1.
 AUXILIARY = {"sin_phi": 0.7, "cos_phi": 0.7, "eta": 1.5, "q_over_pt": 2.0, "z0": 60.0}
 #: Normalised auxiliary targets are clipped here: a displaced particle must not outweigh the rest.
@@ -44,17 +42,6 @@ class Packed(NamedTuple):
     particle: Tensor
     #: (M, T) float32: normalised auxiliary targets.
     targets: Tensor
-
-
-class ValidationSet(Config):
-    """Events that the network is scored on during the training."""
-
-    #: Data set of the simulation.
-    dataset: str
-    #: Settings that differ from its defaults.
-    dataset_settings: dict[str, Any] = Field(default_factory=dict)
-    #: Number of events.
-    events: int = Field(20, ge=1)
 
 
 class EncEmbTrainingConfig(TrainingConfig):
@@ -185,18 +172,8 @@ class EncEmbTask(Task):
         return EmbeddingTraining(self.config, network)
 
     def training_batches(self, start: int) -> Iterator[Packed]:
-        source = self.source("train")
-        number = start
-        while True:
-            events: list[SimulatedEvent] = []
-            hits = 0
-            for i in range(EVENTS_PER_BATCH):
-                events.append(source(number * EVENTS_PER_BATCH + i))
-                hits += len(events[-1].hits)
-                if hits >= self.config.batch_hits:
-                    break
-            yield pack(events, self.config.auxiliary_targets)
-            number += 1
+        batches = events_by_hits(self.source("train"), self.config.batch_hits, start)
+        return (pack(events, self.config.auxiliary_targets) for events in batches)
 
     def validation_batches(self) -> Sequence[tuple[int, Packed]]:
         config = self.config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,20 +14,30 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mltrack_plugin.clustering import cluster_hdbscan
+from mltrack_plugin.models.attention import Backend, check_flash_ready, use_backend
 from mltrack_plugin.models.encreg import EncReg, EncRegConfig
 from mltrack_plugin.performance.matching import match_tracks
 from mltrack_plugin.performance.scores import Fraction, trackml_score
-from mltrack_plugin.training.config import ClusteringSettings, TrainingConfig
-from mltrack_plugin.training.data import Batch, EventBatches, collate
-from mltrack_plugin.training.losses import contrastive_loss, regression_loss
+from mltrack_plugin.simulation.datasets import make_dataset
+from mltrack_plugin.simulation.event import SimulatedEvent
+from mltrack_plugin.training.config import ClusteringSettings, TrainingConfig, ValidationSet
+from mltrack_plugin.training.data import Batch, EventBatches, PackedBatch, collate, events_by_hits, pack
+from mltrack_plugin.training.losses import anchor_loss, contrastive_loss, regression_loss
 from mltrack_plugin.training.targets import PARAMETERS, hit_targets
 from mltrack_plugin.training.task import EventSource, Task, TaskModule
+from mltrack_plugin.training.warm_start import start_from
 
 
 class EncRegTrainingConfig(TrainingConfig):
     """A training run of EncReg."""
 
     architecture: str = "encreg"
+    #: Shipped model, archive or checkpoint of the same sizes to start from; None = untrained.
+    start_from: str | None = None
+    #: How attention is computed (see :mod:`mltrack_plugin.models.attention`); "flash" needs a GPU and half precision.
+    attention: Backend = "sdpa"
+    #: Packed batches: events are added until a batch has so many hits. None = ``batch_size`` events, padded.
+    batch_hits: int | None = Field(None, ge=1)
     #: Start with attention to the hits nearest in phi and eta, of this sharpness; None = random initial weights.
     kernel_start: float | None = Field(None, gt=0)
     #: Regressed track parameters, in the order of the outputs.
@@ -44,6 +55,10 @@ class EncRegTrainingConfig(TrainingConfig):
     initial_scale: float = Field(0.1, gt=0)
     #: Hits per event that the contrastive loss compares with all others.
     anchors: int = Field(128, ge=1)
+    #: Imagined hits at distance 0 of each anchor, which give distances a scale; see ``losses.anchor_loss``.
+    background: float = Field(0.0, ge=0)
+    #: Events of the validation; None = ``validation_events`` of the training's data set.
+    validation: ValidationSet | None = None
     #: Clustering of the validation events.
     clustering: ClusteringSettings = ClusteringSettings()
 
@@ -102,41 +117,62 @@ class RegressionTraining(TaskModule):
         #: Clustering scale of each normalised output.
         self.log_scale = nn.Parameter(torch.full((len(config.targets),), math.log(config.initial_scale)))
         self._validation: list[Fraction] = []
+        if config.attention != "sdpa":
+            use_backend(network, config.attention)
 
-    def losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """(regression loss, contrastive loss, points (B, N, K) in the clustering space)."""
-        features, mask, target, particle = batch
-        network = self.network
-        output = network.normalised(features, mask).float()
+    def losses(self, batch: Batch | PackedBatch) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """(regression loss, contrastive loss, points (n, K) of each event in the clustering space)."""
+        network, config = self.network, self.config
+        if isinstance(batch, PackedBatch):
+            output = network.normalised_packed(batch.features, batch.packing).float()
+            target, particle = batch.targets, batch.particle
+        else:
+            features, mask, target, particle = batch
+            output = network.normalised(features, mask).float()
         normalised = ((target - network.output_mean) / network.output_scale).clamp(-MAX_TARGET, MAX_TARGET)
-        regression = regression_loss(output, normalised, particle, self.config.regression_beta)
+        regression = regression_loss(output, normalised, particle, config.regression_beta)
         points = output / self.log_scale.exp()
-        contrastive = contrastive_loss(points, particle, mask, self.config.anchors)
-        return regression, contrastive, points
+        if not isinstance(batch, PackedBatch):
+            contrastive = contrastive_loss(points, particle, mask, config.anchors, config.background)
+            return regression, contrastive, [event[real] for event, real in zip(points, mask, strict=True)]
+        lengths = list(batch.packing.lengths)
+        events = list(torch.split(points, lengths))
+        # Distances are differences of close numbers: not in half precision.
+        with torch.autocast(points.device.type, enabled=False):
+            terms = [
+                anchor_loss(one, rows, config.anchors, config.background)
+                for one, rows in zip(events, torch.split(particle, lengths), strict=True)
+            ]
+        total = torch.stack([loss for loss, _ in terms]).sum()
+        return regression, total / max(1, sum(n for _, n in terms)), events
 
     def total_loss(self, regression: Tensor, contrastive: Tensor) -> Tensor:
         """The weighted sum of the two losses."""
         config: EncRegTrainingConfig = self.config
         return config.regression_weight * regression + config.contrastive_weight * contrastive
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        regression, contrastive, _ = self.losses(batch)
-        self.log_dict({"regression": regression, "contrastive": contrastive}, prog_bar=True)
+    def training_step(self, batch: Batch | PackedBatch, batch_index: int) -> Tensor:
+        regression, contrastive, points = self.losses(batch)
+        self.log_dict(
+            {"regression": regression, "contrastive": contrastive}, prog_bar=True, batch_size=len(points)
+        )
         return self.total_loss(regression, contrastive)
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
+    def validation_step(self, batch: Batch | PackedBatch, batch_index: int) -> None:
         regression, contrastive, points = self.losses(batch)
-        _, mask, _, particle = batch
-        size = len(mask)
-        self.log_dict({"val_regression": regression, "val_contrastive": contrastive}, batch_size=size)
-        for i in range(size):
-            real = mask[i].cpu().numpy()
+        self.log_dict({"val_regression": regression, "val_contrastive": contrastive}, batch_size=len(points))
+        if isinstance(batch, PackedBatch):
+            particles = list(torch.split(batch.particle, list(batch.packing.lengths)))
+        else:
+            particles = [rows[real] for rows, real in zip(batch[3], batch[1], strict=True)]
+        for event, rows in zip(points, particles, strict=True):
             labels, _ = cluster_hdbscan(
-                points[i].cpu().numpy()[real],
+                event.cpu().numpy(),
                 min_cluster_size=self.config.clustering.min_cluster_size,
                 min_samples=self.config.clustering.min_samples,
+                epsilon=self.config.clustering.epsilon,
             )
-            truth = (particle[i].cpu().numpy()[real] + 1).astype(np.uint64)
+            truth = (rows.cpu().numpy() + 1).astype(np.uint64)
             self._validation.append(trackml_score(match_tracks(labels, truth)))
 
     def on_validation_epoch_end(self) -> None:
@@ -150,9 +186,14 @@ class EncRegTask(Task):
 
     Config = EncRegTrainingConfig
 
+    def check(self, device: str) -> None:
+        if self.config.attention == "flash":
+            check_flash_ready(device, self.config.precision)
+
     def module(self) -> RegressionTraining:
         config = self.config
         statistics = measure(self.source("train"), config.targets)
+        largest = max(len(event.hits) for event in self.validation_events)
         network = EncReg(
             EncRegConfig(
                 **config.network,
@@ -164,18 +205,40 @@ class EncRegTask(Task):
         )
         if config.kernel_start is not None:
             network.start_as_kernel(config.kernel_start)
-        self._validity = statistics.validity
-        return RegressionTraining(config, network)
+        # Training events may be cut out of those that the model is for.
+        low, high = statistics.validity["n_hits"]
+        self._validity = statistics.validity | {"n_hits": (low, max(high, 4.0 * largest))}
+        module = RegressionTraining(config, network)
+        if config.start_from is not None:
+            scales = start_from(network, config.start_from, config.targets)
+            with torch.no_grad():
+                for name, scale in scales.items():
+                    module.log_scale[config.targets.index(name)] = math.log(scale)
+        return module
 
-    def training_batches(self, start: int) -> Iterator[Batch]:
+    def training_batches(self, start: int) -> Iterator[Batch | PackedBatch]:
         config = self.config
         source = self.source("train")
+        if config.batch_hits is not None:
+            batches = events_by_hits(source, config.batch_hits, start)
+            return (pack(events, config.targets) for events in batches)
         return iter(EventBatches(source, config.targets, config.batch_size, start, config.seed))
 
-    def validation_batches(self) -> Sequence[Batch]:
-        config = self.config
-        source = self.source("validation")
-        events = [source(i) for i in range(config.validation_events)]
+    @functools.cached_property
+    def validation_events(self) -> list[SimulatedEvent]:
+        """Whole events, even where training events are cut out of such."""
+        config: EncRegTrainingConfig = self.config
+        if config.validation is None:
+            source = self.source("validation")
+            return [source(i) for i in range(config.validation_events)]
+        chosen = config.validation
+        dataset = make_dataset(chosen.dataset, chosen.dataset_settings)
+        return [dataset.event(i, seed=config.seed, split="validation") for i in range(chosen.events)]
+
+    def validation_batches(self) -> Sequence[Batch | PackedBatch]:
+        config, events = self.config, self.validation_events
+        if config.batch_hits is not None:
+            return [pack([event], config.targets) for event in events if len(event.hits)]
         chunks = [events[i : i + config.batch_size] for i in range(0, len(events), config.batch_size)]
         return [collate(chunk, config.targets) for chunk in chunks]
 
@@ -192,6 +255,10 @@ class EncRegTask(Task):
             f"{config.regression_weight} smooth L1 (beta {config.regression_beta}) + "
             f"{config.contrastive_weight} supervised contrastive"
         )
+        if config.batch_hits is not None:
+            card["training_recipe"]["batch_size"] = f"{config.batch_hits} hits"
+        if config.start_from is not None:
+            card["training_recipe"]["started_from"] = config.start_from
         return card | {
             "hyperparameters": settings.model_dump(mode="json"),
             "features": ["x", "y", "z"],

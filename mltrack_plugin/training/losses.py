@@ -19,7 +19,9 @@ def regression_loss(output: Tensor, target: Tensor, particle: Tensor, beta: floa
     return functional.smooth_l1_loss(output[real], target[real], beta=beta)
 
 
-def contrastive_loss(points: Tensor, particle: Tensor, mask: Tensor, max_anchors: int) -> Tensor:
+def contrastive_loss(
+    points: Tensor, particle: Tensor, mask: Tensor, max_anchors: int, background: float = 0.0
+) -> Tensor:
     """Supervised contrastive loss with half the negative squared distance as logit.
 
     Khosla et al. 2020, with the positives outside the logarithm: every hit shall be nearer to the other hits of its
@@ -30,6 +32,7 @@ def contrastive_loss(points: Tensor, particle: Tensor, mask: Tensor, max_anchors
         particle: (B, N).
         mask: (B, N), True = hit.
         max_anchors: about this many hits of each event, evenly spaced, are compared with all others.
+        background: imagined hits of other particles at distance 0 of each anchor; see :func:`anchor_loss`.
     """
     n = points.shape[1]
     step = max(1, n // max_anchors)
@@ -39,7 +42,10 @@ def contrastive_loss(points: Tensor, particle: Tensor, mask: Tensor, max_anchors
     other = index[None, ::step, None] != index[None, None, :]
     allowed = other & mask[:, None, :]
     logits = (-0.5 * distance).masked_fill(~allowed, float("-inf"))
-    log_probability = logits - torch.logsumexp(logits, dim=2, keepdim=True)
+    total = torch.logsumexp(logits, dim=2, keepdim=True)
+    if background > 0:
+        total = torch.logaddexp(total, torch.full_like(total, math.log(background)))
+    log_probability = logits - total
     positive = (
         allowed & (anchor_particle[:, :, None] == particle[:, None, :]) & (anchor_particle[:, :, None] >= 0)
     )

@@ -95,6 +95,7 @@ def train(
     lightning.seed_everything(config.seed, verbose=False)
     task = make_task(config)
     task.check_detector()
+    task.check(device)
     module = task.module()
     step = checked_step(last, config.architecture, module) if resume else None
     # At the end of the epoch, not of its validation: only then does a resumed run start with the next epoch.

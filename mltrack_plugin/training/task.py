@@ -102,6 +102,13 @@ class Task(ABC):
     def __init__(self, config: Any) -> None:
         self.config = config
 
+    def check(self, device: str) -> None:  # noqa: B027 - most tasks run everywhere
+        """Refuse a run that this machine cannot do, before anything is simulated.
+
+        Args:
+            device: "auto", "cpu" or "cuda".
+        """
+
     @functools.cached_property
     def dataset(self) -> Dataset:
         """The data set; kept, because some simulate a bank of particles when first used."""

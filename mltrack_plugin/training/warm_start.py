@@ -1,0 +1,66 @@
+"""Start a training from the weights of another model of the same architecture and size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from mltrack_plugin.errors import ConfigurationError
+from mltrack_plugin.models.eager import eager_network
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+#: Rows of these belong to the outputs, one each.
+_OUTPUTS = ("head.weight", "head.bias", "output_mean", "output_scale")
+
+
+def start_from(network: nn.Module, name_or_path: str, targets: Sequence[str]) -> dict[str, float]:
+    """Copy weights of a model into a network that regresses other, or some of the same, track parameters.
+
+    Everything but the outputs must agree in name and shape. Rows of the outputs are copied by the name of the
+    parameter, together with its mean and scale; parameters that the model does not have keep their initial rows.
+
+    Args:
+        network: changed in place.
+        name_or_path: see :func:`~mltrack_plugin.models.eager.eager_network`.
+        targets: names of the network's outputs.
+
+    Returns:
+        the clustering scale of each copied output, in units of its own scale.
+
+    Raises:
+        ConfigurationError: if the networks differ, naming the weights and their shapes.
+        ModelError: if the model cannot be read.
+    """
+    other, card = eager_network(name_or_path)
+    theirs: dict[str, Tensor] = other.state_dict()
+    mine: dict[str, Tensor] = network.state_dict()
+    differing = [
+        f"{name} ({_shape(mine, name)} here, {_shape(theirs, name)} there)"
+        for name in sorted(mine.keys() | theirs.keys())
+        if name not in _OUTPUTS and _shape(mine, name) != _shape(theirs, name)
+    ]
+    if differing:
+        raise ConfigurationError(
+            f"start_from: {name_or_path} is a network of other sizes: {', '.join(differing[:3])}"
+            + f" and {len(differing) - 3} more" * (len(differing) > 3)
+        )
+    rows = {name: card.outputs.index(name) for name in targets if name in card.outputs}
+    scales: dict[str, float] = {}
+    with torch.no_grad():
+        for name, value in mine.items():
+            if name not in _OUTPUTS:
+                value.copy_(theirs[name])
+                continue
+            for target, row in rows.items():
+                value[list(targets).index(target)] = theirs[name][row]
+    for target, row in rows.items():
+        scales[target] = float(card.output_scales[row] / theirs["output_scale"][row])
+    return scales
+
+
+def _shape(state: dict[str, Tensor], name: str) -> str:
+    return "x".join(map(str, state[name].shape)) if name in state else "absent"
