@@ -46,7 +46,7 @@ class HeptrkxConfig(Config):
     #: Keep further hits of a particle on a layer (from modules that overlap), too.
     duplicates: bool = False
     #: Smallest transverse momentum exchange of the hard collision, GeV.
-    min_pt_hat: float = Field(20.0, gt=0.0)
+    min_pt_hat: float = Field(1.0, gt=0.0)
     #: Centre-of-mass energy, GeV.
     energy: float = Field(14000.0, gt=0.0)
     #: Standard deviation of the vertices in x and in y, mm.
@@ -70,9 +70,9 @@ class HeptrkxConfig(Config):
 
     @model_validator(mode="after")
     def _transverse(self) -> Self:
-        if self.min_pt_hat < 5.0:
+        if self.min_pt_hat < 1.0:
             # The perturbative cross section diverges there.
-            raise ValueError(f"min_pt_hat must be at least 5 GeV, got {self.min_pt_hat}")
+            raise ValueError(f"min_pt_hat must be at least 1 GeV, got {self.min_pt_hat}")
         return self
 
 

@@ -58,6 +58,8 @@ class HeptrkxVertexConfig(HeptrkxConfig):
     pileup: float = Field(5.0, ge=0.0, le=300.0)
     #: Smallest transverse momentum of a particle at production, GeV; softer ones are not simulated.
     min_pt: float = Field(0.3, ge=0.1)
+    #: Smallest transverse momentum exchange of the hard collision, GeV: without it nothing tells the primary vertex.
+    min_pt_hat: float = Field(20.0, gt=0.0)
     #: Keep further hits of a particle on a layer (from modules that overlap): a vertex finder sees them.
     duplicates: bool = True
     #: Hard collisions that are simulated for each split.

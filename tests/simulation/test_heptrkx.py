@@ -95,5 +95,5 @@ def test_events_without_pileup(bank_dir):
 
 
 def test_soft_exchange_is_refused():
-    with pytest.raises(ConfigurationError, match="min_pt_hat must be at least 5 GeV"):
-        make_dataset("heptrkx-qcd", {"min_pt_hat": 2.0})
+    with pytest.raises(ConfigurationError, match="min_pt_hat must be at least 1 GeV"):
+        make_dataset("heptrkx-qcd", {"min_pt_hat": 0.5})
