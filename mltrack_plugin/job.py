@@ -72,6 +72,8 @@ class JobConfig(Config):
     datasets: tuple[str, ...] = ()
     #: May be chosen for any input that fits; if not, without ``--config`` only for its own data sets.
     general: bool = True
+    #: The one that is chosen without ``--config`` where other jobs fit as well.
+    first_choice: bool = False
     #: ``format`` and settings of the reader.
     reader: dict[str, Any] = Field(default_factory=dict)
     sequence: tuple[Step, ...] = Field(min_length=1)

@@ -3,7 +3,7 @@
 A job fits if it is made for the input's detector (where the input states one), its model is there, and the
 hits of the first events lie in the ranges in which the model was trained. Among several that fit, one made
 for the input's simulated data set comes first; REDVID jobs for straight and for curved tracks are told
-apart by the hits.
+apart by the hits; and where still more than one is left, one may state that it is the first choice.
 """
 
 from __future__ import annotations
@@ -64,6 +64,9 @@ def choose_job(reader: Reader, model: str | None = None) -> tuple[str, str]:
         )
     if len(fitting) > 1:
         fitting = _narrow(fitting, sample)
+    if len(fitting) > 1 and len(first := [entry for entry in fitting if entry[2].first_choice]) == 1:
+        others = ", ".join(f"--config {name}" for name, _, _ in fitting if name != first[0][0])
+        fitting = [(name, f"{reason}; others fit as well: {others}", job) for name, reason, job in first]
     if len(fitting) > 1:
         raise ConfigurationError(
             f"several job configurations fit {reader.source} equally well: "

@@ -34,6 +34,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> None:
         detectors, dataset, _ = JOBS[name]
         head = f"name: {name}\ndetectors: [{detectors}]\ndatasets: [{dataset}]\n"
         head += "general: false\n" if name.startswith("special") else ""
+        head += "first_choice: true\n" if name.endswith("first") else ""
         return parse_job(head + f"sequence: [{{algorithm: encreg, model: {name}}}]", name)
 
     monkeypatch.setattr("mltrack_plugin.job.available_jobs", lambda: sorted(JOBS))
@@ -160,6 +161,19 @@ def test_ambiguity_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
         ConfigurationError, match=r"several job configurations fit .* equally well: other, trackml"
     ):
         choose_job(Events(large(), "trackml"))
+
+
+def test_a_first_choice_wins_and_the_others_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(JOBS, "special-b", ("trackml", "planes", BIG))
+    monkeypatch.setitem(JOBS, "special-first", ("trackml", "planes", BIG))
+    name, reason = choose_job(Events(large(), "trackml", "planes"))
+    assert name == "special-first"
+    assert reason.endswith("; others fit as well: --config special-b")
+    # It is no better than a job for the data set, and two first choices are none.
+    assert choose_job(Events(large(), "trackml", "trackml-10-50"))[0] == "trackml"
+    monkeypatch.setitem(JOBS, "special-a-first", ("trackml", "planes", BIG))
+    with pytest.raises(ConfigurationError, match="special-a-first, special-b, special-first"):
+        choose_job(Events(large(), "trackml", "planes"))
 
 
 def test_a_special_job_is_chosen_for_its_own_data_set_only(monkeypatch: pytest.MonkeyPatch) -> None:
