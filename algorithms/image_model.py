@@ -14,7 +14,7 @@ from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.errors import EventError, ModelError
 from mltrack_plugin.event_data import Hits
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.images.raster import plane_image, plane_pixels
+from mltrack_plugin.images.raster import PlaneRaster, plane_image, plane_pixels
 
 if TYPE_CHECKING:
     from mltrack_plugin.models.track_model import TrackModel
@@ -102,13 +102,15 @@ class PlaneImageConfig(ImageModelConfig):
 
 
 class PlaneImageAlgorithm(ImageAlgorithm):
-    """Base of the algorithms on images of detector planes (detector "toy-planes")."""
+    """Base of the algorithms on images of detector planes; which hits are which pixels, the model's card says."""
 
     Config: ClassVar[type[BaseConfig]] = PlaneImageConfig
 
     def initialize(self) -> None:
         super().initialize()
         self._outside = 0
+        sizes = self.sizes
+        self.raster = PlaneRaster(**{name: sizes[name] for name in PlaneRaster.model_fields if name in sizes})
 
     @property
     def sizes(self) -> Mapping[str, Any]:
@@ -121,22 +123,26 @@ class PlaneImageAlgorithm(ImageAlgorithm):
         Raises:
             EventError: if the hits have no ``layer_id``, or too many lie beside the image.
         """
-        planes, pixels = int(self.sizes["planes"]), int(self.sizes["pixels"])
-        pitch = float(self.sizes["pitch"])
-        plane, pixel, inside = plane_pixels(hits, planes, pixels, pitch)
+        raster = self.raster
+        plane, pixel, inside = plane_pixels(hits, raster)
         n_outside = int(np.count_nonzero(~inside))
         if n_outside > (1.0 - self.config.min_valid_fraction) * len(hits):
             row = int(np.argmin(inside))
+            planes = f"layer_id 0 to {raster.planes - 1}"
+            if raster.layers:
+                planes = "(volume, layer) one of " + ", ".join(map(str, raster.layers))
+            width = f", y from 0 to {raster.pixels * raster.pitch:g} mm" if raster.period is None else ""
+            volume = "" if hits.volume_id is None else f"volume_id {hits.volume_id[row]}, "
             layers = hits.layer_id if hits.layer_id is not None else plane
             raise EventError(
                 f"{n_outside} of {len(hits)} hits lie outside the image of model {self.model.card.name!r}: "
-                f"layer_id 0 to {planes - 1}, y from 0 to {pixels * pitch:g} mm (first at row {row}: layer_id "
-                f"{layers[row]}, y = {hits.y[row]:g} mm). Choose a model for this detector (see: mltrack models)"
+                f"{planes}{width} (first at row {row}: {volume}layer_id {layers[row]}, y = {hits.y[row]:g} mm). "
+                "Choose a model for this detector (see: mltrack models)"
             )
         self._outside += n_outside
         rows = np.flatnonzero(inside)
         plane, pixel = plane[rows], pixel[rows]
-        return PlanePixels(rows, plane, pixel, plane_image(plane, pixel, planes, pixels))
+        return PlanePixels(rows, plane, pixel, plane_image(plane, pixel, raster.planes, raster.pixels))
 
     def finalize(self) -> None:
         if self._loaded is not None and self._outside:

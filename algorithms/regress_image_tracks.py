@@ -13,8 +13,14 @@ from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.algorithm import ProcessCode
 from mltrack_plugin.algorithms.image_model import PlaneImageAlgorithm, PlaneImageConfig
 from mltrack_plugin.event_data import ProtoTracks, Tracks
+from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.event_store import EventStore
-from mltrack_plugin.images.lines import perigee_covariances, perigee_of_lines
+from mltrack_plugin.images.lines import (
+    azimuth_at_origin,
+    azimuth_covariances,
+    perigee_covariances,
+    perigee_of_lines,
+)
 from mltrack_plugin.images.paths import line_owners
 
 _log = logging.getLogger(__name__)
@@ -63,18 +69,27 @@ class RegressImageTracks(PlaneImageAlgorithm):
             n = int(np.argmin(np.append(exists, False)))
             self._full += n == len(lines)
             lines = lines[:n]
-        x = found.plane * float(self.sizes["spacing"])
-        y = hits.y[found.rows].astype(np.float64)
-        window = self.config.window * float(self.sizes["pitch"])
-        owner, _ = line_owners(lines[:, 0], lines[:, 1], x, y, found.plane, window=window)
+        raster = self.raster
+        x, y = found.plane * raster.spacing, raster.place(hits)[found.rows]
+        window = self.config.window * raster.pitch
+        owner, _ = line_owners(
+            lines[:, 0], lines[:, 1], x, y, found.plane, window=window, period=raster.period
+        )
         labels = np.full(len(hits), -1, dtype=np.int64)
         labels[found.rows] = owner
         candidates = ProtoTracks.from_labels(labels, min_hits=self.config.min_hits)
         # The canonical order of tracks is not that of the lines.
         chosen = lines[labels[candidates.hit_indices[candidates.offsets[:-1]]]]
-        columns = dict(zip(("d0", "z0", "phi", "theta", "qop"), perigee_of_lines(chosen).T, strict=True))
-        if chosen.shape[1] >= 5:
-            columns["covariance"] = perigee_covariances(chosen)
+        columns: dict[str, Array]
+        if raster.coordinate == "phi":
+            azimuth, sigma = azimuth_at_origin(chosen, raster.start)
+            columns = {"phi": azimuth}
+            if sigma is not None:
+                columns["covariance"] = azimuth_covariances(sigma)
+        else:
+            columns = dict(zip(("d0", "z0", "phi", "theta", "qop"), perigee_of_lines(chosen).T, strict=True))
+            if chosen.shape[1] >= 5:
+                columns["covariance"] = perigee_covariances(chosen)
         self._tracks(event_store, Tracks.from_candidates(candidates).with_columns(**columns))
         return ProcessCode.SUCCESS
 

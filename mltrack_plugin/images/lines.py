@@ -40,3 +40,33 @@ def perigee_covariances(lines: Array) -> Array:
         [np.stack([sigma_intercept**2, shared], axis=-1), np.stack([shared, sigma_slope**2], axis=-1)], axis=1
     )
     return np.asarray(jacobian @ covariance @ jacobian.transpose(0, 2, 1))
+
+
+def azimuth_at_origin(lines: Array, start: float) -> tuple[Array, Array | None]:
+    """Azimuth where lines in (distance along the beam, azimuth) pass the origin.
+
+    Args:
+        lines: (n, k >= 2): place in the first plane, radian from azimuth -pi, and its change per mm; from k = 5 on
+            also their standard deviations and correlation.
+        start: distance of the first plane from the origin, mm.
+
+    Returns:
+        (n,) float64 in [-pi, pi), and (n,) its standard deviation, or ``None`` without uncertainties.
+    """
+    azimuth = (lines[:, 0] - start * lines[:, 1]) % (2.0 * np.pi) - np.pi
+    if lines.shape[1] < 5:
+        return azimuth, None
+    sigma_place, sigma_slope, rho = lines[:, 2:5].T
+    far = start * sigma_slope
+    return azimuth, np.sqrt(sigma_place**2 + far**2 - 2.0 * rho * sigma_place * far)
+
+
+def azimuth_covariances(sigma: Array) -> Array:
+    """(n, 5, 5) float64: the variance of the azimuth; NaN for all that an image of azimuths does not show.
+
+    Args:
+        sigma: (n,) radian.
+    """
+    covariance = np.full((len(sigma), 5, 5), np.nan)
+    covariance[:, 2, 2] = sigma**2
+    return covariance

@@ -48,7 +48,14 @@ def claim_pixels(pixel: Array, score: Array, *, width: int, min_score: float, mi
 
 
 def line_owners(
-    intercept: Array, slope: Array, x: Array, y: Array, plane: Array, *, window: float
+    intercept: Array,
+    slope: Array,
+    x: Array,
+    y: Array,
+    plane: Array,
+    *,
+    window: float,
+    period: float | None = None,
 ) -> tuple[Array, Array]:
     """The line that each hit belongs to: the nearest one, if the hit is the line's nearest in its plane.
 
@@ -59,6 +66,7 @@ def line_owners(
         y: (n,) mm.
         plane: (n,) integers from 0.
         window: largest distance along y, mm.
+        period: y repeats after this; ``None`` = it does not.
 
     Returns:
         (n,) int64: line of each hit, -1 = none, and (n,) float64 distances from the nearest line, mm.
@@ -66,6 +74,8 @@ def line_owners(
     if not len(intercept) or not len(x):
         return np.full(len(x), -1, dtype=np.int64), np.full(len(x), np.inf)
     distance = np.abs(y[:, None] - intercept - slope * x[:, None])
+    if period is not None:
+        distance = np.abs((distance + 0.5 * period) % period - 0.5 * period)
     line = distance.argmin(axis=1)
     nearest = distance[np.arange(len(x)), line]
     owner = np.where(nearest <= window, line, -1)

@@ -2,11 +2,46 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Literal
 
+import numpy as np
+from pydantic import Field
+
+from mltrack_plugin.algorithm import Config
 from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits
 from mltrack_plugin.event_data.base import Array
+from mltrack_plugin.graphs.layers import hit_layers
+
+
+class PlaneRaster(Config):
+    """How hits become the pixels of a stack of detector planes: planes are rows, places along a plane columns."""
+
+    #: Detector planes: rows of the image.
+    planes: int = Field(50, ge=3)
+    #: Pixels of a plane: columns of the image.
+    pixels: int = Field(50, ge=3)
+    #: Width of a pixel: mm, or radian if pixels count azimuths.
+    pitch: float = Field(1.0, gt=0)
+    #: Distance of neighbouring planes, mm; planes that are not equidistant have no straight lines.
+    spacing: float = Field(1.0, gt=0)
+    #: What a pixel covers: y from 0, or the azimuth from -pi.
+    coordinate: Literal["y", "phi"] = "y"
+    #: (volume, layer) of each plane, in the order that tracks cross them; none: ``layer_id`` is the plane.
+    layers: tuple[tuple[int, int], ...] = ()
+    #: Distance of the first plane from the origin, mm.
+    start: float = 0.0
+
+    @property
+    def period(self) -> float | None:
+        """Width after which places repeat; ``None`` if they do not."""
+        return 2.0 * np.pi if self.coordinate == "phi" else None
+
+    def place(self, hits: Hits) -> Array:
+        """(n,) float64: place of each hit along its plane, mm or radian, from the lower edge of pixel 0."""
+        if self.coordinate == "y":
+            return hits.y.astype(np.float64)
+        return np.mod(hits.phi.astype(np.float64) + np.pi, 2.0 * np.pi)
 
 
 def bin_of(values: Array, low: float, width: float, n: int) -> tuple[Array, Array]:
@@ -26,30 +61,31 @@ def bin_of(values: Array, low: float, width: float, n: int) -> tuple[Array, Arra
     return np.clip(index, 0, n - 1).astype(np.int64), inside
 
 
-def plane_pixels(hits: Hits, planes: int, pixels: int, pitch: float) -> tuple[Array, Array, Array]:
-    """Plane, pixel and validity of each hit in a detector of ``planes`` x ``pixels``.
-
-    The plane is ``layer_id``; pixel i of a plane covers y from i to i + 1 times ``pitch``.
+def plane_pixels(hits: Hits, raster: PlaneRaster) -> tuple[Array, Array, Array]:
+    """Plane, pixel and validity of each hit.
 
     Args:
         hits: (n,) hits.
-        pitch: mm.
+        raster: pixel i of a plane covers places from i to i + 1 times its pitch.
 
     Returns:
         (n,) int64 planes, (n,) int64 pixels, (n,) bool: on the detector (the others are clipped to its edge).
 
     Raises:
-        EventError: if the hits have no ``layer_id``.
+        EventError: if the hits have no ``layer_id``, or no ``volume_id`` where the raster needs one.
     """
-    if hits.layer_id is None:
+    if raster.layers:
+        plane = hit_layers(hits, raster.layers).astype(np.int64)
+    elif hits.layer_id is not None:
+        plane = hits.layer_id.astype(np.int64)
+    else:
         raise EventError(
             "the hits have no layer_id, which gives the row of a pixel image. Name the branch that holds the "
             "number of the plane with reader: {branches: {layer_id: ...}}"
         )
-    plane = hits.layer_id.astype(np.int64)
-    pixel, inside = bin_of(hits.y, 0.0, pitch, pixels)
-    on_plane = (plane >= 0) & (plane < planes)
-    return np.clip(plane, 0, planes - 1), pixel, inside & on_plane
+    pixel, inside = bin_of(raster.place(hits), 0.0, raster.pitch, raster.pixels)
+    on_plane = (plane >= 0) & (plane < raster.planes)
+    return np.clip(plane, 0, raster.planes - 1), pixel, inside & on_plane
 
 
 def plane_image(plane: Array, pixel: Array, planes: int, pixels: int) -> Array:

@@ -17,10 +17,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mltrack_plugin.models.plane_images import PlaneImageConfig, check_image
+from mltrack_plugin.images.raster import PlaneRaster
+from mltrack_plugin.models.plane_images import check_image
 
 
-class ImageSegmentationConfig(PlaneImageConfig):
+class ImageSegmentationConfig(PlaneRaster):
     """Sizes of an :class:`ImageSegmentation`."""
 
     #: "lstm": plane after plane. "cnn": contracting and expanding convolutions.

@@ -11,10 +11,7 @@ y = intercept + slope x.
 import itertools
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
-
-from mltrack_plugin.algorithm import Config
 
 #: Columns of a line in physical units: mm, dimensionless, and their covariance as uncertainties and correlation.
 LINE_OUTPUTS = ("intercept", "slope", "sigma_intercept", "sigma_slope", "correlation")
@@ -25,19 +22,6 @@ LINE_UNITS = {
     "sigma_slope": "1",
     "correlation": "1",
 }
-
-
-class PlaneImageConfig(Config):
-    """The image of a stack of detector planes."""
-
-    #: Detector planes: rows of the image.
-    planes: int = Field(50, ge=3)
-    #: Pixels of a plane: columns of the image.
-    pixels: int = Field(50, ge=3)
-    #: Width of a pixel, mm.
-    pitch: float = Field(1.0, gt=0)
-    #: Distance of neighbouring planes, mm.
-    spacing: float = Field(1.0, gt=0)
 
 
 class ImageEncoder(nn.Module):

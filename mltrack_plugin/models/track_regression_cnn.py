@@ -12,10 +12,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mltrack_plugin.models.plane_images import ImageEncoder, PlaneImageConfig, check_image, line_parameters
+from mltrack_plugin.images.raster import PlaneRaster
+from mltrack_plugin.models.plane_images import ImageEncoder, check_image, line_parameters
 
 
-class TrackRegressionCNNConfig(PlaneImageConfig):
+class TrackRegressionCNNConfig(PlaneRaster):
     """Sizes of a :class:`TrackRegressionCNN`."""
 
     #: Maps of the convolutions; after each the image has half the size.

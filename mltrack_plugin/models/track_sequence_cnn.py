@@ -13,10 +13,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mltrack_plugin.models.plane_images import ImageEncoder, PlaneImageConfig, check_image, line_parameters
+from mltrack_plugin.images.raster import PlaneRaster
+from mltrack_plugin.models.plane_images import ImageEncoder, check_image, line_parameters
 
 
-class TrackSequenceCNNConfig(PlaneImageConfig):
+class TrackSequenceCNNConfig(PlaneRaster):
     """Sizes of a :class:`TrackSequenceCNN`."""
 
     #: Maps of the convolutions; after each the image has half the size.

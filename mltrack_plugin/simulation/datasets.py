@@ -49,6 +49,19 @@ DATASETS = {
         "Expanding helices in REDVID's detector, 50-100 per event.",
         {"track_type": "helical", "tracks": (50, 100)},
     ),
+    "redvid-endcap": DatasetEntry(
+        _REDVID,
+        31,
+        "Helices through the nine discs of one end of REDVID's detector, 1-6 per event.",
+        {
+            "track_type": "helical",
+            "tracks": (1, 6),
+            "multiplicity": "uniform",
+            "turning": (0.1, 1.5),
+            "free_start": True,
+            "last_layers": ("long+",),
+        },
+    ),
     "acts-gun": DatasetEntry(
         "mltrack_plugin.simulation.gun:GunDataset",
         4,

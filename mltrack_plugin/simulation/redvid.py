@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,8 @@ BARREL_R = (4.0, 5.0, 6.0, 7.0)
 BARREL_HALF_LENGTH = 6.0
 
 Array = npt.NDArray[Any]
+#: The five layers of the last layer hit guarantee.
+LastLayer = Literal["short+", "short-", "long+", "long-", "barrel"]
 
 
 class RedvidConfig(Config):
@@ -63,6 +65,8 @@ class RedvidConfig(Config):
     turning: tuple[float, float] = (3.9, 6.28)
     #: Helical only: helices start at a uniform azimuth instead of theta_0 = 0.
     free_start: bool = False
+    #: Last layers that tracks are aimed at, each with equal probability; the sign is that of z.
+    last_layers: tuple[LastLayer, ...] = Field(get_args(LastLayer), min_length=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,12 +90,12 @@ class RedvidEvent:
     theta_0: Array
 
 
-def _last_layer(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+def _last_layer(n: int, allowed: Sequence[str], rng: np.random.Generator) -> tuple[Array, Array]:
     """(r, z) of n aiming points by the last layer hit guarantee."""
-    kind = rng.integers(5, size=n)
-    barrel = kind == 4
-    sign = np.where(kind % 2 == 0, 1.0, -1.0)
-    long = (kind == 2) | (kind == 3)
+    kind = np.array(allowed)[rng.integers(len(allowed), size=n)]
+    barrel = kind == "barrel"
+    sign = np.where(np.char.endswith(kind, "-"), -1.0, 1.0)
+    long = np.char.startswith(kind, "long")
     disc_r = rng.uniform(0.0, 1.0, n) * np.where(long, LONG_DISC_RADIUS, SHORT_DISC_RADIUS)
     disc_z = sign * np.where(long, LONG_DISC_Z[-1], SHORT_DISC_Z[-1])
     barrel_z = rng.uniform(-BARREL_HALF_LENGTH, BARREL_HALF_LENGTH, n)
@@ -100,7 +104,7 @@ def _last_layer(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
 
 def sample_tracks(config: RedvidConfig, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Draw n tracks: their parameters (n, 3) and start azimuths (n,), as in :class:`RedvidEvent`."""
-    r, z = _last_layer(n, rng)
+    r, z = _last_layer(n, config.last_layers, rng)
     if config.track_type == "linear":
         theta = rng.uniform(-np.pi, np.pi, n)
         # z_d = +-1 fixes the parametrisation: t is |z|.
@@ -212,3 +216,16 @@ def redvid_event(config: RedvidConfig, seed: Sequence[int]) -> SimulatedEvent:
         nhits=np.bincount(event.track[event.track >= 0], minlength=n),
     )
     return SimulatedEvent(hits, TruthLinks((event.track + 1).astype(np.uint64)), particles)
+
+
+def disc_lines(particles: Particles) -> tuple[Array, Array]:
+    """Azimuth at z = 0 and its change with z: seen in (z, azimuth), tracks of either shape are straight lines.
+
+    Args:
+        particles: of :func:`redvid_event`.
+
+    Returns:
+        (n,) float64, radian in [-pi, pi], and (n,) radian per length unit.
+    """
+    azimuth = np.arctan2(particles.py.astype(np.float64), particles.px.astype(np.float64))
+    return azimuth, particles.q / particles.pz.astype(np.float64)

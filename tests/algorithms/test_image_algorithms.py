@@ -19,6 +19,7 @@ from mltrack_plugin.models.card import ModelCard
 from mltrack_plugin.models.track_model import TrackModel
 from mltrack_plugin.models.vertex_cnn import VertexCNNConfig
 from mltrack_plugin.simulation.datasets import make_dataset
+from mltrack_plugin.simulation.redvid import disc_lines
 
 RASTER = {"planes": 50, "pixels": 50, "pitch": 1.0, "spacing": 1.0}
 
@@ -220,6 +221,51 @@ def test_a_line_far_from_all_hits_is_dropped_and_no_hits_give_no_tracks(monkeypa
         store = store_of(hits)
         algorithm.execute(store)
         assert len(store.get("candidate_tracks", Tracks)) == 0
+
+
+DISCS = {
+    "planes": 9,
+    "pixels": 64,
+    "pitch": 2 * np.pi / 64,
+    "coordinate": "phi",
+    "start": 2.0,
+    "layers": [[0, layer] for layer in range(9, 18)],
+}
+
+
+def test_lines_in_azimuth_take_their_hits_across_the_edge(monkeypatch):
+    exact = {"tracks": (2, 2), "sigma_r": 0.0, "sigma_theta": 0.0, "sigma_z": 0.0}
+    dataset = make_dataset("redvid-endcap", exact)
+    # An event with a track that crosses azimuth pi.
+    events = (dataset.event(index, seed=1, split="test") for index in range(100))
+    event = next(e for e in events if np.abs(np.diff(e.hits.phi[e.truth_links.particle_id == 1])).max() > 6)
+    azimuth, slope = disc_lines(event.particles)
+    place = (azimuth + 2.0 * slope + np.pi) % (2 * np.pi)
+    lines = np.stack([place, slope, *np.tile([[0.01], [0.002], [0.0], [0.9]], 2)], axis=1)
+    names = ("intercept", "slope", "sigma_intercept", "sigma_slope", "correlation", "exists")
+    card = make_card("track-sequence-cnn", names, "redvid", slots=3, **DISCS)
+    output = np.concatenate([lines, np.zeros((1, 6))]).astype(np.float32)[None]
+    algorithm = use(RegressImageTracks(model="known"), monkeypatch, card, lambda image: output)
+    store = store_of(event.hits)
+    algorithm.execute(store)
+    tracks = store.get("candidate_tracks", Tracks)
+    labels = tracks.labels(len(event.hits))
+    assert len(tracks) == 2
+    for track in range(2):
+        owner = np.unique(event.truth_links.particle_id[labels == track])
+        assert len(owner) == 1
+        difference = tracks.phi[track] - azimuth[int(owner[0]) - 1]
+        assert np.abs((difference + np.pi) % (2 * np.pi) - np.pi) < 1e-5
+    np.testing.assert_allclose(tracks.covariance[:, 2, 2], 0.01**2 + (2 * 0.002) ** 2, rtol=1e-5)
+    assert np.isnan(tracks.d0).all()
+
+
+def test_hits_on_other_layers_than_the_planes_are_refused_by_name(monkeypatch):
+    card = make_card("image-segmentation", ("probability",), "redvid", seed_planes=3, **DISCS)
+    algorithm = use(SegmentImage(model="known"), monkeypatch, card, extrapolate)
+    event = make_dataset("redvid-10-50-linear").event(0, seed=1, split="test")
+    with pytest.raises(EventError, match=r"outside the image .* one of \(0, 9\), \(0, 10\).* volume_id"):
+        algorithm.execute(store_of(event.hits))
 
 
 @pytest.fixture

@@ -2,7 +2,12 @@
 
 import numpy as np
 
-from mltrack_plugin.images.lines import perigee_covariances, perigee_of_lines
+from mltrack_plugin.images.lines import (
+    azimuth_at_origin,
+    azimuth_covariances,
+    perigee_covariances,
+    perigee_of_lines,
+)
 
 
 def test_perigee_is_the_point_of_the_line_nearest_to_the_origin():
@@ -26,3 +31,18 @@ def test_covariance_follows_random_lines():
     sampled = np.cov(drawn.T)
     np.testing.assert_allclose(found[[0, 0, 2], [0, 2, 2]], sampled[[0, 0, 2], [0, 2, 2]], rtol=0.03)
     assert not found[[1, 3, 4]].any()
+
+
+def test_azimuths_at_the_origin_follow_random_lines():
+    rng = np.random.default_rng(3)
+    mean, sigma, rho = np.array([0.1, -0.05]), np.array([0.02, 0.004]), -0.6
+    covariance = np.array([[sigma[0] ** 2, rho * sigma.prod()], [rho * sigma.prod(), sigma[1] ** 2]])
+    drawn, none = azimuth_at_origin(rng.multivariate_normal(mean, covariance, 50_000), 2.0)
+    assert none is None
+    azimuth, error = azimuth_at_origin(np.array([[*mean, *sigma, rho]]), 2.0)
+    # 0.1 rad above azimuth -pi in the first plane, 0.1 rad further back.
+    np.testing.assert_allclose(azimuth, 0.2 - np.pi)
+    np.testing.assert_allclose([drawn.mean(), drawn.std()], [azimuth[0], error[0]], rtol=0.02)
+    found = azimuth_covariances(error)[0]
+    assert found[2, 2] == error[0] ** 2
+    assert np.isnan(found[~np.eye(5, dtype=bool)]).all()

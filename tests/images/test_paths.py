@@ -43,3 +43,13 @@ def test_hits_go_to_the_nearest_line_once_per_plane():
 def test_without_lines_no_hit_belongs_to_any():
     owner, _ = line_owners(np.zeros(0), np.zeros(0), np.ones(2), np.ones(2), np.arange(2), window=1.0)
     assert owner.tolist() == [-1, -1]
+
+
+def test_places_of_unrolled_planes_repeat():
+    intercept, slope = np.array([6.0]), np.array([0.2])
+    x, plane = np.arange(4.0), np.arange(4)
+    y = (intercept + slope * x) % 6.25
+    assert line_owners(intercept, slope, x, y, plane, window=0.1)[0].tolist() == [0, 0, -1, -1]
+    owner, distance = line_owners(intercept, slope, x, y, plane, window=0.1, period=6.25)
+    assert owner.tolist() == [0, 0, 0, 0]
+    np.testing.assert_allclose(distance, 0.0, atol=1e-9)

@@ -5,7 +5,9 @@ import pytest
 
 from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits
-from mltrack_plugin.images.raster import bin_of, plane_image, plane_pixels, unrolled_images
+from mltrack_plugin.images.raster import PlaneRaster, bin_of, plane_image, plane_pixels, unrolled_images
+
+RASTER = PlaneRaster(planes=3, pixels=4, pitch=0.5)
 
 
 def plane_hits(y, layer):
@@ -20,9 +22,7 @@ def test_a_bin_owns_its_lower_edge_and_values_beyond_are_clipped_and_marked():
 
 
 def test_planes_are_layers_and_pixels_follow_y():
-    plane, pixel, inside = plane_pixels(
-        plane_hits([0.25, 1.75, 0.9], [0, 2, 1]), planes=3, pixels=4, pitch=0.5
-    )
+    plane, pixel, inside = plane_pixels(plane_hits([0.25, 1.75, 0.9], [0, 2, 1]), RASTER)
     assert plane.tolist() == [0, 2, 1]
     assert pixel.tolist() == [0, 3, 1]
     assert inside.all()
@@ -30,14 +30,29 @@ def test_planes_are_layers_and_pixels_follow_y():
 
 @pytest.mark.parametrize(("y", "layer"), [(-0.1, 0), (2.0, 0), (1.0, 3), (1.0, -1)])
 def test_hits_beside_the_planes_are_marked(y, layer):
-    _, _, inside = plane_pixels(plane_hits([1.0, y], [1, layer]), planes=3, pixels=4, pitch=0.5)
+    _, _, inside = plane_pixels(plane_hits([1.0, y], [1, layer]), RASTER)
     assert inside.tolist() == [True, False]
 
 
 def test_hits_without_layers_are_refused():
     hits = Hits(np.arange(2), *np.zeros((3, 2)))
     with pytest.raises(EventError, match="layer_id"):
-        plane_pixels(hits, 3, 4, 1.0)
+        plane_pixels(hits, RASTER)
+
+
+def test_planes_of_a_detector_are_its_layers_and_pixels_follow_the_azimuth():
+    raster = PlaneRaster(
+        planes=3, pixels=4, pitch=np.pi / 2, coordinate="phi", layers=((8, 2), (8, 4), (13, 2))
+    )
+    phi = np.array([-3.1, -0.1, 0.1, 3.1])
+    volume, layer = [8, 8, 13, 9], [2, 4, 2, 4]
+    hits = Hits(np.arange(4), np.cos(phi), np.sin(phi), np.zeros(4), volume_id=volume, layer_id=layer)
+    plane, pixel, inside = plane_pixels(hits, raster)
+    assert plane[:3].tolist() == [0, 1, 2]
+    assert pixel.tolist() == [0, 1, 2, 3]
+    assert inside.tolist() == [True, True, True, False]
+    with pytest.raises(EventError, match="volume_id"):
+        plane_pixels(plane_hits([1.0], [0]), raster)
 
 
 def test_two_hits_in_a_pixel_are_one():

@@ -68,6 +68,16 @@ def test_resolution_and_noise_fraction():
     assert np.concatenate(residual).std() == pytest.approx(0.02, rel=0.05)
 
 
+def test_last_layers_can_be_chosen_and_leave_the_default_as_it_was():
+    config = RedvidConfig(track_type="helical", last_layers=("long+",), tracks=(20, 20))
+    event = simulate_redvid(config, np.random.default_rng(1))
+    assert ((event.layer >= 9) & (event.layer < 18)).all()
+    assert np.bincount(event.layer, minlength=22)[[9, 17]].tolist() == [20, 20]
+    every = RedvidConfig(last_layers=("short+", "short-", "long+", "long-", "barrel"))
+    one, two = (simulate_redvid(c, np.random.default_rng(2)) for c in (every, RedvidConfig()))
+    np.testing.assert_array_equal(one.z, two.z)
+
+
 def test_uniform_multiplicity_covers_the_range():
     config = RedvidConfig(tracks=(3, 5), multiplicity="uniform")
     rng = np.random.default_rng(4)
