@@ -4,16 +4,19 @@ Farrell et al. (HEP.TrkX), "Vertex finding with CNNs": three detector layers as 
 position along the interaction region out. The published network is not described further; this one has convolutions
 along the beam whose kernels span the lever arm of a track, so that each of their filters collects the hits of
 tracks of one inclination at the place where they leave the beam line. They start as just that (a Hough transform)
-and are trained from there. Summed over azimuth, further convolutions along the beam turn them into two answers per
-bin: where the primary vertex is (softmax) and whether there is a vertex at all (one sigmoid for each bin).
+and are trained from there. Rows are so narrow that only stiff tracks stay within one; with ``coarsen`` the same
+filters see wider rows, too, in which soft tracks stay as well, so that the network can tell many soft tracks from a
+few stiff ones. Summed over azimuth, further convolutions along the beam turn all of them into two answers per bin:
+where the primary vertex is (softmax) and whether there is a vertex at all (one sigmoid for each bin).
 
-Shapes: B images, C layers, R rows in phi, W columns in z, N bins, F filters.
+Shapes: B images, C layers, R rows in phi, W columns in z, N bins, F filters (twice as many sums with ``coarsen``).
 """
 
 # No "from __future__ import annotations" here: TorchScript cannot resolve class annotations given as text.
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mltrack_plugin.algorithm import Config
 
@@ -27,6 +30,8 @@ class VertexCNNConfig(Config):
     radii: tuple[float, ...] = (32.3, 72.1, 116.1)
     #: Rows in phi.
     n_phi: int = Field(32, ge=1)
+    #: Rows that are merged for a second, coarser look; 1 = none.
+    coarsen: int = Field(1, ge=1)
     #: Bins along the beam, centred at the origin.
     bins: int = Field(64, ge=4)
     #: Width of a bin and of a column of the image, mm.
@@ -58,11 +63,14 @@ class VertexCNN(nn.Module):
         super().__init__()
         if len(config.radii) != len(config.layers):
             raise ValueError(f"{len(config.layers)} layers but {len(config.radii)} radii")
+        if config.n_phi % config.coarsen:
+            raise ValueError(f"{config.n_phi} rows cannot be merged by {config.coarsen}")
         self.shape = (len(config.layers), config.n_phi, config.columns)
+        self.coarsen = config.coarsen
         self.inclinations = nn.Conv2d(len(config.layers), config.filters, (1, 2 * config.reach + 1))
         self._start_as_hough(config)
         self.head = nn.Sequential(
-            nn.Conv1d(config.filters, config.channels, 5, padding=2),
+            nn.Conv1d(config.filters * (1 if config.coarsen == 1 else 2), config.channels, 5, padding=2),
             nn.ReLU(),
             nn.Conv1d(config.channels, config.channels, 9, padding=4),
             nn.ReLU(),
@@ -87,8 +95,11 @@ class VertexCNN(nn.Module):
         """(B, C, R, W) -> (B, 2, N): logits."""
         if image.dim() != 4 or [image.size(1), image.size(2), image.size(3)] != list(self.shape):
             raise RuntimeError(f"images must have shape (B, {self.shape}), got {list(image.shape)}")
-        lines = torch.relu(self.inclinations(image))  # (B, F, R, N)
-        result: Tensor = self.head(lines.sum(dim=2) * 0.1)
+        sums = torch.relu(self.inclinations(image)).sum(dim=2)  # (B, F, N)
+        if self.coarsen > 1:
+            merged = functional.max_pool2d(image, [self.coarsen, 1])
+            sums = torch.cat([sums, torch.relu(self.inclinations(merged)).sum(dim=2)], dim=1)
+        result: Tensor = self.head(sums * 0.1)
         return result
 
     def forward(self, image: Tensor) -> Tensor:
