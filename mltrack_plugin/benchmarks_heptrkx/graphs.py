@@ -176,7 +176,7 @@ def draw_edge_evolution(path: Path | str, seed: int) -> Path:
         seed: of the test events; the first one with enough tracks is taken.
     """
     model = load_model("gnn-segments")
-    dataset = make_dataset(DATASET, {"pileup": 0, "block": 20})
+    dataset = make_dataset(DATASET, {"pileup": 0, "block": 20, "min_pt_hat": 20.0})
     for event in dataset.events(20, seed, "test"):
         sample = segment_sample(event)
         if len(event.particles) >= _PICTURE_TRACKS and sample.edges.shape[1]:

@@ -60,7 +60,7 @@ def test_endcaps_and_double_hits_are_settings(bank_dir):
 
 
 def test_same_arguments_same_event_and_nothing_shared_between_splits(bank_dir):
-    settings = {"pileup": 0}
+    settings = {"pileup": 0, "min_pt_hat": 20.0}
     data = dataset(f"{bank_dir}/hard", **settings)
     splits = ("train", "validation", "test")
     events = [data.event(i, seed=1, split=split) for split in splits for i in range(2)]
@@ -70,8 +70,10 @@ def test_same_arguments_same_event_and_nothing_shared_between_splits(bank_dir):
 
 
 def test_kept_collisions_are_those_that_are_simulated(bank_dir):
-    kept = dataset(f"{bank_dir}/hard", pileup=0).event(1, seed=1, split="test")
-    fresh = make_dataset("heptrkx-qcd", {**SMALL, "pileup": 0}).event(1, seed=1, split="test")
+    kept = dataset(f"{bank_dir}/hard", pileup=0, min_pt_hat=20.0).event(1, seed=1, split="test")
+    fresh = make_dataset("heptrkx-qcd", {**SMALL, "pileup": 0, "min_pt_hat": 20.0}).event(
+        1, seed=1, split="test"
+    )
     assert same(kept, fresh)
 
 
@@ -90,7 +92,9 @@ def test_training_events_turn_their_collisions(bank_dir):
 
 
 def test_events_without_pileup(bank_dir):
-    event = make_dataset("heptrkx-qcd", {"block": 2, "pileup": 0}).event(1, seed=3, split="validation")
+    event = make_dataset("heptrkx-qcd", {"block": 2, "pileup": 0, "min_pt_hat": 20.0}).event(
+        1, seed=3, split="validation"
+    )
     assert len(np.unique(event.particles.vz.round(0))) <= len(event.particles)
 
 
