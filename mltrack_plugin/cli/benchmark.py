@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mltrack_plugin.cli.benchmark_paper import paper
+
 if TYPE_CHECKING:
     from mltrack_plugin.benchmarks_heptrkx.rows import Row
 
@@ -18,8 +20,15 @@ HEPTRKX = {
 }
 
 
-@click.command()
-@click.argument("name", type=click.Choice(["heptrkx"]))
+@click.group()
+def command() -> None:
+    """Print published figures beside those of the shipped models on events simulated now."""
+
+
+command.add_command(paper)
+
+
+@command.command("heptrkx")
 @click.option(
     "--events", type=click.IntRange(10), default=200, show_default=True, help="Test events of each data set."
 )
@@ -33,10 +42,8 @@ HEPTRKX = {
     help="Folder for the table (JSON) and the pictures.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-def command(
-    name: str, events: int, seed: int, systems: tuple[str, ...], output: Path | None, as_json: bool
-) -> None:
-    """Print the figures published for NAME beside those of the shipped models on events simulated now.
+def heptrkx(events: int, seed: int, systems: tuple[str, ...], output: Path | None, as_json: bool) -> None:
+    """Farrell et al., the HEP.TrkX networks: graphs, sequences of hits, images.
 
     Every line names its data set, its seed and one standard deviation.
     """
@@ -55,7 +62,7 @@ def command(
         )
         rows += importlib.import_module(HEPTRKX[family]).published_rows(seed, events)
     result: dict[str, Any] = {
-        "benchmark": name,
+        "benchmark": "heptrkx",
         "mltrack_version": __version__,
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "rows": [row._asdict() for row in rows],
@@ -67,7 +74,7 @@ def command(
         output.mkdir(parents=True, exist_ok=True)
         click.echo(f"drawing pictures to {output}", err=True)
         draw_all(output, rows, seed, chosen)
-        file = AtomicFile(output / f"{name}.json", overwrite=True)
+        file = AtomicFile(output / "heptrkx.json", overwrite=True)
         file.file.write(text.encode() + b"\n")
         file.commit()
         click.echo(f"wrote {file.path}", err=True)
