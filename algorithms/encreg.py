@@ -37,6 +37,11 @@ class EncRegTracking(Algorithm):
         model: str
         #: Where the network runs; auto = GPU if there is one.
         device: Literal["auto", "cpu", "cuda"] = "auto"
+        #: How attention is computed; anything but "sdpa" in float32 needs a .pt archive. "flash": flash-attn, on a GPU
+        #: in half precision; "math": written out, the reference.
+        attention: Literal["sdpa", "flash", "math"] = "sdpa"
+        #: Type of the numbers that the network computes with.
+        precision: Literal["float32", "bfloat16", "float16"] = "float32"
         #: Detector of the input, checked against the model's; ``None`` = what the input states, if it does.
         detector: str | None = None
         #: Share of an event's hits that must lie in the model's ranges; the others get no parameters.
@@ -60,11 +65,16 @@ class EncRegTracking(Algorithm):
 
         Raises:
             ModelError: if it is missing, damaged, or made for another detector.
+            ConfigurationError: if this machine or the network does not have the attention asked for.
         """
         from mltrack_plugin.models.archive import load_model
 
         model = load_model(self.config.model, device=self.config.device)
         model.card.check_detector(self.config.detector, "the input")
+        if (self.config.attention, self.config.precision) != ("sdpa", "float32"):
+            from mltrack_plugin.models.eager import with_backend
+
+            model = with_backend(model, self.config.attention, self.config.precision)
         self._loaded = model
         self._outside = 0
 
@@ -112,6 +122,8 @@ class EncRegTracking(Algorithm):
             "model_version": card.version,
             "model_sha256": self.model.sha256,
             "model_device": self.model.device,
+            "model_attention": self.config.attention,
+            "model_precision": self.config.precision,
         }
 
     def _inside(self, hits: Hits) -> Array:

@@ -166,12 +166,12 @@ def check_flash(device: torch.device, dtype: torch.dtype) -> None:
         )
 
 
-def check_flash_ready(device: str, precision: str) -> None:
+def check_flash_ready(device: str, half: bool) -> None:
     """Check before any work whether a run with flash-attn can start.
 
     Args:
         device: "auto", "cpu" or "cuda".
-        precision: of Lightning ("32-true", "bf16-mixed", "16-mixed").
+        half: whether the run computes in half precision.
 
     Raises:
         ConfigurationError: naming everything that is missing but the package.
@@ -187,12 +187,12 @@ def check_flash_ready(device: str, precision: str) -> None:
         missing.append(
             f"a GPU of compute capability 8.0 or newer ({torch.cuda.get_device_name()}: {major}.{minor})"
         )
-    if precision == "32-true":
-        missing.append("half precision (precision: bf16-mixed or 16-mixed)")
+    if not half:
+        missing.append("half precision (the setting precision)")
     if missing:
         raise ConfigurationError(
             f"the attention backend 'flash' needs {' and '.join(missing)}; 'sdpa' runs everywhere "
-            "(--set attention=sdpa)"
+            "(attention: sdpa)"
         )
     flash_function()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mltrack_plugin.errors import ConfigurationError, ModelError
 from mltrack_plugin.models import build_network
@@ -14,6 +16,12 @@ from mltrack_plugin.models.torchscript import TorchScriptEngine
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from mltrack_plugin.event_data.base import Array
+    from mltrack_plugin.models.track_model import TrackModel
+
+#: Type of the numbers that a network computes with; weights and outputs stay float32.
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 def eager_network(name_or_path: str | Path) -> tuple[nn.Module, ModelCard]:
@@ -46,3 +54,53 @@ def network_of(file: ModelFile) -> nn.Module:
             f"{file.path}: the weights do not fit the architecture of its card: {error}"
         ) from None
     return network.eval()
+
+
+def with_backend(model: TrackModel, backend: str, precision: Precision) -> TrackModel:
+    """The same model, run as an eager network with a choice of attention and precision.
+
+    Args:
+        model: loaded from a ``.pt`` archive.
+        backend: see :mod:`mltrack_plugin.models.attention`; "flash" needs a GPU and half precision.
+        precision: see above.
+
+    Raises:
+        ModelError: if the archive has another format, or is no longer the file that was loaded.
+        ConfigurationError: if the machine or the architecture does not have the backend.
+        MissingExtraError: for "flash" without flash-attn.
+    """
+    from mltrack_plugin.models.attention import check_flash_ready, use_backend
+
+    if backend == "flash":
+        check_flash_ready(model.device, half=precision != "float32")
+    network = network_of(read_model_file(model.path, expected_sha256=model.sha256))
+    if backend != "sdpa":
+        use_backend(network, backend)
+    return dataclasses.replace(model, engine=EagerEngine(network, model.device, precision))
+
+
+class EagerEngine:
+    """A network as a torch module, with mixed precision.
+
+    Args:
+        network: ``forward(features, mask)``, in evaluation mode; moved to the device.
+        device: "cpu" or "cuda".
+        precision: of matrix products and attention.
+    """
+
+    def __init__(self, network: nn.Module, device: str, precision: Precision = "float32") -> None:
+        self._network = network.to(device)
+        self._device = device
+        self._precision = precision
+
+    def __call__(self, *inputs: Array) -> Array:
+        """See :class:`~mltrack_plugin.models.track_model.Engine`."""
+        import torch
+
+        mixed: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if self._precision != "float32":
+            mixed = torch.autocast(self._device, dtype=getattr(torch, self._precision))
+        with torch.inference_mode(), mixed:
+            output = self._network(*(torch.from_numpy(array).to(self._device) for array in inputs))
+        result: Array = output.float().cpu().numpy()
+        return result

@@ -188,7 +188,7 @@ class EncRegTask(Task):
 
     def check(self, device: str) -> None:
         if self.config.attention == "flash":
-            check_flash_ready(device, self.config.precision)
+            check_flash_ready(device, half=self.config.precision != "32-true")
 
     def module(self) -> RegressionTraining:
         config = self.config
@@ -210,7 +210,7 @@ class EncRegTask(Task):
         self._validity = statistics.validity | {"n_hits": (low, max(high, 4.0 * largest))}
         module = RegressionTraining(config, network)
         if config.start_from is not None:
-            scales = start_from(network, config.start_from, config.targets)
+            self._started_from, scales = start_from(network, config.start_from, config.targets)
             with torch.no_grad():
                 for name, scale in scales.items():
                     module.log_scale[config.targets.index(name)] = math.log(scale)
@@ -258,7 +258,8 @@ class EncRegTask(Task):
         if config.batch_hits is not None:
             card["training_recipe"]["batch_size"] = f"{config.batch_hits} hits"
         if config.start_from is not None:
-            card["training_recipe"]["started_from"] = config.start_from
+            # A name, not a path of this machine.
+            card["training_recipe"]["started_from"] = self._started_from
         return card | {
             "hyperparameters": settings.model_dump(mode="json"),
             "features": ["x", "y", "z"],

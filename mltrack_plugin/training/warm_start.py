@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _OUTPUTS = ("head.weight", "head.bias", "output_mean", "output_scale")
 
 
-def start_from(network: nn.Module, name_or_path: str, targets: Sequence[str]) -> dict[str, float]:
+def start_from(network: nn.Module, name_or_path: str, targets: Sequence[str]) -> tuple[str, dict[str, float]]:
     """Copy weights of a model into a network that regresses other, or some of the same, track parameters.
 
     Everything but the outputs must agree in name and shape. Rows of the outputs are copied by the name of the
@@ -29,7 +29,7 @@ def start_from(network: nn.Module, name_or_path: str, targets: Sequence[str]) ->
         targets: names of the network's outputs.
 
     Returns:
-        the clustering scale of each copied output, in units of its own scale.
+        name of the model, and the clustering scale of each copied output in units of its own scale.
 
     Raises:
         ConfigurationError: if the networks differ, naming the weights and their shapes.
@@ -49,7 +49,6 @@ def start_from(network: nn.Module, name_or_path: str, targets: Sequence[str]) ->
             + f" and {len(differing) - 3} more" * (len(differing) > 3)
         )
     rows = {name: card.outputs.index(name) for name in targets if name in card.outputs}
-    scales: dict[str, float] = {}
     with torch.no_grad():
         for name, value in mine.items():
             if name not in _OUTPUTS:
@@ -57,9 +56,10 @@ def start_from(network: nn.Module, name_or_path: str, targets: Sequence[str]) ->
                 continue
             for target, row in rows.items():
                 value[list(targets).index(target)] = theirs[name][row]
-    for target, row in rows.items():
-        scales[target] = float(card.output_scales[row] / theirs["output_scale"][row])
-    return scales
+    scales = {
+        target: float(card.output_scales[row] / theirs["output_scale"][row]) for target, row in rows.items()
+    }
+    return card.name, scales
 
 
 def _shape(state: dict[str, Tensor], name: str) -> str:

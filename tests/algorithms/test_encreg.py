@@ -143,6 +143,8 @@ def test_metadata_name_the_model(engine):
         "model_version": "1",
         "model_sha256": "0" * 64,
         "model_device": "cpu",
+        "model_attention": "sdpa",
+        "model_precision": "float32",
     }
 
 

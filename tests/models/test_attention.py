@@ -136,19 +136,19 @@ def test_flash_refuses_the_cpu_single_precision_and_its_own_absence(monkeypatch)
 
 def test_readiness_names_everything_that_is_missing(monkeypatch):
     with pytest.raises(ConfigurationError, match=r"device is set to 'cpu'.*and half precision"):
-        attention.check_flash_ready("cpu", "32-true")
+        attention.check_flash_ready("cpu", half=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigurationError, match=r"is_available\(\) is False"):
-        attention.check_flash_ready("cuda", "bf16-mixed")
+        attention.check_flash_ready("cuda", half=True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
     with pytest.raises(ConfigurationError, match=r"Tesla T4: 7\.5"):
-        attention.check_flash_ready("auto", "bf16-mixed")
+        attention.check_flash_ready("auto", half=True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
     monkeypatch.setitem(sys.modules, "flash_attn", None)
     with pytest.raises(MissingExtraError, match="flash_attn"):
-        attention.check_flash_ready("auto", "bf16-mixed")
+        attention.check_flash_ready("auto", half=True)
 
 
 def network(**changes):

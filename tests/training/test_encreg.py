@@ -130,6 +130,37 @@ def test_weights_come_from_archives_and_checkpoints_only(tmp_path):
         eager_network("encreg-redvid-10-50-liner")
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("paper-redvid-10-50-linear", 76_451),
+        ("paper-redvid-10-50-helical", 201_283),
+        ("paper-redvid-50-100-helical", 300_355),
+        ("paper-trackml-10-50", 76_484),
+        ("paper-trackml-200-500", 928_388),
+    ],
+)
+def test_published_sizes(name, parameters):
+    """76k, 201k, 300k, 76k and 928k in the paper; the first two and the fourth to the last digit in its files."""
+    settings = load_training_config(f"encreg-{name}")
+    constants = {
+        "output_mean": (0.0,) * len(settings.targets),
+        "output_scale": (1.0,) * len(settings.targets),
+    }
+    network = EncReg(EncRegConfig(**settings.network, **constants))
+    assert sum(p.numel() for p in network.parameters()) == parameters
+
+
+def test_encreg_fa_has_the_published_blocks_and_backend():
+    settings = load_training_config("encreg-fa-trackml-200-500")
+    network = EncRegConfig(**settings.network)
+    assert (network.n_layers, network.d_model, network.d_ff, network.n_heads) == (7, 128, 256, 4)
+    assert network.dropout == 0.1
+    assert settings.targets == ("sin_phi", "cos_phi", "theta", "q")
+    assert (settings.attention, settings.precision) == ("flash", "bf16-mixed")
+    assert settings.batch_hits is not None
+
+
 def test_flash_is_refused_before_anything_is_simulated(tmp_path, monkeypatch):
     def simulate(*args, **kwargs):
         raise AssertionError("simulated before the check")
