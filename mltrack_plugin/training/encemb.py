@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,8 +14,7 @@ from torch.nn import functional
 
 from mltrack_plugin.clustering import cluster_hdbscan
 from mltrack_plugin.models.encemb import EncEmb, EncEmbConfig
-from mltrack_plugin.performance.matching import match_tracks
-from mltrack_plugin.performance.scores import Fraction, trackml_score
+from mltrack_plugin.simulation.base import Dataset
 from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.config import ClusteringSettings, TrainingConfig, ValidationSet
@@ -22,6 +22,7 @@ from mltrack_plugin.training.data import events_by_hits
 from mltrack_plugin.training.losses import anchor_loss
 from mltrack_plugin.training.targets import hit_targets
 from mltrack_plugin.training.task import Task, TaskModule
+from mltrack_plugin.training.validation import ValidationScores, event_weights
 
 #: Auxiliary targets of particles from collisions, and the spread that counts as 1.
 AUXILIARY = {"sin_phi": 0.7, "cos_phi": 0.7, "eta": 1.5, "q_over_pt": 2.0, "z0": 60.0}
@@ -42,6 +43,10 @@ class Packed(NamedTuple):
     particle: Tensor
     #: (M, T) float32: normalised auxiliary targets.
     targets: Tensor
+
+
+#: Number of the validation set, one event, and its (M,) TrackML weights (None = all hits alike).
+ValidationBatch = tuple[int, Packed, Tensor | None]
 
 
 class EncEmbTrainingConfig(TrainingConfig):
@@ -102,7 +107,8 @@ class EmbeddingTraining(TaskModule):
         super().__init__(config, network)
         #: Reads track parameters off the features; only training uses it.
         self.auxiliary = nn.Linear(network.head.in_features, len(config.auxiliary_targets))
-        self._scores: dict[int, list[Fraction]] = {}
+        #: By validation set.
+        self._scores: dict[int, ValidationScores] = {}
         for layer in network.layers:
             layer.written_out = config.precision == "bf16-mixed"  # type: ignore[assignment]
 
@@ -132,31 +138,28 @@ class EmbeddingTraining(TaskModule):
         )
         return contrastive + float(self.config.auxiliary_weight) * auxiliary
 
-    def validation_step(self, batch: tuple[int, Packed], batch_index: int) -> None:
-        which, events = batch
+    def validation_step(self, batch: ValidationBatch, batch_index: int) -> None:
+        which, events, weights = batch
         contrastive, _, embedding = self.losses(events)
         self.log(f"val_contrastive_{which}", contrastive, batch_size=len(events.counts))
-        lengths = events.counts.tolist()
-        for points, particle in zip(
-            torch.split(embedding, lengths), torch.split(events.particle, lengths), strict=True
-        ):
-            labels, _ = cluster_hdbscan(
-                points.cpu().numpy(),
-                min_cluster_size=self.config.clustering.min_cluster_size,
-                min_samples=self.config.clustering.min_samples,
-                epsilon=self.config.clustering.epsilon,
-                backend="knn",
-            )
-            truth = (particle.cpu().numpy() + 1).astype(np.uint64)
-            self._scores.setdefault(which, []).append(trackml_score(match_tracks(labels, truth)))
+        labels, _ = cluster_hdbscan(
+            embedding.cpu().numpy(),
+            min_cluster_size=self.config.clustering.min_cluster_size,
+            min_samples=self.config.clustering.min_samples,
+            epsilon=self.config.clustering.epsilon,
+            backend="knn",
+        )
+        scores = self._scores.setdefault(which, ValidationScores())
+        scores.add(labels, events.particle.cpu().numpy(), None if weights is None else weights.cpu().numpy())
 
     def on_validation_epoch_end(self) -> None:
-        means = []
-        for which, scores in sorted(self._scores.items()):
-            value = sum(s.numerator for s in scores) / sum(s.denominator for s in scores)
-            self.log(f"val_score_{which}", value, prog_bar=True)
-            means.append(value)
-        self.log("val_score", sum(means) / len(means))
+        found = [scores.result() for _, scores in sorted(self._scores.items())]
+        for name in found[0]:
+            values = [result[name] for result in found]
+            self.log(name, sum(values) / len(values))
+            if len(values) > 1:
+                each = {f"{name}_{which}": value for which, value in enumerate(values)}
+                self.log_dict(each, prog_bar=name == "val_score")
         self._scores.clear()
 
 
@@ -175,17 +178,23 @@ class EncEmbTask(Task):
         batches = events_by_hits(self.source("train"), self.config.batch_hits, start)
         return (pack(events, self.config.auxiliary_targets) for events in batches)
 
-    def validation_batches(self) -> Sequence[tuple[int, Packed]]:
-        config = self.config
-        own = ValidationSet(
-            dataset=config.dataset, dataset_settings=config.dataset_settings, events=config.validation_events
-        )
-        batches = []
-        for which, chosen in enumerate(config.validation or (own,)):
-            dataset = make_dataset(chosen.dataset, chosen.dataset_settings)
-            for index in range(chosen.events):
-                event = dataset.event(index, seed=config.seed, split="validation")
-                batches.append((which, pack([event], config.auxiliary_targets)))
+    @functools.cached_property
+    def validation_sets(self) -> list[Dataset]:
+        return [make_dataset(chosen.dataset, chosen.dataset_settings) for chosen in self.config.validation]
+
+    def validation_batches(self) -> Sequence[ValidationBatch]:
+        config: EncEmbTrainingConfig = self.config
+        sets = [
+            (dataset, chosen.events)
+            for dataset, chosen in zip(self.validation_sets, config.validation, strict=True)
+        ] or [(self.dataset, config.validation_events)]
+        batches: list[ValidationBatch] = []
+        for which, (dataset, n) in enumerate(sets):
+            for event in map(self.source("validation", dataset), range(n)):
+                if len(event.hits):
+                    weights = event_weights(event, dataset.detector)
+                    packed = pack([event], config.auxiliary_targets)
+                    batches.append((which, packed, None if weights is None else torch.from_numpy(weights)))
         return batches
 
     def card(self, module: TaskModule) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mltrack_plugin.clustering import cluster_hdbscan
+from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.models.attention import Backend, check_flash_ready, use_backend
 from mltrack_plugin.models.encreg import EncReg, EncRegConfig
-from mltrack_plugin.performance.matching import match_tracks
-from mltrack_plugin.performance.scores import Fraction, trackml_score
+from mltrack_plugin.simulation.base import Dataset
 from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.config import ClusteringSettings, TrainingConfig, ValidationSet
@@ -25,6 +25,7 @@ from mltrack_plugin.training.data import Batch, EventBatches, PackedBatch, colla
 from mltrack_plugin.training.losses import anchor_loss, contrastive_loss, regression_loss
 from mltrack_plugin.training.targets import PARAMETERS, hit_targets
 from mltrack_plugin.training.task import EventSource, Task, TaskModule
+from mltrack_plugin.training.validation import ValidationScores, event_weights
 from mltrack_plugin.training.warm_start import start_from
 
 
@@ -116,7 +117,9 @@ class RegressionTraining(TaskModule):
         super().__init__(config, network)
         #: Clustering scale of each normalised output.
         self.log_scale = nn.Parameter(torch.full((len(config.targets),), math.log(config.initial_scale)))
-        self._validation: list[Fraction] = []
+        self._scores = ValidationScores()
+        #: TrackML weights of the hits of each validation event, in order; None = all hits alike.
+        self.validation_weights: list[Array | None] = []
         if config.attention != "sdpa":
             use_backend(network, config.attention)
 
@@ -172,13 +175,16 @@ class RegressionTraining(TaskModule):
                 min_samples=self.config.clustering.min_samples,
                 epsilon=self.config.clustering.epsilon,
             )
-            truth = (rows.cpu().numpy() + 1).astype(np.uint64)
-            self._validation.append(trackml_score(match_tracks(labels, truth)))
+            self._scores.add(labels, rows.cpu().numpy(), next(self._weights))
+
+    def on_validation_epoch_start(self) -> None:
+        self._weights = iter(self.validation_weights)
 
     def on_validation_epoch_end(self) -> None:
-        correct = sum(score.numerator for score in self._validation)
-        self.log("val_score", correct / sum(score.denominator for score in self._validation), prog_bar=True)
-        self._validation.clear()
+        values = self._scores.result()
+        self.log("val_score", values.pop("val_score"), prog_bar=True)
+        self.log_dict(values)
+        self._scores.clear()
 
 
 class EncRegTask(Task):
@@ -209,6 +215,8 @@ class EncRegTask(Task):
         low, high = statistics.validity["n_hits"]
         self._validity = statistics.validity | {"n_hits": (low, max(high, 4.0 * largest))}
         module = RegressionTraining(config, network)
+        detector = self.dataset.detector
+        module.validation_weights = [event_weights(event, detector) for event in self.validation_events]
         if config.start_from is not None:
             self._started_from, scales = start_from(network, config.start_from, config.targets)
             with torch.no_grad():
@@ -226,19 +234,23 @@ class EncRegTask(Task):
 
     @functools.cached_property
     def validation_events(self) -> list[SimulatedEvent]:
-        """Whole events, even where training events are cut out of such."""
+        """Whole events with hits, even where training events are cut out of such."""
         config: EncRegTrainingConfig = self.config
         if config.validation is None:
-            source = self.source("validation")
-            return [source(i) for i in range(config.validation_events)]
-        chosen = config.validation
-        dataset = make_dataset(chosen.dataset, chosen.dataset_settings)
-        return [dataset.event(i, seed=config.seed, split="validation") for i in range(chosen.events)]
+            source, n = self.source("validation"), config.validation_events
+        else:
+            source, n = self.source("validation", self.validation_sets[0]), config.validation.events
+        return [event for event in map(source, range(n)) if len(event.hits)]
+
+    @functools.cached_property
+    def validation_sets(self) -> list[Dataset]:
+        chosen = self.config.validation
+        return [] if chosen is None else [make_dataset(chosen.dataset, chosen.dataset_settings)]
 
     def validation_batches(self) -> Sequence[Batch | PackedBatch]:
         config, events = self.config, self.validation_events
         if config.batch_hits is not None:
-            return [pack([event], config.targets) for event in events if len(event.hits)]
+            return [pack([event], config.targets) for event in events]
         chunks = [events[i : i + config.batch_size] for i in range(0, len(events), config.batch_size)]
         return [collate(chunk, config.targets) for chunk in chunks]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -48,7 +49,12 @@ class TaskData(lightning.LightningDataModule):  # type: ignore[misc]
         return DataLoader(_Stream(self.task, start), batch_size=None)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(list(self.task.validation_batches()), batch_size=None)  # type: ignore[arg-type]
+        return DataLoader(self._validation, batch_size=None)  # type: ignore[arg-type]
+
+    @functools.cached_property
+    def _validation(self) -> list[Any]:
+        """Kept, because loaders are made anew for each validation."""
+        return list(self.task.validation_batches())
 
 
 def train(

@@ -114,31 +114,43 @@ class Task(ABC):
         """The data set; kept, because some simulate a bank of particles when first used."""
         return make_dataset(self.config.dataset, self.config.dataset_settings)
 
+    @property
+    def validation_sets(self) -> list[Dataset]:
+        """Data sets that the network is scored on during the training, if they are not the training's own."""
+        return []
+
     def check_detector(self) -> None:
         """Refuse hits of another detector, or in another coordinate system, than the model is made for.
 
         Raises:
             ConfigurationError: naming both.
         """
-        config, detector = self.config, self.dataset.detector
-        if detector not in config.detectors:
-            raise ConfigurationError(
-                f"{config.name}: the data set {config.dataset} holds hits of the detector {detector!r}, but the model "
-                f"is made for {', '.join(config.detectors)}; name it in detectors, or choose another data set"
-            )
-        unit = "redvid" if detector == "redvid" else "mm"
-        if config.length_unit != unit:
-            raise ConfigurationError(
-                f"{config.name}: hits of the detector {detector!r} are given in {unit}: length_unit must be {unit}, "
-                f"not {config.length_unit}"
-            )
+        config = self.config
+        for dataset in (self.dataset, *self.validation_sets):
+            detector, unit = dataset.detector, "redvid" if dataset.detector == "redvid" else "mm"
+            if detector not in config.detectors:
+                raise ConfigurationError(
+                    f"{config.name}: the data set {dataset.name} holds hits of the detector {detector!r}, but the "
+                    f"model is made for {', '.join(config.detectors)}; name it in detectors, or choose another data set"
+                )
+            if config.length_unit != unit:
+                raise ConfigurationError(
+                    f"{config.name}: hits of the detector {detector!r} are given in {unit}: length_unit must be "
+                    f"{unit}, not {config.length_unit}"
+                )
 
-    def source(self, split: str) -> EventSource:
-        """Events of a split, by index; one with more hits than ``max_event_hits`` is treated as the run asks for."""
+    def source(self, split: str, dataset: Dataset | None = None) -> EventSource:
+        """Events of a split, by index; one with more hits than ``max_event_hits`` is treated as the run asks for.
+
+        Args:
+            split: train, validation or test.
+            dataset: whose events; default: that of the training.
+        """
+        chosen = dataset or self.dataset
         return bounded(
-            lambda index: self.dataset.event(index, seed=self.config.seed, split=split),
+            lambda index: chosen.event(index, seed=self.config.seed, split=split),
             self.config.max_event_hits,
-            f"data set {self.config.dataset}, split {split}",
+            f"data set {chosen.name}, split {split}",
             leave_out=self.config.oversized_events == "leave-out",
         )
 

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.performance.efficiency import METRICS
-from mltrack_plugin.performance.matching import match_tracks
-from mltrack_plugin.performance.scores import Fraction, trackml_score
+from mltrack_plugin.performance.matching import Array, match_tracks
+from mltrack_plugin.performance.scores import DEFAULT_MIN_HITS, Fraction, trackml_score
 from mltrack_plugin.performance.summary import hit_weights
 from mltrack_plugin.simulation.event import SimulatedEvent
 
@@ -31,9 +31,8 @@ class ValidationScores:
             particle: (n_hits,) row of the hit's particle, -1 = noise.
             weights: (n_hits,) TrackML weights; None = all alike.
         """
-        truth = (np.asarray(particle) + 1).astype(np.uint64)
-        matching = match_tracks(labels, truth, weights)
-        values = {name: METRICS[name](matching, 4).fraction for name in METRIC_NAMES}
+        matching = match_tracks(labels, (np.asarray(particle) + 1).astype(np.uint64), weights)
+        values = {name: METRICS[name](matching, DEFAULT_MIN_HITS).fraction for name in METRIC_NAMES}
         for name, value in {"score": trackml_score(matching), **values}.items():
             before = self._sums.get(name, Fraction(0.0, 0.0))
             self._sums[name] = Fraction(
@@ -47,8 +46,8 @@ class ValidationScores:
             suffix: behind each name.
         """
         return {
-            f"val_{name}{suffix}": sum_.value if sum_.denominator else 0.0
-            for name, sum_ in self._sums.items()
+            f"val_{name}{suffix}": total.value if total.denominator else 0.0
+            for name, total in self._sums.items()
         }
 
     def clear(self) -> None:
@@ -56,6 +55,6 @@ class ValidationScores:
         self._sums.clear()
 
 
-def event_weights(event: SimulatedEvent, detector: str | None) -> npt.NDArray[np.float64] | None:
-    """(n_hits,) TrackML weights of an event as `mltrack evaluate` takes them; None = all hits alike."""
+def event_weights(event: SimulatedEvent, detector: str | None) -> Array | None:
+    """(n_hits,) TrackML weights of an event as ``mltrack evaluate`` takes them; None = all hits alike."""
     return hit_weights(event.hits, event.truth_links, event.particles, detector)[0]

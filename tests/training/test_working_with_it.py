@@ -187,7 +187,7 @@ def test_early_stop_after_validations_without_a_better_score(tmp_path, monkeypat
     scores = iter([0.5, 0.7, 0.6, 0.6, 0.9, 0.9])
 
     def constant(self):
-        self._validation.clear()
+        self._scores.clear()
         self.log("val_score", next(scores))
 
     monkeypatch.setattr(RegressionTraining, "on_validation_epoch_end", constant)
