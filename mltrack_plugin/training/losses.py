@@ -87,3 +87,46 @@ def anchor_loss(
     loss = total - mean
     used = count > 0
     return loss[used].sum(), int(used.sum())
+
+
+def class_loss(log_probability: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
+    """Cross entropy with shared labels.
+
+    Args:
+        log_probability: (B, N, C), predicted.
+        classes: (B, N, S) classes among which each hit's label is shared.
+        weights: (B, N, S), of sum 1 for hits of particles, 0 for others.
+    """
+    return -(log_probability.gather(2, classes) * weights).sum() / weights.sum().clamp(min=1)
+
+
+def agreement_loss(probability: Tensor, particle: Tensor, max_anchors: int) -> tuple[Tensor, Tensor]:
+    """Do the hits of a particle agree on a class that no other particle uses?
+
+    Two hits that draw their classes from the predicted probabilities share a class with probability p . p'. Which class
+    it is does not matter to the tracks, so a particle near a border may take either side, and two particles of one bin
+    may part.
+
+    Args:
+        probability: (B, N, C), predicted.
+        particle: (B, N), -1 for noise and padding.
+        max_anchors: about this many hits of each event, evenly spaced, are compared with all others.
+
+    Returns:
+        mean over anchors of -log p . p' averaged over the other hits of the particle; and of -log(1 - p . p') summed over
+        the hits of other particles, noise left out.
+    """
+    n = probability.shape[1]
+    step = max(1, n // max_anchors)
+    index = torch.arange(n, device=probability.device)
+    anchors = particle[:, ::step]
+    real = (anchors >= 0)[:, :, None] & (particle >= 0)[:, None, :]
+    other = index[None, ::step, None] != index[None, None, :]
+    same = real & other & (anchors[:, :, None] == particle[:, None, :])
+    different = real & (anchors[:, :, None] != particle[:, None, :])
+    shared = (probability[:, ::step] @ probability.transpose(1, 2)).clamp(1e-6, 1.0 - 1e-6)
+    count = same.sum(dim=2)
+    together = -(shared.log() * same).sum(dim=2) / count.clamp(min=1)
+    apart = -(torch.log1p(-shared) * different).sum(dim=2)
+    used = (count > 0).sum().clamp(min=1)
+    return together.sum() / used, apart.sum() / (anchors >= 0).sum().clamp(min=1)

@@ -25,12 +25,14 @@ def _perigee_d0(particles: Particles) -> Array:
 
 #: Name -> (unit, value per particle). REDVID: pt, pz, q are the radial, pitch and azimuthal coefficients.
 PARAMETERS: dict[str, tuple[str, Callable[[Particles], Array]]] = {
+    "phi": ("rad", lambda p: np.arctan2(p.py, p.px)),
     "sin_phi": ("1", lambda p: p.py / p.pt),
     "cos_phi": ("1", lambda p: p.px / p.pt),
     "theta": ("rad", lambda p: np.arctan2(p.pt, p.pz)),
     "eta": ("1", lambda p: np.clip(p.eta, -6.0, 6.0)),
     "pt": ("GeV", lambda p: p.pt),
     "log_pt": ("log(GeV)", lambda p: np.log(p.pt)),
+    "p": ("GeV", lambda p: np.hypot(p.pt, p.pz)),
     "pz": ("GeV", lambda p: p.pz),
     "q": ("e", lambda p: p.q),
     "q_over_pt": ("e/GeV", lambda p: p.q / p.pt),

@@ -1,0 +1,92 @@
+"""EncCla: an encoder-only Transformer that classifies hits into bins of the track-parameter space.
+
+Caron et al., "Efficient ML-Assisted Particle Track Reconstruction Designs": all hits of an event go in; each hit gets
+a class, one of all combinations of quantile bins of the track parameters, and the hits of one class are a track: no
+clustering. The largest published network has 6 blocks, d 128, hidden width 256, 8 heads, dropout 10% and 5400 classes
+(phi, theta, q, p in 30, 30, 2, 3 bins). The encoder is that of :mod:`mltrack_plugin.models.encreg`.
+
+Shapes: B events, N hits (padded), F features, d = ``d_model``, C classes.
+"""
+
+# No "from __future__ import annotations" here: TorchScript cannot resolve class annotations given as text.
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from mltrack_plugin.algorithm import Config
+from mltrack_plugin.clustering.quantile_bins import QuantileBins
+from mltrack_plugin.models.encreg import EncoderConfig, HitEncoder
+
+#: Columns of the output.
+OUTPUTS = ("class", "probability", "second_class", "second_probability")
+
+
+class ParameterBins(Config):
+    """Quantile bins of one track parameter."""
+
+    #: Track parameter, as training targets are named.
+    name: str
+    #: Rising edges in the parameter's unit; values beyond the ends belong to the outermost bins.
+    edges: tuple[float, ...] = Field(min_length=2)
+
+
+class EncClaConfig(EncoderConfig):
+    """Sizes and constants of an :class:`EncCla`."""
+
+    #: Bins of the track parameters; classes number their combinations, the last parameter running fastest.
+    bins: tuple[ParameterBins, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _enough(self) -> "EncClaConfig":
+        if self.quantile_bins().n_classes < 2:
+            raise ValueError("a classifier needs two classes or more")
+        return self
+
+    @classmethod
+    def with_bins(cls, settings: Mapping[str, Any], bins: QuantileBins) -> "EncClaConfig":
+        """Settings of the encoder, and the bins."""
+        pairs = zip(bins.names, bins.edges, strict=True)
+        return cls(**settings, bins=tuple(ParameterBins(name=n, edges=tuple(e.tolist())) for n, e in pairs))
+
+    def quantile_bins(self) -> QuantileBins:
+        """The bins as arrays."""
+        return QuantileBins(tuple(b.name for b in self.bins), tuple(np.array(b.edges) for b in self.bins))
+
+
+class EncCla(HitEncoder):
+    """Hits in; the two most probable classes of each hit out.
+
+    Args:
+        config: sizes, input constants and bins.
+    """
+
+    def __init__(self, config: EncClaConfig) -> None:
+        super().__init__(config)
+        self.bins = config.quantile_bins()
+        self.head = nn.Linear(config.d_model, self.bins.n_classes)
+
+    def logits(self, features: Tensor, mask: Tensor) -> Tensor:
+        """(B, N, F) raw coordinates and (B, N) mask (True = hit) to (B, N, C)."""
+        return self.head(self.encode(features, mask))  # type: ignore[no-any-return]
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """The classes of each hit.
+
+        Args:
+            features: (B, N, F) raw coordinates.
+            mask: (B, N) bool, True = hit.
+
+        Returns:
+            (B, N, 4): most probable class (a whole number), its probability, the second class, its probability.
+        """
+        logits = self.logits(features, mask)
+        best, number = logits.topk(2, dim=-1)
+        probability = torch.exp(best - torch.logsumexp(logits, dim=-1, keepdim=True))
+        return torch.stack(
+            [number[..., 0].to(best.dtype), probability[..., 0], number[..., 1].to(best.dtype), probability[..., 1]],
+            dim=-1,
+        )
