@@ -2,99 +2,33 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
-from mltrack_plugin.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.algorithm import Config as BaseConfig
-from mltrack_plugin.errors import ModelError
-from mltrack_plugin.event_data import HitParameters, Hits, HitSelection
-from mltrack_plugin.event_data.base import Array
+from mltrack_plugin.algorithm import ProcessCode
+from mltrack_plugin.algorithms.hit_model import HitModelAlgorithm, HitModelConfig
+from mltrack_plugin.event_data import HitParameters
 from mltrack_plugin.event_store import EventStore
 
-if TYPE_CHECKING:
-    from mltrack_plugin.models.archive import TrackModel
 
-_log = logging.getLogger(__name__)
+class EncRegTracking(HitModelAlgorithm):
+    """Applies a regression model to the hits of an event; see the base class for which hits it sees."""
 
-
-class EncRegTracking(Algorithm):
-    """Applies a regression model to the hits of an event (one event at a time).
-
-    If ``preprocess-hits`` runs before it, only the selected hits are seen by the network. Hits outside
-    the model's ranges in r and z are left out as well as long as they are few; an event that as a
-    whole does not fit (another unit of length, another detector, too many hits) is an error.
-    """
-
-    class Config(BaseConfig):
+    class Config(HitModelConfig):
         """Settings of encreg."""
 
-        #: Shipped model (see ``mltrack models``) or path of a model archive.
-        model: str
-        #: Where the network runs; auto = GPU if there is one.
-        device: Literal["auto", "cpu", "cuda"] = "auto"
-        #: How attention is computed; anything but "sdpa" in float32 needs a .pt archive. "flash": flash-attn, on a GPU
-        #: in half precision; "math": written out, the reference.
-        attention: Literal["sdpa", "flash", "math"] = "sdpa"
-        #: Type of the numbers that the network computes with.
-        precision: Literal["float32", "bfloat16", "float16"] = "float32"
-        #: Detector of the input, checked against the model's; ``None`` = what the input states, if it does.
-        detector: str | None = None
-        #: Share of an event's hits that must lie in the model's ranges; the others get no parameters.
-        min_valid_fraction: float = Field(default=0.9, ge=0, le=1)
-        #: Input keys.
-        hits: str = "hits"
-        selected_hits: str = "selected_hits"
         #: Output key.
         hit_parameters: str = "hit_parameters"
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)
-        self._hits = self.read_handle(Hits, self.config.hits)
-        self._selection = self.read_handle(HitSelection, self.config.selected_hits, optional=True)
         self._parameters = self.write_handle(HitParameters, self.config.hit_parameters)
-        self._loaded: TrackModel | None = None
-        self._outside = 0
-
-    def initialize(self) -> None:
-        """Load the model.
-
-        Raises:
-            ModelError: if it is missing, damaged, or made for another detector.
-            ConfigurationError: if this machine or the network does not have the attention asked for.
-        """
-        from mltrack_plugin.models.archive import load_model
-
-        model = load_model(self.config.model, device=self.config.device)
-        model.card.check_detector(self.config.detector, "the input")
-        if (self.config.attention, self.config.precision) != ("sdpa", "float32"):
-            from mltrack_plugin.models.eager import with_backend
-
-            model = with_backend(model, self.config.attention, self.config.precision)
-        self._loaded = model
-        self._outside = 0
-
-    @property
-    def model(self) -> TrackModel:
-        """The loaded model (raises ``ModelError`` before ``initialize``)."""
-        if self._loaded is None:
-            raise ModelError(f"model {self.config.model!r} is not loaded: call initialize() first")
-        return self._loaded
 
     def execute(self, event_store: EventStore) -> ProcessCode:
-        hits = self._hits(event_store)
-        selection = self._selection.get(event_store)
-        rows = None if selection is None or len(selection) == len(hits) else selection.rows
-        seen = hits if rows is None else hits.take(rows)
-        inside = self._inside(seen)
-        if not inside.all() and np.mean(inside) >= self.config.min_valid_fraction:
-            self._outside += int(np.count_nonzero(~inside))
-            seen = seen.take(inside)
-            rows = np.flatnonzero(inside) if rows is None else rows[inside]
+        seen, rows = self.visible(event_store)
         card = self.model.card
         self._parameters(
             event_store,
@@ -106,32 +40,3 @@ class EncRegTracking(Algorithm):
             ),
         )
         return ProcessCode.SUCCESS
-
-    def finalize(self) -> None:
-        if self._outside:
-            _log.warning(
-                "%d hits lie outside the ranges of model %r and are on no track",
-                self._outside,
-                self.model.card.name,
-            )
-
-    def describe(self) -> dict[str, str]:
-        card = self.model.card
-        return {
-            "model": card.name,
-            "model_version": card.version,
-            "model_sha256": self.model.sha256,
-            "model_device": self.model.device,
-            "model_attention": self.config.attention,
-            "model_precision": self.config.precision,
-        }
-
-    def _inside(self, hits: Hits) -> Array:
-        """(n,) bool: in the model's ranges of r and z."""
-        inside = np.ones(len(hits), dtype=bool)
-        for name in ("r", "z"):
-            if name in self.model.card.validity:
-                low, high = self.model.card.validity[name]
-                values = getattr(hits, name)
-                inside &= (values >= low) & (values <= high)
-        return inside

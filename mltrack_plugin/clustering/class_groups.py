@@ -28,17 +28,15 @@ def class_groups(
     Returns:
         (n,) int64 class of each hit, -1 = in no group; (n,) float32 its probability, 0 where in no group.
     """
+    if not len(choices):
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
     follows = probabilities >= min_probability
     label = np.where(follows[:, 0], choices[:, 0], -1).astype(np.int64)
     value = probabilities[:, 0].astype(np.float32)
-    if not len(label):
-        return label, value
-    size = np.bincount(choices.max() * (label < 0) + np.maximum(label, 0), weights=label >= 0)
-    size = np.append(size, np.zeros(max(0, int(choices.max()) + 1 - len(size))))
-    small = (label < 0) | (size[np.maximum(label, 0)] < min_hits)
+    large = np.bincount(label[label >= 0], minlength=int(choices.max()) + 1) >= min_hits
+    grouped = (label >= 0) & large[label]
     if vote:
-        moved = small & follows[:, 1] & (size[choices[:, 1]] >= min_hits)
-        label = np.where(moved, choices[:, 1], label)
-        value = np.where(moved, probabilities[:, 1].astype(np.float32), value)
-        small &= ~moved
-    return np.where(small, -1, label), np.where(small, np.float32(0.0), value)
+        moved = ~grouped & follows[:, 1] & large[choices[:, 1]]
+        label[moved], value[moved] = choices[moved, 1], probabilities[moved, 1]
+        grouped |= moved
+    return np.where(grouped, label, -1), np.where(grouped, value, np.float32(0.0))

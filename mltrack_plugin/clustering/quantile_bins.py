@@ -1,6 +1,6 @@
 """Quantile bins of track parameters: each bin of a parameter holds about as many hits as the others.
 
-Caron et al. number all combinations of such bins; the number is the class of a hit (:mod:`mltrack_plugin.models.enccla`).
+Caron et al. number all combinations of such bins; the number is a hit's class (:mod:`mltrack_plugin.models.enccla`).
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ def quantile_edges(values: Array, n_bins: int) -> Array:
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     changes = np.flatnonzero(np.diff(ordered) > 0) + 1
     if n_bins < 1 or len(changes) + 1 < max(n_bins, 2):
+        found = len(changes) + bool(len(ordered))
         raise ConfigurationError(
-            f"{n_bins} bins need at least {max(n_bins, 2)} distinct values, there are {len(changes) + bool(len(ordered))}"
+            f"{n_bins} bins need {max(n_bins, 2)} distinct values or more, there are {found}"
         )
     cuts: list[int] = []
     for k in range(1, n_bins):

@@ -87,6 +87,11 @@ class EncCla(HitEncoder):
         best, number = logits.topk(2, dim=-1)
         probability = torch.exp(best - torch.logsumexp(logits, dim=-1, keepdim=True))
         return torch.stack(
-            [number[..., 0].to(best.dtype), probability[..., 0], number[..., 1].to(best.dtype), probability[..., 1]],
+            [
+                number[..., 0].to(best.dtype),
+                probability[..., 0],
+                number[..., 1].to(best.dtype),
+                probability[..., 1],
+            ],
             dim=-1,
         )

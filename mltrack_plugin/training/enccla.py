@@ -151,7 +151,9 @@ class EncClaTask(Task):
         )
         recipe["warm_start"] = config.warm_start
         return card | {
-            "hyperparameters": EncClaConfig.with_bins(self._encoder, module.network.bins).model_dump(mode="json"),
+            "hyperparameters": EncClaConfig.with_bins(self._encoder, module.network.bins).model_dump(
+                mode="json"
+            ),
             "features": ["x", "y", "z"],
             "units": {
                 **dict.fromkeys(("x", "y", "z"), config.length_unit),

@@ -113,8 +113,8 @@ def agreement_loss(probability: Tensor, particle: Tensor, max_anchors: int) -> t
         max_anchors: about this many hits of each event, evenly spaced, are compared with all others.
 
     Returns:
-        mean over anchors of -log p . p' averaged over the other hits of the particle; and of -log(1 - p . p') summed over
-        the hits of other particles, noise left out.
+        mean over anchors of -log p . p' averaged over the other hits of the particle; and mean over anchors of
+        -log(1 - p . p') summed over the hits of other particles. Noise is left out.
     """
     n = probability.shape[1]
     step = max(1, n // max_anchors)

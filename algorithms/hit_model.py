@@ -1,0 +1,128 @@
+"""What the algorithms that apply a network to the hits of an event share: loading it, and which hits it sees."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from mltrack_plugin.algorithm import Algorithm
+from mltrack_plugin.algorithm import Config as BaseConfig
+from mltrack_plugin.errors import ModelError
+from mltrack_plugin.event_data import Hits, HitSelection
+from mltrack_plugin.event_data.base import Array
+from mltrack_plugin.event_store import EventStore
+
+if TYPE_CHECKING:
+    from mltrack_plugin.models.archive import TrackModel
+
+_log = logging.getLogger(__name__)
+
+
+class HitModelConfig(BaseConfig):
+    """Settings of every algorithm that applies a network to the hits of an event."""
+
+    #: Shipped model (see ``mltrack models``) or path of a model archive.
+    model: str
+    #: Where the network runs; auto = GPU if there is one.
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    #: How attention is computed; anything but "sdpa" in float32 needs a .pt archive. "flash": flash-attn, on a GPU
+    #: in half precision; "math": written out, the reference.
+    attention: Literal["sdpa", "flash", "math"] = "sdpa"
+    #: Type of the numbers that the network computes with.
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    #: Detector of the input, checked against the model's; ``None`` = what the input states, if it does.
+    detector: str | None = None
+    #: Share of an event's hits that must lie in the model's ranges; the others are left out.
+    min_valid_fraction: float = Field(default=0.9, ge=0, le=1)
+    #: Input keys.
+    hits: str = "hits"
+    selected_hits: str = "selected_hits"
+
+
+class HitModelAlgorithm(Algorithm):
+    """Base: applies a model of the kind "hits" to the hits of an event (one event at a time).
+
+    If ``preprocess-hits`` runs before it, only the selected hits are seen by the network. Hits outside
+    the model's ranges in r and z are left out as well as long as they are few; an event that as a
+    whole does not fit (another unit of length, another detector, too many hits) is an error.
+    """
+
+    Config: ClassVar[type[BaseConfig]] = HitModelConfig
+
+    def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
+        super().__init__(config, **settings)
+        self._hits = self.read_handle(Hits, self.config.hits)
+        self._selection = self.read_handle(HitSelection, self.config.selected_hits, optional=True)
+        self._loaded: TrackModel | None = None
+        self._outside = 0
+
+    def initialize(self) -> None:
+        """Load the model.
+
+        Raises:
+            ModelError: if it is missing, damaged, or made for another detector.
+            ConfigurationError: if this machine or the network does not have the attention asked for.
+        """
+        from mltrack_plugin.models.archive import load_model
+
+        model = load_model(self.config.model, device=self.config.device)
+        model.card.check_detector(self.config.detector, "the input")
+        if (self.config.attention, self.config.precision) != ("sdpa", "float32"):
+            from mltrack_plugin.models.eager import with_backend
+
+            model = with_backend(model, self.config.attention, self.config.precision)
+        self._loaded = model
+        self._outside = 0
+
+    @property
+    def model(self) -> TrackModel:
+        """The loaded model (raises ``ModelError`` before ``initialize``)."""
+        if self._loaded is None:
+            raise ModelError(f"model {self.config.model!r} is not loaded: call initialize() first")
+        return self._loaded
+
+    def visible(self, event_store: EventStore) -> tuple[Hits, Array | None]:
+        """The hits that the network sees, and their rows (m,) of all hits; ``None`` if it sees all."""
+        hits = self._hits(event_store)
+        selection = self._selection.get(event_store)
+        rows = None if selection is None or len(selection) == len(hits) else selection.rows
+        seen = hits if rows is None else hits.take(rows)
+        inside = self._inside(seen)
+        if not inside.all() and np.mean(inside) >= self.config.min_valid_fraction:
+            self._outside += int(np.count_nonzero(~inside))
+            seen = seen.take(inside)
+            rows = np.flatnonzero(inside) if rows is None else rows[inside]
+        return seen, rows
+
+    def finalize(self) -> None:
+        if self._outside:
+            _log.warning(
+                "%d hits lie outside the ranges of model %r and are on no track",
+                self._outside,
+                self.model.card.name,
+            )
+
+    def describe(self) -> dict[str, str]:
+        card = self.model.card
+        return {
+            "model": card.name,
+            "model_version": card.version,
+            "model_sha256": self.model.sha256,
+            "model_device": self.model.device,
+            "model_attention": self.config.attention,
+            "model_precision": self.config.precision,
+        }
+
+    def _inside(self, hits: Hits) -> Array:
+        """(n,) bool: in the model's ranges of r and z."""
+        inside = np.ones(len(hits), dtype=bool)
+        for name in ("r", "z"):
+            if name in self.model.card.validity:
+                low, high = self.model.card.validity[name]
+                values = getattr(hits, name)
+                inside &= (values >= low) & (values <= high)
+        return inside
