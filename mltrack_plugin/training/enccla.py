@@ -31,7 +31,7 @@ class EncClaTrainingConfig(TrainingConfig):
     #: Binned track parameters and their number of quantile bins; all combinations are classes.
     bins: dict[str, int] = Field(min_length=1)
     #: Training events that the edges of the bins are measured on.
-    bin_events: int = Field(500, ge=1)
+    bin_events: int = Field(2000, ge=1)
     #: Labels are shared with the neighbouring bin up to this distance from the border, as a fraction of the bin.
     smoothing: float = Field(0.0, ge=0.0, le=0.5)
     #: Weight of the cross entropy of the classes.
