@@ -111,7 +111,7 @@ class QuantileBins:
 
     def classes(self, values: Array) -> Array:
         """(n, D) parameters to (n,) int64 classes."""
-        return np.ravel_multi_index(tuple(self.indices(values).T), self.shape)
+        return np.asarray(np.ravel_multi_index(tuple(self.indices(values).T), self.shape))
 
     def box(self, classes: Array) -> tuple[Array, Array]:
         """(n,) classes to the lower and upper edges (n, D) of their bins."""
