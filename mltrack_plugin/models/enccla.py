@@ -3,9 +3,9 @@
 Caron et al., "Efficient ML-Assisted Particle Track Reconstruction Designs": all hits of an event go in; each hit gets
 a class, one of all combinations of quantile bins of the track parameters, and the hits of one class are a track: no
 clustering. The largest published network has 6 blocks, d 128, hidden width 256, 8 heads, dropout 10% and 5400 classes
-(phi, theta, q, p in 30, 30, 2, 3 bins). The encoder is that of :mod:`mltrack_plugin.models.encreg`.
+(phi, theta, q, p in 30, 30, 2, 3 bins). All but the output layer is that of :mod:`mltrack_plugin.models.encreg`.
 
-Shapes: B events, N hits (padded), F features, d = ``d_model``, C classes.
+Shapes: B events, N hits (padded), M hits of all events (packed), F features, d = ``d_model``, C classes.
 """
 
 # No "from __future__ import annotations" here: TorchScript cannot resolve class annotations given as text.
@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from mltrack_plugin.algorithm import Config
 from mltrack_plugin.clustering.quantile_bins import QuantileBins
-from mltrack_plugin.models.encreg import EncoderConfig, HitEncoder
+from mltrack_plugin.models.attention import Packing
+from mltrack_plugin.models.encreg import EncReg, EncRegConfig
 
 #: Columns of the output.
 OUTPUTS = ("class", "probability", "second_class", "second_probability")
@@ -34,7 +35,7 @@ class ParameterBins(Config):
     edges: tuple[float, ...] = Field(min_length=2)
 
 
-class EncClaConfig(EncoderConfig):
+class EncClaConfig(EncRegConfig):
     """Sizes and constants of an :class:`EncCla`."""
 
     #: Bins of the track parameters; classes number their combinations, the last parameter running fastest.
@@ -48,7 +49,7 @@ class EncClaConfig(EncoderConfig):
 
     @classmethod
     def with_bins(cls, settings: Mapping[str, Any], bins: QuantileBins) -> "EncClaConfig":
-        """Settings of the encoder, and the bins."""
+        """Other settings, and the bins."""
         pairs = zip(bins.names, bins.edges, strict=True)
         return cls(**settings, bins=tuple(ParameterBins(name=n, edges=tuple(e.tolist())) for n, e in pairs))
 
@@ -57,7 +58,7 @@ class EncClaConfig(EncoderConfig):
         return QuantileBins(tuple(b.name for b in self.bins), tuple(np.array(b.edges) for b in self.bins))
 
 
-class EncCla(HitEncoder):
+class EncCla(EncReg):
     """Hits in; the two most probable classes of each hit out.
 
     Args:
@@ -71,7 +72,12 @@ class EncCla(HitEncoder):
 
     def logits(self, features: Tensor, mask: Tensor) -> Tensor:
         """(B, N, F) raw coordinates and (B, N) mask (True = hit) to (B, N, C)."""
-        return self.head(self.encode(features, mask))  # type: ignore[no-any-return]
+        return self.normalised(features, mask)
+
+    @torch.jit.unused
+    def logits_packed(self, features: Tensor, packing: Packing) -> Tensor:
+        """(M, F) raw coordinates of packed events to (M, C)."""
+        return self.normalised_packed(features, packing)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """The classes of each hit.

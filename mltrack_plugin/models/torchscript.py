@@ -88,15 +88,6 @@ def read_card(archive: CheckedZip, source: str) -> ModelCard:
     return ModelCard.from_json(archive.members[CARD_MEMBER], source)
 
 
-def weights(content: bytes) -> dict[str, torch.Tensor]:
-    """Weights and buffers of an archive by name, to build on; checked before as for :class:`TorchScriptEngine`."""
-    import torch
-
-    with _quiet():
-        script = torch.jit.load(io.BytesIO(content), map_location="cpu")  # type: ignore[no-untyped-call]
-    return dict(script.state_dict())
-
-
 class TorchScriptEngine:
     """A loaded TorchScript network.
 

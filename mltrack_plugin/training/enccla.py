@@ -12,16 +12,17 @@ from torch import Tensor
 
 from mltrack_plugin.clustering.class_groups import class_groups
 from mltrack_plugin.clustering.quantile_bins import QuantileBins
+from mltrack_plugin.models.attention import Backend, check_flash_ready, use_backend
 from mltrack_plugin.models.enccla import OUTPUTS, EncCla, EncClaConfig
 from mltrack_plugin.performance.matching import match_tracks
 from mltrack_plugin.performance.scores import Fraction, trackml_score
+from mltrack_plugin.training.class_start import started_from
 from mltrack_plugin.training.config import TrainingConfig
-from mltrack_plugin.training.data import Batch, EventBatches, collate
+from mltrack_plugin.training.data import PackedBatch, events_by_hits, pack
 from mltrack_plugin.training.encreg import measure
 from mltrack_plugin.training.losses import agreement_loss, class_loss
 from mltrack_plugin.training.targets import PARAMETERS, hit_targets
 from mltrack_plugin.training.task import Task, TaskModule
-from mltrack_plugin.training.warm_start import warm_started
 
 
 class EncClaTrainingConfig(TrainingConfig):
@@ -40,9 +41,13 @@ class EncClaTrainingConfig(TrainingConfig):
     agreement_weight: float = Field(0.0, ge=0)
     #: Hits per event that the agreement compares with all others.
     anchors: int = Field(64, ge=1)
-    #: Model (shipped, or a file) of EncReg or EncCla of the same sizes that gives the initial weights; None = random.
-    warm_start: str | None = None
-    #: Without a warm start: start with attention to the hits nearest in phi and eta, of this sharpness.
+    #: How attention is computed (see :mod:`mltrack_plugin.models.attention`); "flash" needs a GPU and half precision.
+    attention: Backend = "sdpa"
+    #: Packed batches: events are added until a batch has so many hits.
+    batch_hits: int = Field(3000, ge=1)
+    #: Shipped model, archive or checkpoint of EncReg or EncCla with the same encoder to start from; None = untrained.
+    start_from: str | None = None
+    #: Without ``start_from``: start with attention to the hits nearest in phi and eta, of this sharpness.
     kernel_start: float | None = Field(None, gt=0)
     #: Raw coordinates are divided by this (the size of the detector), in their units.
     length_scale: float = Field(1.0, gt=0)
@@ -63,38 +68,43 @@ class ClassTraining(TaskModule):
         #: Discrete parameters have no neighbours that a label could be shared with.
         self.smooth = [name for name in network.bins.names if name != "q"]
         self._validation: list[Fraction] = []
+        if config.attention != "sdpa":
+            use_backend(network, config.attention)
 
-    def losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(cross entropy, agreement within particles, parting of particles, probabilities (B, N, C))."""
-        features, mask, values, particle = batch
-        log_probability = torch.log_softmax(self.network.logits(features, mask).float(), dim=2)
-        shape = (*particle.shape, -1)
-        found, weights = self.network.bins.shared(
-            values.flatten(0, 1).cpu().numpy(), self.config.smoothing, self.smooth
-        )
-        classes, shares = (torch.from_numpy(array).to(mask.device).view(shape) for array in (found, weights))
-        entropy = class_loss(log_probability, classes, shares * (particle >= 0)[..., None])
+    def losses(self, batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(cross entropy, agreement within particles, parting of particles, probabilities (M, C))."""
+        config, device = self.config, batch.particle.device
+        logits = self.network.logits_packed(batch.features, batch.packing).float()
+        log_probability = torch.log_softmax(logits, dim=1)
+        found, weights = self.network.bins.shared(batch.targets.cpu().numpy(), config.smoothing, self.smooth)
+        classes, shares = torch.from_numpy(found).to(device), torch.from_numpy(weights).to(device)
+        entropy = class_loss(log_probability, classes, shares * (batch.particle >= 0)[:, None])
         # Not exp(): it takes four times as long, on denormal results.
-        probability = torch.softmax(log_probability, dim=2)
-        together, apart = agreement_loss(probability, particle, self.config.anchors)
+        probability = torch.softmax(log_probability, dim=1)
+        with torch.autocast(device.type, enabled=False):
+            together, apart = agreement_loss(
+                probability, batch.particle, batch.packing.lengths, config.anchors
+            )
         return entropy, together, apart, probability
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+    def training_step(self, batch: PackedBatch, batch_index: int) -> Tensor:
         entropy, together, apart, _ = self.losses(batch)
-        self.log_dict({"classes": entropy, "together": together, "apart": apart}, prog_bar=True)
-        return self.config.class_weight * entropy + self.config.agreement_weight * (together + apart)
+        size = len(batch.packing.lengths)
+        parts = {"classes": entropy, "together": together, "apart": apart}
+        self.log_dict(parts, prog_bar=True, batch_size=size)
+        config: EncClaTrainingConfig = self.config
+        return config.class_weight * entropy + config.agreement_weight * (together + apart)
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
+    def validation_step(self, batch: PackedBatch, batch_index: int) -> None:
         entropy, together, apart, probability = self.losses(batch)
-        _, mask, _, particle = batch
-        size = len(mask)
-        names = {"val_classes": entropy, "val_together": together, "val_apart": apart}
-        self.log_dict(names, batch_size=size)
-        best, choice = (tensor.cpu().numpy() for tensor in probability.topk(2, dim=2))
-        for i in range(size):
-            real = mask[i].cpu().numpy()
-            labels, _ = class_groups(choice[i][real], best[i][real], self.config.min_hits)
-            truth = (particle[i].cpu().numpy()[real] + 1).astype(np.uint64)
+        parts = {"val_classes": entropy, "val_together": together, "val_apart": apart}
+        lengths = list(batch.packing.lengths)
+        self.log_dict(parts, batch_size=len(lengths))
+        best, choice = probability.topk(2, dim=1)
+        events = (torch.split(part.cpu(), lengths) for part in (choice, best, batch.particle))
+        for choices, values, particle in zip(*events, strict=True):
+            labels, _ = class_groups(choices.numpy(), values.numpy(), self.config.min_hits)
+            truth = (particle.numpy() + 1).astype(np.uint64)
             self._validation.append(trackml_score(match_tracks(labels, truth)))
 
     def on_validation_epoch_end(self) -> None:
@@ -108,6 +118,10 @@ class EncClaTask(Task):
 
     Config = EncClaTrainingConfig
 
+    def check(self, device: str) -> None:
+        if self.config.attention == "flash":
+            check_flash_ready(device, self.config.precision)
+
     def module(self) -> ClassTraining:
         config, source = self.config, self.source("train")
         names = tuple(config.bins)
@@ -116,8 +130,8 @@ class EncClaTask(Task):
         found = [hit_targets(event.particles, event.truth_links, names) for event in events]
         values = np.concatenate([value[row >= 0] for value, row in found])
         bins = QuantileBins.measured(values, config.bins)
-        if config.warm_start is not None:
-            return ClassTraining(config, warm_started(self._encoder, bins, config.warm_start, events))
+        if config.start_from is not None:
+            return ClassTraining(config, started_from(self._encoder, bins, config.start_from, events))
         network = EncCla(EncClaConfig.with_bins(self._encoder, bins))
         if config.kernel_start is not None:
             network.start_as_kernel(config.kernel_start)
@@ -129,17 +143,15 @@ class EncClaTask(Task):
         config = self.config
         return {**config.network, "input_mean": (0.0,) * 3, "input_scale": (config.length_scale,) * 3}
 
-    def training_batches(self, start: int) -> Iterator[Batch]:
+    def training_batches(self, start: int) -> Iterator[PackedBatch]:
         config = self.config
-        source = self.source("train")
-        return iter(EventBatches(source, tuple(config.bins), config.batch_size, start, config.seed))
+        batches = events_by_hits(self.source("train"), config.batch_hits, start)
+        return (pack(events, tuple(config.bins)) for events in batches)
 
-    def validation_batches(self) -> Sequence[Batch]:
-        config = self.config
+    def validation_batches(self) -> Sequence[PackedBatch]:
         source = self.source("validation")
-        events = [source(i) for i in range(config.validation_events)]
-        chunks = [events[i : i + config.batch_size] for i in range(0, len(events), config.batch_size)]
-        return [collate(chunk, tuple(config.bins)) for chunk in chunks]
+        events = [source(i) for i in range(self.config.validation_events)]
+        return [pack([event], tuple(self.config.bins)) for event in events if len(event.hits)]
 
     def card(self, module: TaskModule) -> dict[str, Any]:
         config = self.config
@@ -149,7 +161,9 @@ class EncClaTask(Task):
             f"{config.class_weight} cross entropy (labels shared within {config.smoothing} of a bin) + "
             f"{config.agreement_weight} agreement"
         )
-        recipe["warm_start"] = config.warm_start
+        recipe["batch_size"] = f"{config.batch_hits} hits"
+        if config.start_from is not None:
+            recipe["started_from"] = config.start_from
         return card | {
             "hyperparameters": EncClaConfig.with_bins(self._encoder, module.network.bins).model_dump(
                 mode="json"

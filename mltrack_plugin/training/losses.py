@@ -7,6 +7,7 @@ padding.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -93,14 +94,16 @@ def class_loss(log_probability: Tensor, classes: Tensor, weights: Tensor) -> Ten
     """Cross entropy with shared labels.
 
     Args:
-        log_probability: (B, N, C), predicted.
-        classes: (B, N, S) classes among which each hit's label is shared.
-        weights: (B, N, S), of sum 1 for hits of particles, 0 for others.
+        log_probability: (M, C), predicted.
+        classes: (M, S) classes among which each hit's label is shared.
+        weights: (M, S), of sum 1 for hits of particles, 0 for others.
     """
-    return -(log_probability.gather(2, classes) * weights).sum() / weights.sum().clamp(min=1)
+    return -(log_probability.gather(1, classes) * weights).sum() / weights.sum().clamp(min=1)
 
 
-def agreement_loss(probability: Tensor, particle: Tensor, max_anchors: int) -> tuple[Tensor, Tensor]:
+def agreement_loss(
+    probability: Tensor, particle: Tensor, lengths: Sequence[int], max_anchors: int
+) -> tuple[Tensor, Tensor]:
     """Do the hits of a particle agree on a class that no other particle uses?
 
     Two hits that draw their classes from the predicted probabilities share a class with probability p . p'. Which class
@@ -108,25 +111,28 @@ def agreement_loss(probability: Tensor, particle: Tensor, max_anchors: int) -> t
     may part.
 
     Args:
-        probability: (B, N, C), predicted.
-        particle: (B, N), -1 for noise and padding.
+        probability: (M, C), predicted, of packed events.
+        particle: (M,) row of the hit's particle in its event, -1 for noise.
+        lengths: hits of each event.
         max_anchors: about this many hits of each event, evenly spaced, are compared with all others.
 
     Returns:
         mean over anchors of -log p . p' averaged over the other hits of the particle; and mean over anchors of
         -log(1 - p . p') summed over the hits of other particles. Noise is left out.
     """
-    n = probability.shape[1]
-    step = max(1, n // max_anchors)
-    index = torch.arange(n, device=probability.device)
-    anchors = particle[:, ::step]
-    real = (anchors >= 0)[:, :, None] & (particle >= 0)[:, None, :]
-    other = index[None, ::step, None] != index[None, None, :]
-    same = real & other & (anchors[:, :, None] == particle[:, None, :])
-    different = real & (anchors[:, :, None] != particle[:, None, :])
-    shared = (probability[:, ::step] @ probability.transpose(1, 2)).clamp(1e-6, 1.0 - 1e-6)
-    count = same.sum(dim=2)
-    together = -(shared.log() * same).sum(dim=2) / count.clamp(min=1)
-    apart = -(torch.log1p(-shared) * different).sum(dim=2)
-    used = (count > 0).sum().clamp(min=1)
-    return together.sum() / used, apart.sum() / (anchors >= 0).sum().clamp(min=1)
+    together, apart, n_together, n_anchors = [], [], 0, 0
+    for p, row in zip(
+        torch.split(probability, list(lengths)), torch.split(particle, list(lengths)), strict=True
+    ):
+        anchors = torch.arange(0, len(row), max(1, -(-len(row) // max_anchors)), device=row.device)
+        anchors = anchors[row[anchors] >= 0]
+        shared = (p[anchors] @ p.T).clamp(1e-6, 1.0 - 1e-6)
+        same = row[anchors][:, None] == row
+        different = ~same & (row >= 0)
+        same[torch.arange(len(anchors), device=row.device), anchors] = False
+        count = same.sum(dim=1)
+        together.append(-((shared.log() * same).sum(dim=1) / count.clamp(min=1)).sum())
+        apart.append(-(torch.log1p(-shared) * different).sum())
+        n_together += int((count > 0).sum())
+        n_anchors += len(anchors)
+    return torch.stack(together).sum() / max(1, n_together), torch.stack(apart).sum() / max(1, n_anchors)

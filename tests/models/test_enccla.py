@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.models import build_network
 from mltrack_plugin.models.archive import load_model, pack
+from mltrack_plugin.models.attention import Packing
 from mltrack_plugin.models.card import ModelCard
 from mltrack_plugin.models.checkpoint import check_equal
 from mltrack_plugin.models.enccla import OUTPUTS, EncCla, EncClaConfig
@@ -68,6 +69,15 @@ def test_output_is_the_two_best_classes(network):
         (order.indices[..., 0], order.values[..., 0], order.indices[..., 1], order.values[..., 1])
     ):
         torch.testing.assert_close(found[..., column], wanted.float(), rtol=1e-5, atol=1e-6)
+
+
+def test_packed_events_give_the_same_logits(network):
+    one, two = random_hits(20), random_hits(11, seed=2)
+    with torch.no_grad():
+        packed = network.logits_packed(torch.cat([one[0], two[0]]), Packing.of([20, 11]))
+        for hits, found in zip((one, two), torch.split(packed, [20, 11]), strict=True):
+            alone = network.logits(hits, torch.ones(hits.shape[:2], dtype=torch.bool))[0]
+            torch.testing.assert_close(found, alone, rtol=1e-4, atol=1e-5)
 
 
 def test_padding_and_order_do_not_matter(network):

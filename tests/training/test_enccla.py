@@ -13,12 +13,12 @@ from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.models.archive import load_model
 from mltrack_plugin.models.checkpoint import export_checkpoint, load_checkpoint
 from mltrack_plugin.simulation.redvid import RedvidConfig, redvid_event
+from mltrack_plugin.training.class_start import started_from
 from mltrack_plugin.training.config import load_training_config
 from mltrack_plugin.training.losses import agreement_loss, class_loss
 from mltrack_plugin.training.run import train
 from mltrack_plugin.training.targets import hit_targets
 from mltrack_plugin.training.tasks import make_task
-from mltrack_plugin.training.warm_start import trained_network, warm_started
 
 NAME = "enccla-redvid-10-50-linear"
 
@@ -59,7 +59,7 @@ def test_bins_hold_equally_many_hits():
 
 
 def test_classifier_goes_on_where_it_stopped(finished):
-    config = load_training_config(NAME, tiny=True, warm_start=str(finished))
+    config = load_training_config(NAME, tiny=True, start_from=str(finished))
     network = make_task(config).module().network
     before, _ = load_checkpoint(finished)
     for name, value in before.state_dict().items():
@@ -76,7 +76,7 @@ def test_start_from_regression_knows_the_classes():
     values = np.concatenate([hit_targets(e.particles, e.truth_links, ("phi", "theta"))[0] for e in events])
     bins = QuantileBins.measured(values, {"phi": 12, "theta": 8})
     settings |= {"input_scale": (10.0,) * 3}
-    network = warm_started(settings, bins, "encreg-redvid-10-50-linear", events).eval()
+    network = started_from(settings, bins, "encreg-redvid-10-50-linear", events).eval()
     test = event(1000, (20, 30))
     target, _ = hit_targets(test.particles, test.truth_links, ("phi", "theta"))
     with torch.no_grad():
@@ -88,39 +88,39 @@ def test_start_from_regression_knows_the_classes():
     assert np.mean(np.abs(right[:, 1]) <= 1) > 0.95
 
 
-def test_warm_starts_from_something_else_are_refused(finished, tmp_path):
+def test_starts_from_something_else_are_refused(finished):
     config = load_training_config(NAME, tiny=True)
     with pytest.raises(ConfigurationError, match=r"another encoder"):
-        make_task(config.model_copy(update={"warm_start": "encreg-redvid-10-50-linear"})).module()
+        make_task(config.model_copy(update={"start_from": "encreg-redvid-10-50-linear"})).module()
     with pytest.raises(ConfigurationError, match=r"no EncReg or EncCla but encemb"):
-        make_task(config.model_copy(update={"warm_start": "encemb-generic"})).module()
-    other = config.model_copy(update={"warm_start": str(finished), "bins": {"phi": 5, "theta": 4}})
+        make_task(config.model_copy(update={"start_from": "encemb-generic"})).module()
+    other = config.model_copy(update={"start_from": str(finished), "bins": {"phi": 5, "theta": 4}})
     with pytest.raises(ConfigurationError, match=r"bins \{'phi': 6, 'theta': 4\}, not \{'phi': 5"):
         make_task(other).module()
-    export_checkpoint(finished, tmp_path / "model.pt2")
-    with pytest.raises(ConfigurationError, match=r"only \.pt archives"):
-        trained_network(str(tmp_path / "model.pt2"))
 
 
 def test_class_loss_is_the_cross_entropy_of_shared_labels():
-    probability = torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.8, 0.1], [0.9, 0.05, 0.05]]])
-    classes = torch.tensor([[[0, 1], [1, 2], [2, 0]]])
-    weights = torch.tensor([[[0.5, 0.5], [1.0, 0.0], [0.0, 0.0]]])
+    probability = torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1], [0.9, 0.05, 0.05]])
+    classes = torch.tensor([[0, 1], [1, 2], [2, 0]])
+    weights = torch.tensor([[0.5, 0.5], [1.0, 0.0], [0.0, 0.0]])
     wanted = -(0.5 * math.log(0.5) + 0.5 * math.log(0.25) + math.log(0.8)) / 2
     assert float(class_loss(probability.log(), classes, weights)) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_agreement_asks_for_one_class_a_particle_whichever():
-    particle = torch.tensor([[0, 0, 0, 1, 1, 1, -1]])
+    particle = torch.tensor([0, 0, 0, 1, 1, 1, -1])
 
-    def losses(classes, n=4):
-        probability = torch.nn.functional.one_hot(torch.tensor([classes]), n).float()
-        together, apart = agreement_loss(probability, particle, max_anchors=7)
-        return float(together), float(apart)
+    def losses(classes):
+        # A second event that is right in every respect, in the classes of the first.
+        probability = torch.nn.functional.one_hot(torch.tensor([*classes, 0, 0]), 4).float()
+        rows = torch.cat([particle, torch.tensor([0, 0])])
+        together, apart = agreement_loss(probability, rows, (7, 2), max_anchors=7)
+        # Means over the anchors of both events: all hits but the noise.
+        return float(together) * 8 / 6, float(apart) * 8 / 6
 
     worst = -math.log(1e-6)
-    for apart_classes in ([0, 0, 0, 1, 1, 1, 1], [3, 3, 3, 2, 2, 2, 0]):
-        assert losses(apart_classes) == pytest.approx((0.0, 0.0), abs=1e-4)
+    for right in ([0, 0, 0, 1, 1, 1, 1], [3, 3, 3, 2, 2, 2, 0]):
+        assert losses(right) == pytest.approx((0.0, 0.0), abs=1e-4)
     # Both particles in one class: each hit meets three of the other particle.
     assert losses([0] * 7) == pytest.approx((0.0, 3 * worst), rel=1e-2, abs=1e-4)
     # One hit of the first particle astray: its two pairs, of the particle's three, are lost for both ends.

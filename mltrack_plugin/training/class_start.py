@@ -1,0 +1,113 @@
+"""Initial weights of a classifier from a trained network with the same encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from mltrack_plugin.clustering.quantile_bins import QuantileBins
+from mltrack_plugin.errors import ConfigurationError
+from mltrack_plugin.event_data.base import Array
+from mltrack_plugin.models.eager import eager_network
+from mltrack_plugin.models.enccla import EncCla, EncClaConfig
+from mltrack_plugin.simulation.event import SimulatedEvent
+from mltrack_plugin.training.targets import hit_targets
+
+#: Events on which the errors of a regression are measured.
+EVENTS = 50
+#: Normalised targets are clipped here, as in the training of EncReg.
+MAX_TARGET = 6.0
+#: Hits that each class is given in addition to those found, so that an empty class is improbable, not impossible.
+PRIOR = 0.5
+
+
+def started_from(
+    settings: dict[str, Any], bins: QuantileBins, source: str, events: Sequence[SimulatedEvent]
+) -> EncCla:
+    """A classifier with the encoder, and the knowledge, of a trained network.
+
+    From an EncCla everything is taken over, its bin edges included. From an EncReg the encoder is, and the classes
+    start as the linear discriminants of its regressed parameters: Gaussian errors around the mean of each class.
+
+    Args:
+        settings: of the classifier without its bins.
+        bins: parameters and number of bins, with edges for a start from EncReg.
+        source: see :func:`~mltrack_plugin.models.eager.eager_network`.
+        events: training events.
+
+    Raises:
+        ConfigurationError: if encoder or bins differ.
+        ModelError: if the model cannot be read.
+    """
+    found, card = eager_network(source)
+    trained: Any = found
+    if card.architecture == "enccla":
+        theirs = EncClaConfig(**card.hyperparameters).quantile_bins()  # type: ignore[arg-type]
+        if (theirs.names, theirs.shape) != (bins.names, bins.shape):
+            raise ConfigurationError(
+                f"start_from: {source} has the bins {dict(zip(theirs.names, theirs.shape, strict=True))}, "
+                f"not {dict(zip(bins.names, bins.shape, strict=True))}"
+            )
+        bins = theirs
+    elif card.architecture != "encreg":
+        raise ConfigurationError(f"start_from: {source} is no EncReg or EncCla but {card.architecture}")
+    network = EncCla(EncClaConfig.with_bins(settings, bins))
+    state = network.state_dict()
+    for name, value in trained.state_dict().items():
+        if (name.startswith("head.") and card.architecture == "encreg") or name.startswith("output_"):
+            continue
+        if name not in state or state[name].shape != value.shape:
+            raise ConfigurationError(f"start_from: {source} has another encoder ({name} differs)")
+        state[name] = value
+    network.load_state_dict(state)
+    if card.architecture == "encreg":
+        weight, bias = _discriminants(trained, card.outputs, bins, events)
+        head, offset = trained.head.weight.double(), trained.head.bias.double()
+        with torch.no_grad():
+            network.head.weight.copy_(torch.from_numpy(weight) @ head)
+            network.head.bias.copy_(torch.from_numpy(bias) + torch.from_numpy(weight) @ offset)
+    return network
+
+
+def _discriminants(
+    trained: Any, outputs: tuple[str, ...], bins: QuantileBins, events: Sequence[SimulatedEvent]
+) -> tuple[Array, Array]:
+    """(C, K) and (C,) float64: the logit of class c is weight[c] . u + bias[c] for normalised outputs u (K,)."""
+    mean, scale = trained.output_mean.double().numpy(), trained.output_scale.double().numpy()
+    numbers, targets, errors = [], [], []
+    for i, event in enumerate(events):
+        values, row = hit_targets(event.particles, event.truth_links, bins.names)
+        target, _ = hit_targets(event.particles, event.truth_links, outputs)
+        target = np.clip((target - mean) / scale, -MAX_TARGET, MAX_TARGET)
+        numbers.append(bins.classes(values[row >= 0]))
+        targets.append(target[row >= 0])
+        if i < EVENTS and len(row):
+            features = torch.from_numpy(np.array(event.hits.positions, dtype=np.float32))[None]
+            with torch.inference_mode():
+                found = trained.normalised(features, torch.ones(1, len(row), dtype=torch.bool))[0].numpy()
+            errors.append((found - target)[row >= 0])
+    number, target = np.concatenate(numbers), np.concatenate(targets)
+    count = np.bincount(number, minlength=bins.n_classes)
+    center = _class_means(number, count, target, bins)
+    within = np.cov((target - center[number]).T)
+    covariance = np.atleast_2d(np.cov(np.concatenate(errors).T) + within) + 1e-6 * np.eye(target.shape[1])
+    weight = np.linalg.solve(covariance, center.T).T
+    bias = -0.5 * (weight * center).sum(axis=1) + np.log((count + PRIOR) / count.sum())
+    return weight, bias
+
+
+def _class_means(number: Array, count: Array, target: Array, bins: QuantileBins) -> Array:
+    """(C, K): mean target of each class. Those of rare classes lean on the sum of the effects of their bins."""
+    overall = target.mean(axis=0)
+    index = np.stack(np.unravel_index(np.arange(bins.n_classes), bins.shape), axis=1)
+    expected = np.tile(overall, (bins.n_classes, 1))
+    for i, n_bins in enumerate(bins.shape):
+        own = index[number, i]
+        sums = np.stack([np.bincount(own, column, minlength=n_bins) for column in target.T], axis=1)
+        means = sums / np.maximum(np.bincount(own, minlength=n_bins), 1)[:, None]
+        expected += (means - overall)[index[:, i]]
+    sums = np.stack([np.bincount(number, column, minlength=bins.n_classes) for column in target.T], axis=1)
+    return np.asarray((sums + PRIOR * expected) / (count + PRIOR)[:, None])
