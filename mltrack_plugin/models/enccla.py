@@ -89,14 +89,15 @@ class EncCla(EncReg):
         Returns:
             (B, N, 4): most probable class (a whole number), its probability, the second class, its probability.
         """
-        logits = self.logits(features, mask)
+        # In half precision the numbers of the classes would be rounded.
+        logits = self.logits(features, mask).float()
         best, number = logits.topk(2, dim=-1)
         probability = torch.exp(best - torch.logsumexp(logits, dim=-1, keepdim=True))
         return torch.stack(
             [
-                number[..., 0].to(best.dtype),
+                number[..., 0].float(),
                 probability[..., 0],
-                number[..., 1].to(best.dtype),
+                number[..., 1].float(),
                 probability[..., 1],
             ],
             dim=-1,

@@ -120,7 +120,7 @@ class EncClaTask(Task):
 
     def check(self, device: str) -> None:
         if self.config.attention == "flash":
-            check_flash_ready(device, self.config.precision)
+            check_flash_ready(device, half=self.config.precision != "32-true")
 
     def module(self) -> ClassTraining:
         config, source = self.config, self.source("train")

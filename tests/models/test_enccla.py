@@ -93,6 +93,19 @@ def test_padding_and_order_do_not_matter(network):
     torch.testing.assert_close(shuffled, alone[:, order], rtol=1e-4, atol=1e-5)
 
 
+def test_half_precision_does_not_round_the_numbers_of_classes():
+    torch.manual_seed(1)
+    bins = [{"name": "phi", "edges": list(range(1002))}]
+    network = EncCla(EncClaConfig(**(SIZES | {"bins": bins}))).eval()
+    hits, mask = random_hits(40), torch.ones(1, 40, dtype=torch.bool)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        found = network(hits, mask)[0, :, 0]
+        logits = network.logits(hits, mask)[0]
+    assert found.dtype == torch.float32
+    # Not argmax: rounded logits may be equal.
+    assert (logits.gather(1, found.long()[:, None])[:, 0] == logits.amax(dim=1)).all()
+
+
 @pytest.mark.parametrize("suffix", [".pt", ".pt2", ".onnx"])
 def test_archives_give_the_same_classes(network, suffix, tmp_path):
     if suffix == ".onnx":

@@ -88,6 +88,13 @@ def test_start_from_regression_knows_the_classes():
     assert np.mean(np.abs(right[:, 1]) <= 1) > 0.95
 
 
+def test_flash_attention_is_refused_before_any_work():
+    task = make_task(load_training_config(NAME, tiny=True, attention="flash"))
+    with pytest.raises(ConfigurationError, match="half precision"):
+        task.check("cpu")
+    make_task(load_training_config(NAME, tiny=True, attention="math")).check("cpu")
+
+
 def test_starts_from_something_else_are_refused(finished):
     config = load_training_config(NAME, tiny=True)
     with pytest.raises(ConfigurationError, match=r"another encoder"):
