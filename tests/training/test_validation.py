@@ -90,11 +90,15 @@ def test_logged_validation_is_a_clustering_of_whole_events(name, tmp_path, monke
         "dataset_settings": {"tracks": [6, 12]},
         "detectors": ["redvid"],
     }
+    if module_name == "encemb":
+        network = load_training_config(name, tiny=True).network
+        redvid |= {"network": {**network, "length_scale": 10.0}, "clustering": {"epsilon": 0.0}}
     config = load_training_config(
         name,
         tiny=True,
         **redvid,
         length_unit="redvid",
+        precision="32-true",
         steps=3,
         validation_events=7,
         oversized_events="leave-out",
