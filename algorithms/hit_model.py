@@ -91,7 +91,7 @@ class HitModelAlgorithm(Algorithm):
         selection = self._selection.get(event_store)
         rows = None if selection is None or len(selection) == len(hits) else selection.rows
         seen = hits if rows is None else hits.take(rows)
-        inside = self._inside(seen)
+        inside = self.model.card.inside(seen)
         if not inside.all() and np.mean(inside) >= self.config.min_valid_fraction:
             self._outside += int(np.count_nonzero(~inside))
             seen = seen.take(inside)
@@ -116,13 +116,3 @@ class HitModelAlgorithm(Algorithm):
             "model_attention": self.config.attention,
             "model_precision": self.config.precision,
         }
-
-    def _inside(self, hits: Hits) -> Array:
-        """(n,) bool: in the model's ranges of r and z."""
-        inside = np.ones(len(hits), dtype=bool)
-        for name in ("r", "z"):
-            if name in self.model.card.validity:
-                low, high = self.model.card.validity[name]
-                values = getattr(hits, name)
-                inside &= (values >= low) & (values <= high)
-        return inside

@@ -109,8 +109,8 @@ class JobConfig(Config):
         """Construct the algorithms.
 
         Args:
-            overrides: settings (``model``, ``device``) that replace those of every algorithm that has them;
-                ``None`` leaves the job's.
+            overrides: settings (``device``, ``detector``) that replace those of every algorithm that has them, and
+                ``model``, which replaces that of the first; ``None`` leaves the job's.
 
         Raises:
             ConfigurationError: for an unknown algorithm or setting (naming the nearest), or if a ``model``
@@ -123,6 +123,7 @@ class JobConfig(Config):
             with _Where(f"job {self.name!r}, step {number} ({step.name})"):
                 kind = find("algorithm", step.name)
                 fitting = given.keys() & kind.Config.model_fields.keys()
+                fitting -= {"model"} & used
                 used |= fitting
                 made.append(kind({**step.settings, **{name: given[name] for name in fitting}}))
         if "model" in given and "model" not in used:

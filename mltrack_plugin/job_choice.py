@@ -109,7 +109,7 @@ def look_at(reader: Reader) -> Sample:
 
 
 def jobs_for_model(model: str) -> list[str]:
-    """Shipped jobs that a model can run in: their network has its architecture and they share a detector.
+    """Shipped jobs that a model can run in: their first network has its architecture and they share a detector.
 
     The job that a shipped model ships with is the only one.
 
@@ -127,7 +127,7 @@ def jobs_for_model(model: str) -> list[str]:
     found = []
     for name in available_jobs():
         job = load_job(name)
-        architectures = [_card(own).architecture for own in _models(job) if own in shipped]
+        architectures = [_card(own).architecture for own in _models(job)[:1] if own in shipped]
         if card.architecture in architectures and set(card.detectors) & set(job.detectors):
             found.append(name)
     if not found:
@@ -161,9 +161,9 @@ def _fits(job: JobConfig, sample: Sample, model: str | None = None) -> tuple[boo
             f"only for the data sets {', '.join(job.datasets)}, unless named with --config {job.name}",
         )
     why = f"detector {sample.detector}" if known else "the detector of the input is not known"
-    for own in _models(job):
+    for number, own in enumerate(_models(job)):
         try:
-            card = _card(model or own)
+            card = _card(own if number or model is None else model)
         except MltrackError as error:
             return False, f"its model cannot be used: {error}"
         fits, reason = compare(card, sample.events)

@@ -4,6 +4,7 @@ Units everywhere: mm, GeV, e, T, radian; time in mm (c = 1), as in ACTS.
 """
 
 from mltrack_plugin.event_data.base import Collection
+from mltrack_plugin.event_data.estimates import TrackEstimates
 from mltrack_plugin.event_data.graph import HitGraph
 from mltrack_plugin.event_data.hits import Hits, TruthLinks
 from mltrack_plugin.event_data.parameters import HitParameters
@@ -20,6 +21,7 @@ __all__ = [
     "Hits",
     "Particles",
     "ProtoTracks",
+    "TrackEstimates",
     "Tracks",
     "TruthLinks",
     "Vertices",

@@ -37,6 +37,7 @@ ARCHITECTURES = {
         "ImageSegmentationConfig",
         "ImageSegmentation",
     ),
+    "refiner": ("mltrack_plugin.models.refiner", "RefinerConfig", "Refiner"),
     "track-regression-cnn": (
         "mltrack_plugin.models.track_regression_cnn",
         "TrackRegressionCNNConfig",

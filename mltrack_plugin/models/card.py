@@ -42,6 +42,7 @@ _KINDS = {
     "graph": "graphs of hits",
     "sequence": "sequences of hits",
     "image": "images",
+    "clusters": "clusters of hits",
 }
 
 Range = tuple[float, float]
@@ -59,8 +60,9 @@ class ModelCard(Config):
     architecture: str
     #: Settings of the architecture, as :func:`~mltrack_plugin.models.build_network` takes them.
     hyperparameters: dict[str, JsonValue] = Field(default_factory=dict)
-    #: What the network reads: the hits of an event, a graph of hits, sequences of hits, or images.
-    kind: Literal["hits", "graph", "sequence", "image"] = "hits"
+    #: What the network reads: the hits of an event, a graph of hits, sequences of hits, images, or clusters
+    #: of hits.
+    kind: Literal["hits", "graph", "sequence", "image", "clusters"] = "hits"
     #: Number of trainable weights; filled in when the archive is written.
     parameters: int = Field(0, ge=0)
     #: Input features in the order of the network's columns or channels; for the kind "hits" names of
@@ -188,6 +190,18 @@ class ModelCard(Config):
         values = hit_features(hits, self.features)
         factors = np.array([_FEATURE_UNITS[n][self.units[n]] for n in self.features], dtype=np.float32)
         return values if (factors == 1).all() else values * factors
+
+    def inside(self, hits: Hits) -> Array:
+        """(n,) bool: which hits lie in the validity ranges of r and z."""
+        import numpy as np
+
+        result = np.ones(len(hits), dtype=bool)
+        for name in ("r", "z"):
+            if name in self.validity:
+                low, high = self.validity[name]
+                values = getattr(hits, name)
+                result &= (values >= low) & (values <= high)
+        return result
 
     def check_kind(self, kind: str, user: str) -> None:
         """Refuse a model that reads something else.

@@ -23,6 +23,7 @@ TASKS = {
     "gru-assignment": "mltrack_plugin.training.gru_assignment:GruAssignmentTask",
     "hit-predictor": "mltrack_plugin.training.hit_predictor:HitPredictorTask",
     "image-segmentation": "mltrack_plugin.training.images:SegmentationTask",
+    "refiner": "mltrack_plugin.training.refiner:RefinerTask",
     "track-regression-cnn": "mltrack_plugin.training.images:LineTask",
     "track-sequence-cnn": "mltrack_plugin.training.images:LineSequenceTask",
     "vertex-cnn": "mltrack_plugin.training.vertices:VertexTask",

@@ -1,0 +1,141 @@
+"""refine-tracks: a network looks at each cluster of hits again, and at the hits around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from mltrack_plugin.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.algorithm import Config as BaseConfig
+from mltrack_plugin.errors import ModelError
+from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks, TrackEstimates, Tracks
+from mltrack_plugin.event_store import EventStore
+
+if TYPE_CHECKING:
+    from mltrack_plugin.models.archive import TrackModel
+    from mltrack_plugin.models.refiner import RefinerConfig
+
+
+class RefineTracks(Algorithm):
+    """Refines groups of hits, from whatever clustering, by a network that knows what tracks look like.
+
+    For each cluster the network sees its hits and those around it, and gives the probability of each to belong to the
+    cluster's track, the probability that the cluster is a track, and the track's parameters with uncertainties. False
+    hits are dropped, left-over ones attached; clusters that claim the same hits and agree in their parameters become
+    one; what a cluster loses may be a track of its own. Each hit goes to the track that claims it most.
+
+    ``membership`` of the tracks is the probability of each hit, ``quality`` that of the track.
+    """
+
+    class Config(BaseConfig):
+        """Settings of refine-tracks."""
+
+        #: Shipped model (see ``mltrack models``) or path of a model archive; architecture refiner.
+        model: str
+        #: Where the network runs; auto = GPU if there is one.
+        device: Literal["auto", "cpu", "cuda"] = "auto"
+        #: Detector of the input, checked against the model's; ``None`` = what the input states, if it does.
+        detector: str | None = None
+        #: Smallest probability with which a hit is on a track.
+        min_membership: float = Field(default=0.5, ge=0, le=1)
+        #: Tracks with fewer hits are dropped.
+        min_hits: int = Field(default=4, ge=1)
+        #: Tracks of smaller probability are dropped.
+        min_quality: float = Field(default=0.0, ge=0, le=1)
+        #: Clusters become one if both claim this share of the smaller one's hits ...
+        overlap: float = Field(default=0.5, gt=0, le=1)
+        #: ... and no parameter differs by more standard deviations.
+        max_pull: float = Field(default=5.0, gt=0)
+        #: Times that the network is asked, at most.
+        rounds: int = Field(default=3, ge=1)
+        #: Input keys.
+        hits: str = "hits"
+        selected_hits: str = "selected_hits"
+        proto_tracks: str = "proto_tracks"
+        #: Output keys: tracks without perigee parameters, and the network's parameters of each.
+        tracks: str = "candidate_tracks"
+        estimates: str = "track_estimates"
+
+    def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
+        super().__init__(config, **settings)
+        self._hits = self.read_handle(Hits, self.config.hits)
+        self._selection = self.read_handle(HitSelection, self.config.selected_hits, optional=True)
+        self._candidates = self.read_handle(ProtoTracks, self.config.proto_tracks)
+        self._tracks = self.write_handle(Tracks, self.config.tracks)
+        self._estimates = self.write_handle(TrackEstimates, self.config.estimates)
+        self._loaded: TrackModel | None = None
+        self._settings: RefinerConfig | None = None
+
+    def initialize(self) -> None:
+        """Load the model.
+
+        Raises:
+            ModelError: if it is missing, damaged, of another architecture, or made for another detector.
+        """
+        from mltrack_plugin.models.archive import load_model
+        from mltrack_plugin.models.refiner import RefinerConfig
+
+        model = load_model(self.config.model, device=self.config.device)
+        model.card.check_kind("clusters", "refine-tracks")
+        model.card.check_architecture(("refiner",), "refine-tracks")
+        model.card.check_detector(self.config.detector, "the input")
+        self._loaded = model
+        self._settings = RefinerConfig.model_validate(model.card.hyperparameters)
+
+    @property
+    def model(self) -> TrackModel:
+        """The loaded model (raises ``ModelError`` before ``initialize``)."""
+        if self._loaded is None:
+            raise ModelError(f"model {self.config.model!r} is not loaded: call initialize() first")
+        return self._loaded
+
+    def execute(self, event_store: EventStore) -> ProcessCode:
+        from mltrack_plugin.refinement.rounds import refine
+
+        hits = self._hits(event_store)
+        candidates = self._candidates(event_store)
+        seen = self.model.card.inside(hits)
+        selection = self._selection.get(event_store)
+        if selection is not None:
+            chosen = np.zeros(len(hits), dtype=bool)
+            chosen[selection.rows] = True
+            seen &= chosen
+        rows = np.flatnonzero(seen)
+        config, settings = self.config, self._settings
+        assert settings is not None
+        refined = refine(
+            self.model.card.hit_features(hits.take(rows)),
+            candidates.labels(len(hits))[rows],
+            lambda slots: self.model.apply(*slots),
+            hypotheses=settings.hypotheses,
+            length_scale=settings.length_scale,
+            slots=settings.slots,
+            min_hits=config.min_hits,
+            min_membership=config.min_membership,
+            min_probability=config.min_quality,
+            overlap=config.overlap,
+            max_pull=config.max_pull,
+            rounds=config.rounds,
+        )
+        labels, membership = np.full(len(hits), -1, dtype=np.int64), np.zeros(len(hits), dtype=np.float32)
+        labels[rows], membership[rows] = refined.labels, refined.membership
+        tracks = ProtoTracks.from_labels(labels, membership)
+        # From the numbers of the refinement to the canonical ones.
+        order = labels[tracks.hit_indices[tracks.offsets[:-1]]]
+        quality = refined.probability[order]
+        self._tracks(event_store, Tracks.from_candidates(tracks).with_columns(quality=quality))
+        names = np.asarray(self.model.card.outputs[2 : 2 + refined.parameters.shape[1]])
+        self._estimates(event_store, TrackEstimates(refined.parameters[order], refined.sigmas[order], names))
+        return ProcessCode.SUCCESS
+
+    def describe(self) -> dict[str, str]:
+        card = self.model.card
+        return {
+            "model": card.name,
+            "model_version": card.version,
+            "model_sha256": self.model.sha256,
+            "model_device": self.model.device,
+        }
