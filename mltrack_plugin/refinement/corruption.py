@@ -21,15 +21,15 @@ class Corruption(Config):
     """How much damage is done; all are shares, each event gets a random part of them."""
 
     #: Hits that are moved to the cluster of one of their neighbours.
-    swapped: float = Field(0.1, ge=0, le=1)
+    swapped: float = Field(default=0.1, ge=0, le=1)
     #: Hits that are taken off their cluster.
-    dropped: float = Field(0.1, ge=0, le=1)
+    dropped: float = Field(default=0.1, ge=0, le=1)
     #: Clusters that are put together with a near one.
-    merged: float = Field(0.1, ge=0, le=1)
+    merged: float = Field(default=0.1, ge=0, le=1)
     #: Clusters that are cut in two.
-    cut: float = Field(0.05, ge=0, le=1)
+    cut: float = Field(default=0.05, ge=0, le=1)
     #: Events whose clusters stay as they are.
-    untouched: float = Field(0.3, ge=0, le=1)
+    untouched: float = Field(default=0.3, ge=0, le=1)
 
 
 def corrupted(labels: Array, points: Array, settings: Corruption, rng: np.random.Generator) -> Array:
