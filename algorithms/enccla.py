@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -25,8 +25,11 @@ class EncClaTracking(HitModelAlgorithm):
     noise is told by its small probability (``min_probability``).
     """
 
+    #: Architectures of the models that it applies.
+    architectures: ClassVar[tuple[str, ...]] = ("enccla",)
+
     class Config(HitModelConfig):
-        """Settings of enccla."""
+        """Settings of a classifier of hits."""
 
         #: Classes with fewer hits are no track candidates.
         min_hits: int = Field(default=4, ge=1)
@@ -48,7 +51,7 @@ class EncClaTracking(HitModelAlgorithm):
             ModelError: if it is missing, damaged, made for another detector, or no classifier.
         """
         super().initialize()
-        self.model.card.check_architecture(("enccla",), "enccla")
+        self.model.card.check_architecture(self.architectures, self.architectures[0])
 
     def execute(self, event_store: EventStore) -> ProcessCode:
         seen, rows = self.visible(event_store)

@@ -48,6 +48,7 @@ ARCHITECTURES = {
         "TrackSequenceCNNConfig",
         "TrackSequenceCNN",
     ),
+    "unet": ("mltrack_plugin.models.unet", "UNetConfig", "UNet"),
     "vertex-cnn": ("mltrack_plugin.models.vertex_cnn", "VertexCNNConfig", "VertexCNN"),
 }
 

@@ -9,7 +9,7 @@ Shapes: B events, N hits (padded), M hits of all events (packed), F features, d 
 """
 
 # No "from __future__ import annotations" here: TorchScript cannot resolve class annotations given as text.
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,17 @@ class ParameterBins(Config):
     edges: tuple[float, ...] = Field(min_length=2)
 
 
+def parameter_bins(bins: QuantileBins) -> tuple[ParameterBins, ...]:
+    """Bins as settings of a network."""
+    pairs = zip(bins.names, bins.edges, strict=True)
+    return tuple(ParameterBins(name=name, edges=tuple(edges.tolist())) for name, edges in pairs)
+
+
+def quantile_bins(bins: Sequence[ParameterBins]) -> QuantileBins:
+    """The inverse of :func:`parameter_bins`."""
+    return QuantileBins(tuple(b.name for b in bins), tuple(np.array(b.edges) for b in bins))
+
+
 class EncClaConfig(EncRegConfig):
     """Sizes and constants of an :class:`EncCla`."""
 
@@ -50,12 +61,11 @@ class EncClaConfig(EncRegConfig):
     @classmethod
     def with_bins(cls, settings: Mapping[str, Any], bins: QuantileBins) -> "EncClaConfig":
         """Other settings, and the bins."""
-        pairs = zip(bins.names, bins.edges, strict=True)
-        return cls(**settings, bins=tuple(ParameterBins(name=n, edges=tuple(e.tolist())) for n, e in pairs))
+        return cls(**settings, bins=parameter_bins(bins))
 
     def quantile_bins(self) -> QuantileBins:
         """The bins as arrays."""
-        return QuantileBins(tuple(b.name for b in self.bins), tuple(np.array(b.edges) for b in self.bins))
+        return quantile_bins(self.bins)
 
 
 class EncCla(EncReg):

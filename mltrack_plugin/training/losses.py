@@ -102,7 +102,7 @@ def class_loss(log_probability: Tensor, classes: Tensor, weights: Tensor) -> Ten
 
 
 def agreement_loss(
-    probability: Tensor, particle: Tensor, lengths: Sequence[int], max_anchors: int
+    factors: Sequence[Tensor], particle: Tensor, lengths: Sequence[int], max_anchors: int
 ) -> tuple[Tensor, Tensor]:
     """Do the hits of a particle agree on a class that no other particle uses?
 
@@ -111,7 +111,8 @@ def agreement_loss(
     may part.
 
     Args:
-        probability: (M, C), predicted, of packed events.
+        factors: (M, V, C_k) each, predicted, of packed events: a class is one of V and one of each C_k, and has the
+            product of their probabilities. A single factor (M, 1, C) holds the probabilities themselves.
         particle: (M,) row of the hit's particle in its event, -1 for noise.
         lengths: hits of each event.
         max_anchors: about this many hits of each event, evenly spaced, are compared with all others.
@@ -121,12 +122,14 @@ def agreement_loss(
         -log(1 - p . p') summed over the hits of other particles. Noise is left out.
     """
     together, apart, n_together, n_anchors = [], [], 0, 0
-    for p, row in zip(
-        torch.split(probability, list(lengths)), torch.split(particle, list(lengths)), strict=True
-    ):
+    events = zip(*(torch.split(factor, list(lengths)) for factor in factors), strict=True)
+    for parts, row in zip(events, torch.split(particle, list(lengths)), strict=True):
         anchors = torch.arange(0, len(row), max(1, -(-len(row) // max_anchors)), device=row.device)
         anchors = anchors[row[anchors] >= 0]
-        shared = (p[anchors] @ p.T).clamp(1e-6, 1.0 - 1e-6)
+        product = torch.ones((), device=row.device)
+        for p in parts:
+            product = product * torch.einsum("avc,nvc->van", p[anchors], p)
+        shared = product.sum(dim=0).clamp(1e-6, 1.0 - 1e-6)
         same = row[anchors][:, None] == row
         different = ~same & (row >= 0)
         same[torch.arange(len(anchors), device=row.device), anchors] = False

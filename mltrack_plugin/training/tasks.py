@@ -26,6 +26,7 @@ TASKS = {
     "refiner": "mltrack_plugin.training.refiner:RefinerTask",
     "track-regression-cnn": "mltrack_plugin.training.images:LineTask",
     "track-sequence-cnn": "mltrack_plugin.training.images:LineSequenceTask",
+    "unet": "mltrack_plugin.training.unet:UNetTask",
     "vertex-cnn": "mltrack_plugin.training.vertices:VertexTask",
 }
 

@@ -121,7 +121,7 @@ def test_agreement_asks_for_one_class_a_particle_whichever():
         # A second event that is right in every respect, in the classes of the first.
         probability = torch.nn.functional.one_hot(torch.tensor([*classes, 0, 0]), 4).float()
         rows = torch.cat([particle, torch.tensor([0, 0])])
-        together, apart = agreement_loss(probability, rows, (7, 2), max_anchors=7)
+        together, apart = agreement_loss([probability[:, None]], rows, (7, 2), max_anchors=7)
         # Means over the anchors of both events: all hits but the noise.
         return float(together) * 8 / 6, float(apart) * 8 / 6
 
