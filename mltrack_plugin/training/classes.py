@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -85,7 +86,7 @@ class ClassTraining(TaskModule):
         lengths = list(batch.packing.lengths)
         self.log_dict(parts, batch_size=len(lengths))
         best, choice = self.best_two(found)
-        events = (part.cpu().split(lengths) for part in (choice, best, batch.particle))
+        events = (torch.split(part.cpu(), lengths) for part in (choice, best, batch.particle))
         for choices, values, particle in zip(*events, strict=True):
             labels, _ = class_groups(choices.numpy(), values.numpy(), self.config.min_hits)
             truth = (particle.numpy() + 1).astype(np.uint64)
@@ -100,7 +101,7 @@ class ClassTraining(TaskModule):
 class ClassTask(Task):
     """Classes of quantile bins; validation scores the groups of equal class."""
 
-    Config = ClassTrainingConfig
+    Config: ClassVar[type[TrainingConfig]] = ClassTrainingConfig
 
     @abstractmethod
     def settings(self, bins: QuantileBins) -> BaseConfig:
