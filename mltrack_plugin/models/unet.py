@@ -3,7 +3,7 @@
 Caron et al., "Efficient ML-Assisted Particle Track Reconstruction Designs", compare their Transformers with a U-Net
 that assigns image pixels to tracks. The paper states no details; the authors' published code has three-dimensional
 images, submanifold convolutions of kernel 3 on four scales, and bins of the track parameters as classes. The training
-configuration ``unet-published`` has its sizes.
+configuration ``unet-paper-redvid-50-100-helical`` has its sizes.
 
 Only occupied pixels exist (:mod:`mltrack_plugin.models.sparse`), so the cost is linear in the number of hits. Hits of
 one pixel are summed in it, and each reads the pixel's result together with its own features: none is lost, and hits of

@@ -212,7 +212,7 @@ def test_wrong_sizes_are_named(changes, message):
 
 def test_published_sizes():
     """Four scales of 32, 64, 128 and 128 channels over voxels, 900 classes."""
-    config = load_training_config("unet-published")
+    config = load_training_config("unet-paper-redvid-50-100-helical")
     assert config.network["widths"] == [32, 64, 128, 128]
     assert np.prod(list(config.bins.values())) == 900
     bins = tuple({"name": name, "edges": np.linspace(0, 1, n + 1)} for name, n in config.bins.items())

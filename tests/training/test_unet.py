@@ -63,7 +63,7 @@ def test_algorithm_refuses_other_classifiers():
         UNetTracking(model="encreg-redvid-10-50-linear").initialize()
 
 
-@pytest.mark.parametrize("name", [LINEAR, HELICAL, "unet-published"])
+@pytest.mark.parametrize("name", [LINEAR, HELICAL, "unet-paper-redvid-50-100-helical"])
 def test_losses_are_those_of_the_joint_classes(name):
     """Products of the parameters' probabilities give the same losses as the probabilities of all classes."""
     task = make_task(tiny(name, smoothing=0.0, agreement_weight=1.0))
