@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -14,15 +15,15 @@ from torch import Tensor, nn
 from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.clustering.class_groups import class_groups
 from mltrack_plugin.clustering.quantile_bins import QuantileBins
+from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.models.enccla import OUTPUTS
-from mltrack_plugin.performance.matching import match_tracks
-from mltrack_plugin.performance.scores import Fraction, trackml_score
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.config import TrainingConfig
 from mltrack_plugin.training.data import PackedBatch, events_by_hits, pack
 from mltrack_plugin.training.encreg import measure
 from mltrack_plugin.training.targets import PARAMETERS, hit_targets
 from mltrack_plugin.training.task import Task, TaskModule
+from mltrack_plugin.training.validation import ValidationScores, event_weights
 
 
 class ClassTrainingConfig(TrainingConfig):
@@ -62,7 +63,9 @@ class ClassTraining(TaskModule):
         super().__init__(config, network)
         #: Discrete parameters have no neighbours that a label could be shared with.
         self.smooth = [name for name in self.network.bins.names if name != "q"]
-        self._validation: list[Fraction] = []
+        self._scores = ValidationScores()
+        #: TrackML weights of the hits of each validation event, in order; None = all hits alike.
+        self.validation_weights: list[Array | None] = []
 
     @abstractmethod
     def losses(self, batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -89,13 +92,16 @@ class ClassTraining(TaskModule):
         events = (torch.split(part.cpu(), lengths) for part in (choice, best, batch.particle))
         for choices, values, particle in zip(*events, strict=True):
             labels, _ = class_groups(choices.numpy(), values.numpy(), self.config.min_hits)
-            truth = (particle.numpy() + 1).astype(np.uint64)
-            self._validation.append(trackml_score(match_tracks(labels, truth)))
+            self._scores.add(labels, particle.numpy(), next(self._weights))
+
+    def on_validation_epoch_start(self) -> None:
+        self._weights = iter(self.validation_weights)
 
     def on_validation_epoch_end(self) -> None:
-        correct = sum(score.numerator for score in self._validation)
-        self.log("val_score", correct / sum(score.denominator for score in self._validation), prog_bar=True)
-        self._validation.clear()
+        values = self._scores.result()
+        self.log("val_score", values.pop("val_score"), prog_bar=True)
+        self.log_dict(values)
+        self._scores.clear()
 
 
 class ClassTask(Task):
@@ -106,6 +112,21 @@ class ClassTask(Task):
     @abstractmethod
     def settings(self, bins: QuantileBins) -> BaseConfig:
         """Settings of the network with these bins."""
+
+    @abstractmethod
+    def classifier(self) -> ClassTraining:
+        """The module with its network, of :meth:`measured_bins`."""
+
+    def module(self) -> ClassTraining:
+        module, detector = self.classifier(), self.dataset.detector
+        module.validation_weights = [event_weights(event, detector) for event in self.validation_events]
+        return module
+
+    @functools.cached_property
+    def validation_events(self) -> list[SimulatedEvent]:
+        """Those with hits."""
+        source = self.source("validation")
+        return [event for event in map(source, range(self.config.validation_events)) if len(event.hits)]
 
     def measured_bins(self) -> tuple[QuantileBins, list[SimulatedEvent]]:
         """Bins of the training events, and these events; the validity ranges are measured as well."""
@@ -123,9 +144,7 @@ class ClassTask(Task):
         return (pack(events, tuple(config.bins)) for events in batches)
 
     def validation_batches(self) -> Sequence[PackedBatch]:
-        source = self.source("validation")
-        events = [source(i) for i in range(self.config.validation_events)]
-        return [pack([event], tuple(self.config.bins)) for event in events if len(event.hits)]
+        return [pack([event], tuple(self.config.bins)) for event in self.validation_events]
 
     def card(self, module: TaskModule) -> dict[str, Any]:
         config = self.config

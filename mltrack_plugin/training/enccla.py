@@ -70,7 +70,7 @@ class EncClaTask(ClassTask):
         if self.config.attention == "flash":
             check_flash_ready(device, half=self.config.precision != "32-true")
 
-    def module(self) -> EncClaTraining:
+    def classifier(self) -> EncClaTraining:
         config = self.config
         bins, events = self.measured_bins()
         if config.start_from is not None:

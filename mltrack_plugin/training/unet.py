@@ -69,7 +69,7 @@ class UNetTask(ClassTask):
 
     Config = UNetTrainingConfig
 
-    def module(self) -> UNetTraining:
+    def classifier(self) -> UNetTraining:
         bins, _ = self.measured_bins()
         network = UNet(self.settings(bins))
         if self.config.start_from is not None:
