@@ -32,6 +32,9 @@ class SegmentImage(PlaneImageAlgorithm):
     class Config(PlaneImageConfig):
         """Settings of segment-image."""
 
+        #: Pixels by which the hits of a seed may lie beside a straight line: more than 0 where pixels are finer than
+        #: the resolution or planes are not equidistant.
+        seed_tolerance: int = Field(default=0, ge=0)
         #: A hit with a smaller probability is not on the seed's track.
         min_probability: float = Field(default=0.2, ge=0, le=1)
         #: Share of the planes in which a track must have a hit.
@@ -51,7 +54,12 @@ class SegmentImage(PlaneImageAlgorithm):
         membership = np.zeros(len(hits), dtype=np.float32)
         if len(hits):
             found = self.rasterise(hits)
-            seeds = straight_seeds(found.image, int(self.sizes["seed_planes"]))
+            seeds = straight_seeds(
+                found.image,
+                int(self.sizes["seed_planes"]),
+                tolerance=self.config.seed_tolerance,
+                around=self.raster.period is not None,
+            )
             if len(seeds) > self.config.max_seeds:
                 raise EventError(
                     f"the first planes hold {len(seeds)} seeds, more than max_seeds = {self.config.max_seeds}; the "

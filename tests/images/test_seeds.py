@@ -48,3 +48,20 @@ def test_seeded_images_show_one_seed_in_front_and_everything_behind():
     for one, pixel in zip(images, (1, 2), strict=True):
         assert np.argwhere(one[:2]).tolist() == [[0, pixel], [1, pixel]]
         np.testing.assert_array_equal(one[2:], image[2:])
+
+
+def test_smeared_hits_are_seeds_within_the_tolerance():
+    image = image_of([[3], [4], [3], [6], [3]])
+    assert len(straight_seeds(image, 3)) == 0
+    assert straight_seeds(image, 3, tolerance=1).tolist() == [[3, 4, 3]]
+    assert len(straight_seeds(image, 5, tolerance=2)) == 0
+    assert straight_seeds(image, 5, tolerance=3).tolist() == [[3, 4, 3, 6, 3]]
+    # The hit nearest to the line is taken.
+    assert straight_seeds(image_of([[3], [2, 3, 4], [3]]), 3, tolerance=1).tolist() == [[3, 3, 3]]
+
+
+def test_seeds_go_on_at_the_other_side_of_an_unrolled_plane():
+    image = image_of([[9], [0], [1]])
+    assert len(straight_seeds(image, 3)) == 0
+    assert straight_seeds(image, 3, around=True).tolist() == [[9, 0, 1]]
+    assert straight_seeds(image[:, ::-1], 3, around=True).tolist() == [[0, 9, 8]]
