@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mltrack_plugin.models.card import ModelCard
 
 #: Metrics shown as "score" in the table, the first that the card has.
-SCORES = ("trackml_score", "fit_accuracy", "test_fit_accuracy", "val_score")
+SCORES = ("trackml_score", "fit_accuracy", "test_fit_accuracy", "val_accuracy", "val_score")
 
 
 @click.command()
@@ -76,7 +76,8 @@ def _print_list(as_json: bool) -> None:
             ", ".join(row["detectors"]),
             f"{row['parameters']:,}",
             f"{row['bytes'] / 1e3:.0f} kB",
-            ", ".join(f"{value:.1%}" for value in row["score"].values()) or "-",
+            # Scores of some networks are likelihoods, and no share of anything.
+            ", ".join(f"{value:.1%}" for value in row["score"].values() if 0 <= value <= 1) or "-",
         )
     Console().print(table)
 

@@ -34,6 +34,16 @@ def test_table(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert row.split()[-1] == "97.3%"
 
 
+def test_a_likelihood_is_no_percentage(
+    tmp_path: Path, shipped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for metrics, shown in (({"val_score": 5.3}, "-"), ({"val_score": -0.6, "val_accuracy": 0.9942}, "99.4%")):
+        path = save_torchscript(make_network(), make_card(metrics=metrics), tmp_path / "other.pt")
+        manifest.register_model(path, "tiny-job", ["gun"])
+        assert main(["models"]) == 0
+        assert capsys.readouterr().out.splitlines()[1].split()[-1] == shown
+
+
 def test_shipped_table_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     output = capsys.readouterr().out
