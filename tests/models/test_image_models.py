@@ -149,10 +149,31 @@ def test_untrained_vertex_finder_already_points_at_the_vertex():
     assert abs(float(centre[lines.argmax()]) - vertex) <= config.bin_width
 
 
+def test_soft_tracks_are_seen_in_wide_rows_alone():
+    """Three hits in neighbouring narrow rows are a line where the rows are merged, and none before."""
+    config = VertexCNNConfig(n_phi=8, coarsen=4, filters=32, max_cot_theta=2.0)
+    torch.manual_seed(1)
+    network = VertexCNN(config)
+    seen = []
+    network.head.register_forward_pre_hook(lambda head, inputs: seen.append(inputs[0]))
+    for rows in ((1, 1, 1), (1, 2, 3)):
+        image = torch.zeros(1, 3, 8, config.columns)
+        for layer, (row, radius) in enumerate(zip(rows, config.radii, strict=True)):
+            image[0, layer, row, int((2.5 + 0.2 * radius + config.z_max) / config.bin_width)] = 1.0
+        with torch.inference_mode():
+            network.scores(image)
+    narrow, wide = torch.cat(seen).chunk(2, dim=1)
+    narrow, wide = narrow.amax(dim=(1, 2)), wide.amax(dim=(1, 2))
+    assert wide[0] == wide[1]
+    assert narrow[0] == wide[0]
+    assert narrow[1] < 0.5 * narrow[0]
+
+
 @pytest.mark.parametrize(
     ("architecture", "settings", "words"),
     [
         ("vertex-cnn", {"radii": [30.0, 70.0]}, "radii"),
+        ("vertex-cnn", {"n_phi": 32, "coarsen": 5}, "merged by 5"),
         ("image-segmentation", {"core": "gru"}, "core"),
         ("image-segmentation", {"kernel": 2}, "odd"),
         ("track-sequence-cnn", {"slot": 3}, "slots"),
