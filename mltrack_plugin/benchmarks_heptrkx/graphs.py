@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mltrack_plugin.algorithm import Algorithm
-from mltrack_plugin.benchmarks_heptrkx.rows import Row
+from mltrack_plugin.benchmarks_heptrkx.events import QCD, qcd_events, unseen_events
+from mltrack_plugin.benchmarks_heptrkx.rows import Part, Row
 from mltrack_plugin.event_data import ProtoTracks
 from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.graphs.metrics import PUBLISHED, QUANTITIES, Counts, bootstrap, count
@@ -37,7 +38,7 @@ from mltrack_plugin.simulation.event import SimulatedEvent
 if TYPE_CHECKING:
     from mltrack_plugin.models.track_model import TrackModel
 
-DATASET = "heptrkx-qcd"
+DATASET = QCD
 PARAMETERS = {"gnn-segments": "6881", "gnn-hits": "26502"}
 #: Jobs whose tracks are scored.
 JOBS = ("gnn-segments", "gnn-hits")
@@ -49,31 +50,31 @@ METRICS = {
     "double_majority_efficiency": "double majority",
     "trackml_score": "TrackML score",
 }
-#: Events simulated for the published selection, in units of those of the other rows.
-_SELECTION = 5
 #: Graphs that the network sees at once.
 _BATCH = 32
 #: Tracks of the picture, as in the original.
 _PICTURE_TRACKS = 10
 
 
-def published_rows(seed: int, events: int) -> list[Row]:
+def parts(seed: int, events: int) -> list[Part]:
     """All figures of the graph networks.
 
     Args:
         seed: of the test events.
-        events: test events; for the published selection, which holds about one event in ten, five times as many.
+        events: test events; for the published selection three times as many.
 
-    Raises:
-        MissingExtraError: without pyacts or pythia8mc.
+    Returns:
+        what measures them; raises ``MissingExtraError`` without pyacts or pythia8mc.
     """
-    many = list(make_dataset(DATASET).events(_SELECTION * events, seed, "test"))
-    test = many[:events]
+
+    def test() -> list[SimulatedEvent]:
+        return unseen_events(DATASET, {}, seed, events)
+
     return [
-        *selection_rows(many, seed),
-        *segment_rows(test, seed),
-        *hit_rows(test, seed),
-        *track_rows(test, seed),
+        Part("segment classifier", lambda: selection_rows(qcd_events(seed, events), seed)),
+        Part("segment classifier, all events", lambda: segment_rows(test(), seed)),
+        Part("hit classifier", lambda: hit_rows(test(), seed)),
+        Part("tracks of both", lambda: track_rows(test(), seed)),
     ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from mltrack_plugin.algorithm import Algorithm
 from mltrack_plugin.algorithms.find_vertices import FindVertices
 from mltrack_plugin.algorithms.segment_image import SegmentImage
-from mltrack_plugin.benchmarks_heptrkx import images
+from mltrack_plugin.benchmarks_heptrkx import images, vertices
 from mltrack_plugin.benchmarks_heptrkx.rows import Row
 from mltrack_plugin.event_data import ProtoTracks, Vertices
 from mltrack_plugin.event_data.base import Array
@@ -97,7 +97,7 @@ def draw_occupancy(rows: Sequence[Row], path: Path | str) -> Path:
 
 def draw_vertex_event(path: Path | str, seed: int, pileup: float = 5.0) -> Path:
     """The unrolled layers of a test event, and where the vertex finder sees vertices (needs pyacts and pythia8mc)."""
-    dataset = images.vertex_dataset(pileup)
+    dataset = vertices.vertex_dataset(pileup)
     event = dataset.event(0, seed=seed, split="test")
     algorithm = FindVertices(model="vertex-cnn")
     found = _run(algorithm, event).get("vertices", Vertices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 
@@ -22,3 +23,12 @@ class Row(NamedTuple):
     dataset: str
     #: Of the test events.
     seed: int
+
+
+class Part(NamedTuple):
+    """Lines of the table that are measured together."""
+
+    #: What is measured, for the progress.
+    label: str
+    #: Measures them.
+    rows: Callable[[], list[Row]]

@@ -8,12 +8,14 @@ multiplicity.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mltrack_plugin.algorithm import Algorithm
-from mltrack_plugin.benchmarks_heptrkx.rows import Row
+from mltrack_plugin.benchmarks_heptrkx.events import unseen_events
+from mltrack_plugin.benchmarks_heptrkx.rows import Part, Row
 from mltrack_plugin.event_data import ProtoTracks
 from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.models.archive import load_model
@@ -22,7 +24,6 @@ from mltrack_plugin.registry import find
 from mltrack_plugin.sequences.barrel import HitSequences, barrel_layer, cylindrical, particle_sequences
 from mltrack_plugin.sequences.residuals import FIRST_DIRECTED_LAYER, predict_residuals, spread
 from mltrack_plugin.sequences.slots import order_by_azimuth, true_slots
-from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
 
 DATASET = "heptrkx-tracks"
@@ -50,20 +51,20 @@ METRICS = {
 }
 
 
-def published_rows(seed: int, events: int) -> list[Row]:
+def parts(seed: int, events: int) -> list[Part]:
     """All figures of the recurrent networks.
 
     Args:
         seed: of the test events.
         events: test events for each figure.
 
-    Raises:
-        MissingExtraError: without pyacts, and for QCD events without pythia8mc.
+    Returns:
+        what measures them; raises ``MissingExtraError`` without pyacts, and for QCD events without pythia8mc.
     """
     return [
-        *predictor_rows(seed, events),
-        *builder_rows(seed, events),
-        *slot_rows(seed, events),
+        Part("hit predictors", partial(predictor_rows, seed, events)),
+        Part("track builder and CKF", partial(builder_rows, seed, events)),
+        Part("track slots", partial(slot_rows, seed, events)),
     ]
 
 
@@ -138,11 +139,6 @@ def slot_accuracy(model: Any, event: SimulatedEvent) -> tuple[int, int]:
     probability = model.apply(ordered[None], np.ones((1, len(ordered)), dtype=np.bool_))[0]
     truth = true_slots(ordered, event.truth_links.particle_id[rows[order]], probability.shape[1] - 1)
     return int((probability.argmax(axis=1) == truth).sum()), len(truth)
-
-
-def unseen_events(dataset: str, settings: Mapping[str, Any], seed: int, events: int) -> list[SimulatedEvent]:
-    """The first events of the test split."""
-    return list(make_dataset(dataset, settings).events(events, seed, "test"))
 
 
 def score(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,16 @@ import click
 from mltrack_plugin.cli.benchmark_paper import paper
 
 if TYPE_CHECKING:
-    from mltrack_plugin.benchmarks_heptrkx.rows import Row
+    from mltrack_plugin.benchmarks_heptrkx.rows import Part, Row
 
-#: Families of systems -> module with ``published_rows``.
+#: Families of systems -> module with ``parts``.
 HEPTRKX = {
     "graphs": "mltrack_plugin.benchmarks_heptrkx.graphs",
     "sequences": "mltrack_plugin.benchmarks_heptrkx.sequences",
     "images": "mltrack_plugin.benchmarks_heptrkx.images",
 }
+#: Columns of the table, and of its last column.
+_WIDTH, _OURS = 80, 18
 
 
 @click.group()
@@ -32,7 +35,9 @@ command.add_command(paper)
 @click.option(
     "--events", type=click.IntRange(10), default=200, show_default=True, help="Test events of each data set."
 )
-@click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="Seed of the test events.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=2026, show_default=True, help="Seed of the test events."
+)
 @click.option(
     "--systems", multiple=True, type=click.Choice(list(HEPTRKX)), help="Only these families; default: all."
 )
@@ -50,17 +55,22 @@ def heptrkx(events: int, seed: int, systems: tuple[str, ...], output: Path | Non
     import importlib
     import json
     import platform
+    import time
 
     from mltrack_plugin import __version__
     from mltrack_plugin.io.atomic import AtomicFile
 
     rows: list[Row] = []
     chosen = [family for family in HEPTRKX if not systems or family in systems]
-    for number, family in enumerate(chosen, start=1):
-        click.echo(
-            f"{number} of {len(chosen)}: {family}, {events} events per data set, seed {seed}", err=True
-        )
-        rows += importlib.import_module(HEPTRKX[family]).published_rows(seed, events)
+    parts: list[Part] = []
+    for family in chosen:
+        parts += importlib.import_module(HEPTRKX[family]).parts(seed, events)
+    click.echo(f"{events} events per data set, seed {seed}", err=True)
+    for number, part in enumerate(parts, start=1):
+        click.echo(f"{number} of {len(parts)}: {part.label} ...", err=True, nl=False)
+        start = time.monotonic()
+        rows += part.rows()
+        click.echo(f" {time.monotonic() - start:.0f} s", err=True)
     result: dict[str, Any] = {
         "benchmark": "heptrkx",
         "mltrack_version": __version__,
@@ -85,23 +95,28 @@ def heptrkx(events: int, seed: int, systems: tuple[str, ...], output: Path | Non
 
 
 def _print_table(rows: list[Row]) -> None:
+    """One block for each system, data set and seed, in 80 columns."""
+    from itertools import groupby
+
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="HEP.TrkX: published figures and ours")
-    for heading in ("system", "quantity", "published", "ours", "data set", "seed"):
-        number = heading in ("published", "ours", "seed")
-        table.add_column(heading, justify="right" if number else "left", no_wrap=heading == "system")
-    last = ""
-    for row in rows:
-        ours = f"{row.ours:.4g}" if not row.uncertainty else f"{row.ours:.4g} +- {row.uncertainty:.1g}"
-        table.add_row(
-            "" if row.system == last else row.system,
-            row.quantity,
-            row.published,
-            ours,
-            row.dataset,
-            str(row.seed),
-        )
-        last = row.system
-    Console().print(table)
+    console = Console(width=_WIDTH, highlight=False)
+    console.print("HEP.TrkX: published figures and ours (one standard deviation)", markup=False)
+    for (system, dataset, seed), block in groupby(rows, lambda row: (row.system, row.dataset, row.seed)):
+        console.print(f"\n{system}: {dataset}; seed {seed}", style="bold", markup=False)
+        table = Table(box=None, padding=(0, 1), expand=True)
+        table.add_column("quantity", ratio=1)
+        table.add_column("published", justify="right", no_wrap=True)
+        table.add_column("ours", justify="right", no_wrap=True, min_width=_OURS)
+        for row in block:
+            table.add_row(row.quantity, row.published, _with_error(row.ours, row.uncertainty))
+        console.print(table)
+
+
+def _with_error(value: float, error: float) -> str:
+    """A figure with as many digits as its error has, which has one: "0.9952 ± 0.0003"."""
+    if not error or not math.isfinite(error):
+        return f"{value:.4g}"
+    digits = max(0, -math.floor(math.log10(error)))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"

@@ -8,7 +8,8 @@ digitisation once, thousands at a time; events of any multiplicity are put toget
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, Self
+import functools
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -85,10 +86,6 @@ class BarrelTracksDataset(Dataset):
 
     Config = BarrelTracksConfig
 
-    def __init__(self, name: str, tag: int, settings: Any) -> None:
-        super().__init__(name, tag, settings)
-        self._banks: dict[tuple[str, int], ParticleBank] = {}
-
     @property
     def detector(self) -> str:
         return "generic"
@@ -107,25 +104,29 @@ class BarrelTracksDataset(Dataset):
         Raises:
             MissingExtraError: if pyacts is not installed.
         """
-        if (split, seed) not in self._banks:
-            self.entropy(0, seed, split)
-            config: BarrelTracksConfig = self.config
-            n = config.train_sources or config.sources if split == "train" else config.sources
-            # The fifth word keeps these seeds apart from those of events.
-            seeds = np.random.SeedSequence([self.tag, SPLITS[split], seed, 0, 1]).spawn(n)
-            events = [self._simulate(np.random.default_rng(s)) for s in seeds]
-            self._banks[split, seed] = bank_from_events(events, min_pt=0.0)
-        return self._banks[split, seed]
+        self.entropy(0, seed, split)
+        # What the events are made of does not depend on how many there are of it in an event.
+        config = self.config.model_copy(update={"tracks": (1, 1), "noise": 0.0, "augment": "never"})
+        return simulated_bank(config, self.tag, split, seed)
 
-    def _simulate(self, rng: np.random.Generator) -> DetectorEvent:
-        """One group of particles with their hits."""
-        config: BarrelTracksConfig = self.config
-        primaries = shoot(config.gun(), rng)
-        event = simulate_primaries(
-            primaries, int(rng.integers(2**62)), field=config.field, resolution=config.resolution
-        )
-        if config.endcaps:
-            return event
-        keep = np.isin(split_geometry_id(event.geometry_id)[0], BARREL_VOLUMES)
-        hits = {name: getattr(event, name)[keep] for name in ("position", "time", "geometry_id", "particle")}
-        return dataclasses.replace(event, **hits)
+
+@functools.lru_cache(maxsize=4)
+def simulated_bank(config: BarrelTracksConfig, tag: int, split: str, seed: int) -> ParticleBank:
+    """The particles of a split; kept, because simulating them takes a minute."""
+    n = config.train_sources or config.sources if split == "train" else config.sources
+    # The fifth word keeps these seeds apart from those of events.
+    seeds = np.random.SeedSequence([tag, SPLITS[split], seed, 0, 1]).spawn(n)
+    return bank_from_events([_simulate(config, np.random.default_rng(s)) for s in seeds], min_pt=0.0)
+
+
+def _simulate(config: BarrelTracksConfig, rng: np.random.Generator) -> DetectorEvent:
+    """One group of particles with their hits."""
+    primaries = shoot(config.gun(), rng)
+    event = simulate_primaries(
+        primaries, int(rng.integers(2**62)), field=config.field, resolution=config.resolution
+    )
+    if config.endcaps:
+        return event
+    keep = np.isin(split_geometry_id(event.geometry_id)[0], BARREL_VOLUMES)
+    hits = {name: getattr(event, name)[keep] for name in ("position", "time", "geometry_id", "particle")}
+    return dataclasses.replace(event, **hits)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mltrack_plugin.benchmarks_heptrkx import images
+from mltrack_plugin.benchmarks_heptrkx import figures, images, vertices
 from mltrack_plugin.models.card import ModelCard
 from mltrack_plugin.models.track_model import TrackModel
 from mltrack_plugin.simulation.heptrkx_vertex import VertexImages
@@ -81,13 +81,13 @@ def test_figures_of_vertices_count_what_is_near():
         event=np.array([0, 1, 1]),
         z=np.array([-6.0, 2.5, 8.0]),
     )
-    figures = images.vertex_figures(model_of(lambda image: output, bin_width=5.0), [sample])
-    assert figures["primary vertex within 5 mm"][0] == 0.5
-    assert figures["efficiency of all vertices"][0] == pytest.approx(1.0)
-    assert figures["purity of all vertices"][0] == pytest.approx(2 / 3)
+    found = vertices.vertex_figures(model_of(lambda image: output, bin_width=5.0), [sample])
+    assert found["primary vertex within 5 mm"][0] == 0.5
+    assert found["efficiency of all vertices"][0] == pytest.approx(1.0)
+    assert found["purity of all vertices"][0] == pytest.approx(2 / 3)
 
 
 def test_central_width_of_a_gaussian_ignores_tails():
     rng = np.random.default_rng(1)
     values = np.append(rng.normal(0, 2.0, 50_000), np.full(50, 1e6))
-    assert images.central_width(values) == pytest.approx(2.0, rel=0.02)
+    assert figures.central_width(values) == pytest.approx(2.0, rel=0.02)
