@@ -109,8 +109,7 @@ class PlaneImageAlgorithm(ImageAlgorithm):
     def initialize(self) -> None:
         super().initialize()
         self._outside = 0
-        sizes = self.sizes
-        self.raster = PlaneRaster(**{name: sizes[name] for name in PlaneRaster.model_fields if name in sizes})
+        self.raster = PlaneRaster.of(self.sizes)
 
     @property
     def sizes(self) -> Mapping[str, Any]:

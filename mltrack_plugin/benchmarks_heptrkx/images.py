@@ -154,7 +154,7 @@ def detector_events(
 ) -> list[PlaneEvents]:
     """Test events of a detector as images of the model's planes, in batches."""
     sizes = model.card.hyperparameters
-    raster = PlaneRaster(**{name: sizes[name] for name in PlaneRaster.model_fields if name in sizes})
+    raster = PlaneRaster.of(sizes)
     source = list(make_dataset(dataset, settings).events(events, seed, "test"))
     rng = np.random.default_rng(seed)
     seed_planes = int(cast(int, sizes.get("seed_planes", 0)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -31,6 +32,11 @@ class PlaneRaster(Config):
     layers: tuple[tuple[int, int], ...] = ()
     #: Distance of the first plane from the origin, mm.
     start: float = 0.0
+
+    @classmethod
+    def of(cls, sizes: Mapping[str, Any]) -> Self:
+        """The raster among the hyperparameters of a model."""
+        return cls.model_validate({name: sizes[name] for name in cls.model_fields if name in sizes})
 
     @property
     def period(self) -> float | None:
