@@ -67,6 +67,9 @@ class Dataset(ABC):
             MissingExtraError: if the simulation needs an optional package that is not installed.
         """
 
+    def close(self) -> None:  # noqa: B027 - most data sets have nothing open
+        """Let go of open files."""
+
     def events(self, n: int, seed: int, split: str) -> Iterator[SimulatedEvent]:
         """Events 0 to n - 1."""
         for index in range(n):

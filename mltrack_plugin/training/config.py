@@ -23,7 +23,7 @@ class TrainingConfig(Config):
     version: str = "1"
     #: Network architecture; it chooses the task (see :mod:`mltrack_plugin.training.tasks`).
     architecture: str
-    #: Data set of the simulation (``mltrack simulate``).
+    #: Data set of the simulation (``mltrack simulate``), or "files": own events (:mod:`mltrack_plugin.training.files`).
     dataset: str
     #: Settings of the data set that differ from its defaults.
     dataset_settings: dict[str, Any] = Field(default_factory=dict)

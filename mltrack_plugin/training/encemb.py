@@ -15,10 +15,10 @@ from torch.nn import functional
 from mltrack_plugin.clustering import cluster_hdbscan
 from mltrack_plugin.models.encemb import EncEmb, EncEmbConfig
 from mltrack_plugin.simulation.base import Dataset
-from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.config import ClusteringSettings, TrainingConfig, ValidationSet
 from mltrack_plugin.training.data import events_by_hits
+from mltrack_plugin.training.files import training_dataset
 from mltrack_plugin.training.losses import anchor_loss
 from mltrack_plugin.training.targets import hit_targets
 from mltrack_plugin.training.task import Task, TaskModule
@@ -180,7 +180,9 @@ class EncEmbTask(Task):
 
     @functools.cached_property
     def validation_sets(self) -> list[Dataset]:
-        return [make_dataset(chosen.dataset, chosen.dataset_settings) for chosen in self.config.validation]
+        return [
+            training_dataset(chosen.dataset, chosen.dataset_settings) for chosen in self.config.validation
+        ]
 
     def validation_batches(self) -> Sequence[ValidationBatch]:
         config: EncEmbTrainingConfig = self.config

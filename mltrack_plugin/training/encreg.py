@@ -18,10 +18,10 @@ from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.models.attention import Backend, check_flash_ready, use_backend
 from mltrack_plugin.models.encreg import EncReg, EncRegConfig
 from mltrack_plugin.simulation.base import Dataset
-from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.config import ClusteringSettings, TrainingConfig, ValidationSet
 from mltrack_plugin.training.data import Batch, EventBatches, PackedBatch, collate, events_by_hits, pack
+from mltrack_plugin.training.files import training_dataset
 from mltrack_plugin.training.losses import anchor_loss, contrastive_loss, regression_loss
 from mltrack_plugin.training.targets import PARAMETERS, hit_targets
 from mltrack_plugin.training.task import EventSource, Task, TaskModule
@@ -245,7 +245,7 @@ class EncRegTask(Task):
     @functools.cached_property
     def validation_sets(self) -> list[Dataset]:
         chosen = self.config.validation
-        return [] if chosen is None else [make_dataset(chosen.dataset, chosen.dataset_settings)]
+        return [] if chosen is None else [training_dataset(chosen.dataset, chosen.dataset_settings)]
 
     def validation_batches(self) -> Sequence[Batch | PackedBatch]:
         config, events = self.config, self.validation_events

@@ -101,7 +101,17 @@ def train(
     lightning.seed_everything(config.seed, verbose=False)
     task = make_task(config)
     task.check_detector()
-    task.check(device)
+    with contextlib.closing(task):
+        task.check(device)
+        _fit(task, output, resume, device, progress, callbacks)
+    return last
+
+
+def _fit(
+    task: Task, output: Path, resume: bool, device: str, progress: bool, callbacks: Sequence[Callback]
+) -> None:
+    """As :func:`train`, of a task whose data set is open."""
+    config, last = task.config, output / "last.ckpt"
     module = task.module()
     step = checked_step(last, config.architecture, module) if resume else None
     # At the end of the epoch, not of its validation: only then does a resumed run start with the next epoch.
@@ -137,7 +147,6 @@ def train(
         if metrics.rows:
             with contextlib.suppress(MissingExtraError):
                 draw_curves(metrics.rows, output / "curves.png")
-    return last
 
 
 @contextlib.contextmanager

@@ -15,9 +15,9 @@ from torch import nn
 from mltrack_plugin import __version__
 from mltrack_plugin.errors import ConfigurationError, EventError
 from mltrack_plugin.simulation.base import Dataset
-from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.config import TrainingConfig, portable_settings
+from mltrack_plugin.training.files import training_dataset
 
 #: (index) -> event; the same index gives the same event.
 EventSource = Callable[[int], SimulatedEvent]
@@ -112,7 +112,7 @@ class Task(ABC):
     @functools.cached_property
     def dataset(self) -> Dataset:
         """The data set; kept, because some simulate a bank of particles when first used."""
-        return make_dataset(self.config.dataset, self.config.dataset_settings)
+        return training_dataset(self.config.dataset, self.config.dataset_settings)
 
     @property
     def validation_sets(self) -> list[Dataset]:
@@ -138,6 +138,11 @@ class Task(ABC):
                     f"{config.name}: hits of the detector {detector!r} are given in {unit}: length_unit must be "
                     f"{unit}, not {config.length_unit}"
                 )
+
+    def close(self) -> None:
+        """Let go of the files of the data sets."""
+        for dataset in (self.dataset, *self.validation_sets):
+            dataset.close()
 
     def source(self, split: str, dataset: Dataset | None = None) -> EventSource:
         """Events of a split, by index; one with more hits than ``max_event_hits`` is treated as the run asks for.
