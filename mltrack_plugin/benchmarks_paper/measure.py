@@ -9,12 +9,15 @@ from collections.abc import Callable
 import numpy as np
 
 from mltrack_plugin.algorithm import ProcessCode
+from mltrack_plugin.algorithms.truth_seeds import TruthSeeds
 from mltrack_plugin.errors import ConfigurationError, EventError
-from mltrack_plugin.event_data import ProtoTracks
+from mltrack_plugin.event_data import ProtoTracks, TruthLinks
+from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.job import JobConfig
-from mltrack_plugin.performance.summary import ScoreAccumulator
+from mltrack_plugin.performance.summary import ScoreAccumulator, hit_weights
 from mltrack_plugin.simulation.base import Dataset
+from mltrack_plugin.simulation.event import SimulatedEvent
 
 #: Metrics with a published counterpart, and FitAccuracy as the paper's text words it.
 METRICS = (
@@ -24,6 +27,8 @@ METRICS = (
     "double_majority_efficiency",
     "fit_accuracy",
 )
+#: Algorithms that grow tracks from seeds.
+SEEDED = ("encdec",)
 #: The step behind which only fits and qualities come, which the published times do not hold.
 _LAST_TIMED = "build-tracks"
 
@@ -65,6 +70,9 @@ def measure(
 ) -> Measurement:
     """Reconstruct and score test events, one by one; the first one does not count in the times.
 
+    A job that grows tracks from seeds gets the first hit of each particle as its seed, which has no weight in the
+    scores: the published protocol of EncDec.
+
     Args:
         job: the reconstruction.
         dataset: its test events are taken.
@@ -78,6 +86,7 @@ def measure(
         EventError: naming the event that could not be reconstructed.
     """
     steps = job.algorithms(device=device, detector=dataset.detector)
+    seeding = TruthSeeds(seed_hits=1) if any(step.name in SEEDED for step in job.sequence) else None
     keys = [handle.key for step in steps for handle in step.outputs if issubclass(handle.kind, ProtoTracks)]
     if not keys:
         raise ConfigurationError(f"job {job.name!r} makes no tracks, so there is nothing to score")
@@ -93,6 +102,12 @@ def measure(
     for index, event in enumerate(dataset.events(events, seed, "test")):
         store = EventStore(index, source=dataset.name)
         store.add("hits", event.hits)
+        truth = event.truth_links
+        if seeding is not None:
+            store.add("truth_links", truth)
+            seeding.execute(store)
+            seeds = store.get(seeding.config.seeds, ProtoTracks).hit_indices
+            truth = without_weight(event, seeds, dataset.detector)
         for number, (step, clock) in enumerate(zip(steps, clocks, strict=True)):
             start = clock()
             code = step.execute(store)
@@ -100,7 +115,7 @@ def measure(
             if code is not ProcessCode.SUCCESS:
                 raise EventError(f"job {job.name!r}: {names[number]} gave up event {index} of {dataset.name}")
         tracks = store.get(keys[-1], ProtoTracks)
-        accumulator.add(event.hits, event.truth_links, tracks, event.particles)
+        accumulator.add(event.hits, truth, tracks, event.particles)
         advance()
     for step in steps:
         step.finalize()
@@ -113,6 +128,14 @@ def measure(
         network_ms=_mean(counted[:, network[:timed]].sum(axis=1)),
         rest_ms=_mean(counted[:, ~network[:timed]].sum(axis=1)),
     )
+
+
+def without_weight(event: SimulatedEvent, hits: Array, detector: str) -> TruthLinks:
+    """The truth of an event in which some hits do not count in the weighted scores."""
+    known, _ = hit_weights(event.hits, event.truth_links, event.particles, detector)
+    weight = np.ones(len(event.hits)) if known is None else np.array(known)
+    weight[hits] = 0.0
+    return TruthLinks(event.truth_links.particle_id, weight)
 
 
 def _score(result: dict[str, float | None], name: str) -> Figure:

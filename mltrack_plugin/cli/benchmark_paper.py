@@ -200,6 +200,7 @@ def _notes(rows: list[Row], result: dict[str, Any]) -> list[str]:
     return [
         f"Test events, seed {result['seed']}: {events}.",
         f"Jobs: {', '.join(jobs) or 'none is shipped'}.",
+        "EncDec starts from the first true hit of each particle, which does not count in its score.",
         "Times: the network (GPU side) and all other steps up to the track candidates (CPU side); CPU time, of a "
         "network on a GPU wall time; the first event is left out. Published on an A100 and 18 CPU cores.",
         f"Machine: {result['machine']}.",

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -144,6 +145,41 @@ def test_an_event_that_a_step_gives_up_is_named(tiny_job, monkeypatch):
     job = tiny_job.model_copy(update={"sequence": tiny_job.sequence[:1]})
     with pytest.raises(EventError, match="preprocess-hits gave up event 0 of redvid-10-50-linear"):
         measure(job, few_tracks(), 2, 1, "cpu")
+
+
+class Halves(Algorithm):
+    """Takes each seed and the next hits of its particle from a table, up to half of the particle, seed included."""
+
+    def __init__(self, known):
+        super().__init__()
+        self.known = known
+        self._hits = self.read_handle(Hits, "hits")
+        self._seeds = self.read_handle(ProtoTracks, "seeds")
+        self._tracks = self.write_handle(ProtoTracks, "proto_tracks")
+
+    def execute(self, event_store):
+        hits, seeds = self._hits(event_store), self._seeds(event_store)
+        rows = self.known[hits.x.tobytes()]
+        labels = np.full(len(hits), -1)
+        for track, seed in enumerate(seeds.hit_indices):
+            mine = np.flatnonzero(rows == rows[seed])
+            mine = mine[np.argsort(np.linalg.norm(hits.positions[mine], axis=1))]
+            assert mine[0] == seed
+            labels[mine[: len(mine) // 2 + 1]] = track
+        self._tracks(event_store, ProtoTracks.from_labels(labels))
+        return ProcessCode.SUCCESS
+
+
+def test_seeds_of_encdec_are_true_and_their_hits_do_not_count(tiny_job, monkeypatch):
+    dataset = make_dataset("redvid-10-50-linear", {"tracks": (6, 6), "sigma_theta": 0.0})
+    events = list(dataset.events(3, seed=1, split="test"))
+    known = {event.hits.x.tobytes(): event.truth_links.particle_id for event in events}
+    monkeypatch.setattr(JobConfig, "algorithms", lambda self, **overrides: [Halves(known)])
+    step = tiny_job.sequence[1].model_copy(update={"name": "encdec"})
+    found = measure(tiny_job.model_copy(update={"sequence": (step,)}), dataset, 3, 1, "cpu")
+    counts = np.concatenate([event.particles.nhits for event in events])
+    # Of n hits, n // 2 + 1 are on the track: more than half of the particle. The seed counts in neither sum.
+    assert found.scores["trackml_score"].value == pytest.approx((counts // 2).sum() / (counts - 1).sum())
 
 
 def test_a_job_without_tracks_is_refused(tiny_job):
