@@ -1,8 +1,8 @@
 """Backends and layouts of attention give the same numbers; flash-attn is called as it wants to be."""
 
 import sys
-import types
 
+import flash_stub
 import pytest
 import torch
 
@@ -36,32 +36,8 @@ def padded(part):
 
 @pytest.fixture
 def flash_attn(monkeypatch):
-    """A package of this name for the CPU: checks its arguments as flash-attn does, computes by the reference."""
-    calls = []
-
-    def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k):
-        assert q.dtype in (torch.float16, torch.bfloat16)
-        assert q.dtype == k.dtype == v.dtype
-        assert q.ndim == 3
-        assert q.shape == k.shape == v.shape
-        assert q.stride(-1) == 1
-        for offsets in (cu_seqlens_q, cu_seqlens_k):
-            assert offsets.dtype == torch.int32
-            assert offsets[0] == 0
-            assert offsets[-1] == len(q)
-        lengths = cu_seqlens_q.diff()
-        assert (lengths >= 0).all()
-        assert isinstance(max_seqlen_q, int)
-        assert max_seqlen_q == max_seqlen_k == int(lengths.max())
-        calls.append(tuple(lengths.tolist()))
-        packing = Packing.of(lengths.tolist())
-        return packed_attention(q.float(), k.float(), v.float(), packing, "math").to(q.dtype)
-
-    module = types.ModuleType("flash_attn")
-    module.flash_attn_varlen_func = flash_attn_varlen_func
-    monkeypatch.setitem(sys.modules, "flash_attn", module)
-    monkeypatch.setattr(attention, "FLASH_DEVICES", ("cpu",))
-    return calls
+    """Lengths of the events of each call of a stand-in for flash-attn."""
+    return flash_stub.install(monkeypatch)
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "math"])

@@ -1,5 +1,6 @@
 """Training of EncReg on packed events, from the weights of another model, and with a choice of attention."""
 
+import flash_stub
 import numpy as np
 import pytest
 import torch
@@ -7,7 +8,7 @@ import torch
 pytest.importorskip("lightning")
 
 from mltrack_plugin.errors import ConfigurationError, ModelError
-from mltrack_plugin.models.checkpoint import load_checkpoint
+from mltrack_plugin.models.checkpoint import export_checkpoint, load_checkpoint
 from mltrack_plugin.models.eager import eager_network
 from mltrack_plugin.models.encreg import EncReg, EncRegConfig
 from mltrack_plugin.simulation.redvid import RedvidConfig, redvid_event
@@ -168,3 +169,30 @@ def test_flash_is_refused_before_anything_is_simulated(tmp_path, monkeypatch):
     monkeypatch.setattr(EncRegTask, "source", simulate)
     with pytest.raises(ConfigurationError, match=r"needs a GPU.*half precision"):
         train(config(attention="flash"), tmp_path / "run", device="cpu", progress=False)
+
+
+def test_encreg_fa_trains_packed_events_with_flash_and_exports_without(tmp_path, monkeypatch):
+    """The GPU run in small, on a stand-in for flash-attn."""
+    calls = flash_stub.install(monkeypatch)
+    monkeypatch.setattr("mltrack_plugin.training.encreg.check_flash_ready", lambda device, half: None)
+    redvid = {
+        "dataset": "redvid-10-50-linear",
+        "dataset_settings": {"tracks": [3, 6]},
+        "detectors": ["redvid"],
+    }
+    settings = load_training_config(
+        "encreg-fa-trackml-200-500",
+        tiny=True,
+        attention="flash",
+        length_unit="redvid",
+        length_scale=10.0,
+        **redvid,
+    )
+    assert settings.precision == "bf16-mixed"
+    last = train(settings, tmp_path / "run", device="cpu", threads=1, progress=False)
+    assert len(calls) == settings.steps + 2 * settings.validation_events
+    assert all(sum(lengths) >= settings.batch_hits for lengths in calls if len(lengths) > 1)
+    n = len(calls)
+    model = export_checkpoint(last, tmp_path / "model.pt")
+    assert model.card.training_recipe["precision"] == "bf16-mixed"
+    assert len(calls) == n
