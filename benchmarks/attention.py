@@ -89,6 +89,7 @@ def main() -> None:
     print("| backend | precision | " + " | ".join(f"{n} hits" for n in options.hits) + " |")
     print("|---" * (2 + len(options.hits)) + "|")
     reference: dict[int, list[float]] = {}
+    left_out: dict[tuple[str, str], str] = {}
     for backend in BACKENDS:
         for precision, kind in PRECISIONS.items():
             try:
@@ -96,7 +97,7 @@ def main() -> None:
                     check_flash_ready(options.device, half=kind is not None)
                 use_backend(blocks, backend)
             except MltrackError as error:
-                print(f"| {backend} | {precision} | left out: {error} |")
+                left_out[backend, precision] = str(error)
                 continue
             cells = []
             for n in options.hits:
@@ -108,6 +109,8 @@ def main() -> None:
             print(f"| {backend} | {precision} | " + " | ".join(cells) + " |", flush=True)
     seconds = ", ".join(f"{n} hits {one:.3f} / {two:.3f}" for n, (one, two) in reference.items())
     print(f"\nsdpa in float32, seconds: {seconds}")
+    for (backend, precision), reason in left_out.items():
+        print(f"left out: {backend} in {precision}: {reason}")
 
 
 if __name__ == "__main__":

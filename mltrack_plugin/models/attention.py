@@ -4,8 +4,7 @@
             On a GPU in half precision torch picks its own FlashAttention kernel if there is no mask.
     flash   ``flash_attn_varlen_func`` of the package flash-attn: packed events without padding, on a GPU in half
             precision. It cannot be scripted, so it is chosen at run time (:func:`use_backend`) and never exported.
-    math    the softmax written out: the reference that the others are compared with. Its backward pass in bfloat16 is
-            the fastest of the three on CPUs for events of a few hundred hits.
+    math    the softmax written out: the reference that the others are compared with.
 
 Two layouts of a batch. Padded: (B, N, d) and a bias that is -inf at the padded hits. Packed: the hits of all events
 behind one another, (M, d), and a :class:`Packing` that says where each event begins; without flash-attn the packed
