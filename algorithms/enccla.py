@@ -21,8 +21,9 @@ class EncClaTracking(HitModelAlgorithm):
 
     Two particles of one class become one candidate; nothing here parts them. A class that fewer than ``min_hits`` hits
     chose is no candidate: with ``vote`` its hits go to their second class where that has a candidate, otherwise they
-    are on no track. A hit's membership is the probability of the class that it was given. There is no noise class:
-    noise is told by its small probability (``min_probability``).
+    are on no track. With ``rounds``, hits at the border of a bin agree on one side before. A hit's membership is the
+    probability of the class that it was given. There is no noise class: noise is told by its small probability
+    (``min_probability``).
     """
 
     #: Architectures of the models that it applies.
@@ -37,6 +38,8 @@ class EncClaTracking(HitModelAlgorithm):
         min_probability: float = Field(default=0.0, ge=0, le=1)
         #: Hits of classes without a candidate go to their second most probable class.
         vote: bool = True
+        #: Rounds in which hits agree on the classes that most of their like choose; 0 = each for itself, as published.
+        rounds: int = Field(default=0, ge=0)
         #: Output key.
         proto_tracks: str = "proto_tracks"
 
@@ -58,11 +61,12 @@ class EncClaTracking(HitModelAlgorithm):
         output = self.model.predict_hits(seen)
         config = self.config
         group, value = class_groups(
-            output[:, (0, 2)].astype(np.int64),
-            output[:, (1, 3)],
+            output[:, 0::2].astype(np.int64),
+            output[:, 1::2],
             config.min_hits,
             config.min_probability,
             config.vote,
+            config.rounds,
         )
         n_hits = len(self._hits(event_store))
         labels, membership = np.full(n_hits, -1, dtype=np.int64), np.zeros(n_hits, dtype=np.float32)

@@ -36,6 +36,11 @@ from mltrack_plugin.models.sparse import (
     number_keys,
 )
 
+#: Columns of the output.
+OUTPUTS = tuple(
+    f"{rank}{name}" for rank in ("", "second_", "third_", "fourth_") for name in ("class", "probability")
+)
+
 #: Image -> number of views of a hit, periodic axes, track parameters that are the axes (if they are).
 IMAGES = {
     "direction": (1, (True, False), ("phi", "theta")),
@@ -83,8 +88,8 @@ class UNetConfig(Config):
         wanted = ("q", *axes) if views > 1 else axes
         if axes and (bins.names != wanted or (views > 1 and bins.shape[0] != views)):
             raise ValueError(f"image {self.image!r} needs bins of {', '.join(wanted)}, two of q")
-        if bins.n_classes < 2:
-            raise ValueError("a classifier needs two classes or more")
+        if bins.n_classes < len(OUTPUTS) // 2:
+            raise ValueError(f"{len(OUTPUTS) // 2} classes or more are needed")
         return self
 
 
@@ -242,19 +247,19 @@ class UNet(nn.Module):
         return self.head(x).view(self.views, event.shape[0], -1)  # type: ignore[no-any-return]
 
     def choices(self, log_probability: Tensor) -> Tensor:
-        """(M, V, 1 + bins) of :meth:`log_probabilities` to (M, 4) as in :meth:`forward`."""
+        """(M, V, 1 + bins) of :meth:`log_probabilities` to (M, 8) as in :meth:`forward`."""
         value = log_probability[:, :, :1]
         number = torch.arange(self.views, device=value.device)[:, None].expand(value.shape)
         first = 1
-        # The best two combinations are made of the best two bins of each parameter.
+        # The best four combinations are made of the best four bins of each parameter.
         for n in self.shape:
-            best, index = log_probability[:, :, first : first + n].topk(min(2, n), dim=2)
+            best, index = log_probability[:, :, first : first + n].topk(min(4, n), dim=2)
             value = (value[:, :, :, None] + best[:, :, None, :]).flatten(2)
             number = (number[:, :, :, None] * n + index[:, :, None, :]).flatten(2)
             first += n
-        best, index = value.flatten(1).topk(2, dim=1)
+        best, index = value.flatten(1).topk(4, dim=1)
         number = number.flatten(1).gather(1, index).to(best.dtype)
-        return torch.stack([number[:, 0], best[:, 0].exp(), number[:, 1], best[:, 1].exp()], dim=1)
+        return torch.stack([number, best.exp()], dim=2).flatten(1)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """The classes of each hit.
@@ -264,10 +269,10 @@ class UNet(nn.Module):
             mask: (B, N) bool, True = hit.
 
         Returns:
-            (B, N, 4), 0 at padding: most probable class (a whole number), its probability, the second class, its
-            probability.
+            (B, N, 8), 0 at padding: the most probable class (a whole number), its probability, and the same of the
+            second to the fourth.
         """
-        output = torch.zeros(mask.shape[0], mask.shape[1], 4, dtype=torch.float32, device=features.device)
+        output = torch.zeros(mask.shape[0], mask.shape[1], 8, dtype=torch.float32, device=features.device)
         event = torch.nonzero(mask)[:, 0]
         if event.shape[0] > 0:
             output[mask] = self.choices(self.log_probabilities(features[mask], event))

@@ -49,6 +49,8 @@ class ClassTrainingConfig(TrainingConfig):
     length_scale: float = Field(1.0, gt=0)
     #: Smallest group of hits that counts as a track in validation.
     min_hits: int = Field(4, ge=1)
+    #: Rounds of agreement in validation (see :func:`~mltrack_plugin.clustering.class_groups.settle`).
+    rounds: int = Field(0, ge=0)
 
 
 class ClassTraining(TaskModule):
@@ -69,11 +71,11 @@ class ClassTraining(TaskModule):
 
     @abstractmethod
     def losses(self, batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(cross entropy, agreement within particles, parting of particles, what :meth:`best_two` reads)."""
+        """(cross entropy, agreement within particles, parting of particles, what :meth:`best` reads)."""
 
     @abstractmethod
-    def best_two(self, found: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities and numbers (M, 2) of the two most probable classes of each hit."""
+    def best(self, found: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities and numbers (M, K) of the most probable classes of each hit, K as in the network's output."""
 
     def training_step(self, batch: PackedBatch, batch_index: int) -> Tensor:
         entropy, together, apart, _ = self.losses(batch)
@@ -88,10 +90,12 @@ class ClassTraining(TaskModule):
         parts = {"val_classes": entropy, "val_together": together, "val_apart": apart}
         lengths = list(batch.packing.lengths)
         self.log_dict(parts, batch_size=len(lengths))
-        best, choice = self.best_two(found)
+        best, choice = self.best(found)
         events = (torch.split(part.cpu(), lengths) for part in (choice, best, batch.particle))
         for choices, values, particle in zip(*events, strict=True):
-            labels, _ = class_groups(choices.numpy(), values.numpy(), self.config.min_hits)
+            labels, _ = class_groups(
+                choices.numpy(), values.numpy(), self.config.min_hits, rounds=self.config.rounds
+            )
             self._scores.add(labels, particle.numpy(), next(self._weights))
 
     def on_validation_epoch_start(self) -> None:
@@ -108,6 +112,8 @@ class ClassTask(Task):
     """Classes of quantile bins; validation scores the groups of equal class."""
 
     Config: ClassVar[type[TrainingConfig]] = ClassTrainingConfig
+    #: Columns of the network's output.
+    outputs: ClassVar[tuple[str, ...]] = OUTPUTS
 
     @abstractmethod
     def settings(self, bins: QuantileBins) -> BaseConfig:
@@ -163,10 +169,10 @@ class ClassTask(Task):
             "units": {
                 **dict.fromkeys(("x", "y", "z"), config.length_unit),
                 **{name: PARAMETERS[name][0] for name in config.bins},
-                **dict.fromkeys(OUTPUTS, "1"),
+                **dict.fromkeys(self.outputs, "1"),
             },
             "coordinate_system": "cartesian",
-            "outputs": list(OUTPUTS),
-            "output_scales": [1.0] * len(OUTPUTS),
+            "outputs": list(self.outputs),
+            "output_scales": [1.0] * len(self.outputs),
             "validity": {name: list(limits) for name, limits in self._validity.items()},
         }

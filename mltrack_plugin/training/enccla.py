@@ -56,7 +56,7 @@ class EncClaTraining(ClassTraining):
             )
         return entropy, together, apart, probability
 
-    def best_two(self, found: Tensor) -> tuple[Tensor, Tensor]:
+    def best(self, found: Tensor) -> tuple[Tensor, Tensor]:
         best, number = found.topk(2, dim=1)
         return best, number
 

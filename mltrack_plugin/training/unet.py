@@ -9,7 +9,7 @@ from mltrack_plugin.clustering.quantile_bins import QuantileBins
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.models.eager import eager_network
 from mltrack_plugin.models.enccla import parameter_bins
-from mltrack_plugin.models.unet import UNet, UNetConfig
+from mltrack_plugin.models.unet import OUTPUTS, UNet, UNetConfig
 from mltrack_plugin.training.classes import ClassTask, ClassTraining, ClassTrainingConfig
 from mltrack_plugin.training.data import PackedBatch
 from mltrack_plugin.training.losses import agreement_loss, class_loss
@@ -59,7 +59,7 @@ class UNetTraining(ClassTraining):
         together, apart = agreement_loss(factors, batch.particle, batch.packing.lengths, config.anchors)
         return entropy, together, apart, logs
 
-    def best_two(self, found: Tensor) -> tuple[Tensor, Tensor]:
+    def best(self, found: Tensor) -> tuple[Tensor, Tensor]:
         choices = self.network.choices(found)
         return choices[:, 1::2], choices[:, 0::2].long()
 
@@ -68,6 +68,7 @@ class UNetTask(ClassTask):
     """Classes of quantile bins by sparse convolutions; validation scores the groups of equal class."""
 
     Config = UNetTrainingConfig
+    outputs = OUTPUTS
 
     def classifier(self) -> UNetTraining:
         bins, _ = self.measured_bins()

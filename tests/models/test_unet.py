@@ -8,8 +8,7 @@ from mltrack_plugin.errors import ConfigurationError, ModelError
 from mltrack_plugin.models import build_network
 from mltrack_plugin.models.archive import load_model, pack, save_torchscript
 from mltrack_plugin.models.card import ModelCard
-from mltrack_plugin.models.enccla import OUTPUTS
-from mltrack_plugin.models.unet import UNet, UNetConfig
+from mltrack_plugin.models.unet import OUTPUTS, UNet, UNetConfig
 from mltrack_plugin.training.config import load_training_config
 
 PHI = {"name": "phi", "edges": np.linspace(-np.pi, np.pi, 7).tolist()}
@@ -59,7 +58,7 @@ def test_probabilities_sum_to_one(network):
     assert first == found.shape[2]
 
 
-def test_choices_are_the_best_two_of_all_classes(network):
+def test_choices_are_the_best_four_of_all_classes(network):
     found = log_probabilities(network, random_hits(40))
     total = found[:, :, 0]
     first = 1
@@ -69,7 +68,7 @@ def test_choices_are_the_best_two_of_all_classes(network):
         )
         first += n
     assert total[0].numel() == network.bins.n_classes
-    best, number = total.flatten(1).topk(2, dim=1)
+    best, number = total.flatten(1).topk(4, dim=1)
     choices = network.choices(found)
     assert (choices[:, 0::2] == number).all()
     torch.testing.assert_close(choices[:, 1::2], best.exp(), rtol=1e-4, atol=1e-6)
@@ -132,11 +131,11 @@ def test_padding_and_other_events_change_nothing(network, n):
     torch.testing.assert_close(
         together[event == 1], log_probabilities(network, random_hits(n)), rtol=1e-4, atol=1e-4
     )
-    assert batch.shape == (3, 200, 4)
+    assert batch.shape == (3, 200, 8)
     assert (batch[1, n:] == 0).all()
     assert (batch[2] == 0).all()
     with torch.inference_mode():
-        assert network(features[:, :0], mask[:, :0]).shape == (3, 0, 4)
+        assert network(features[:, :0], mask[:, :0]).shape == (3, 0, 8)
 
 
 def test_order_of_hits_does_not_matter(network):
@@ -166,7 +165,7 @@ def card(network, image):
         coordinate_system="cartesian",
         detectors=("redvid",),
         outputs=OUTPUTS,
-        output_scales=(1.0,) * 4,
+        output_scales=(1.0,) * 8,
     )
 
 
@@ -180,7 +179,7 @@ def test_archive_gives_the_same_classes(image, tmp_path):
     found = model.predict(hits.numpy())
     np.testing.assert_array_equal(found[:, 0::2], wanted[:, 0::2])
     np.testing.assert_allclose(found[:, 1::2], wanted[:, 1::2], rtol=1e-5, atol=1e-6)
-    assert model.predict(np.zeros((0, 3), dtype=np.float32)).shape == (0, 4)
+    assert model.predict(np.zeros((0, 3), dtype=np.float32)).shape == (0, 8)
     again = build_network(model.card.architecture, model.card.hyperparameters)
     again.load_state_dict(network.state_dict())
 
@@ -199,7 +198,7 @@ def test_pixels_by_value_cannot_be_exported_as_a_graph():
         ({"bins": (THETA, PHI)}, "phi, theta"),
         (
             {"bins": ({"name": "phi", "edges": (-3.2, 3.2)}, {"name": "theta", "edges": (0.0, 3.2)})},
-            "two classes",
+            "4 classes",
         ),
         ({"image": "helix", "bins": (RADIAL, PITCH)}, "q, pt, pz"),
     ],
