@@ -14,8 +14,14 @@ from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.errors import ModelError
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
 from mltrack_plugin.event_store import EventStore
-from mltrack_plugin.sequences.barrel import barrel_layer, cylindrical
-from mltrack_plugin.sequences.builder import BuilderConfig, build_candidates
+from mltrack_plugin.sequences.barrel import N_LAYERS, barrel_layer, cylindrical
+from mltrack_plugin.sequences.builder import (
+    HIT_SPREAD,
+    BuilderConfig,
+    Predictor,
+    build_candidates,
+    with_spread,
+)
 from mltrack_plugin.sequences.resolution import overlap_hits, ranking, resolve_shared
 from mltrack_plugin.tracking.quality import hit_compatibility
 
@@ -26,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class RnnTrackBuilder(Algorithm):
-    """Finds tracks in the barrel with a Gaussian hit predictor.
+    """Finds tracks in the barrel with a hit predictor: Gaussian, or without covariances of its own.
 
     Pairs of hits on the two innermost layers are extended by the hits within the gate of the predicted covariance, with
     branches; of the candidates that share hits the best are kept. A hit's ``membership`` falls with its distance
@@ -36,8 +42,12 @@ class RnnTrackBuilder(Algorithm):
     class Config(BuilderConfig):
         """Settings of rnn-track-builder."""
 
-        #: Shipped model (see ``mltrack models``) or path of a model archive; architecture gaussian-hit-predictor.
+        #: Shipped model (see ``mltrack models``) or path of a model archive; architecture gaussian-hit-predictor, or
+        #: hit-predictor.
         model: str
+        #: For a hit-predictor, which states no covariance: spread of the hits around its predictions in r phi and z on
+        #: the second, third, ... layer, mm; the defaults are the residuals of the shipped one.
+        spread: tuple[tuple[float, float], ...] = Field(HIT_SPREAD, min_length=N_LAYERS - 1)
         #: Where the network runs; auto = GPU if there is one.
         device: Literal["auto", "cpu", "cuda"] = "auto"
         #: Detector of the input, checked against the model's; ``None`` = what the input states, if it does.
@@ -72,7 +82,7 @@ class RnnTrackBuilder(Algorithm):
 
         model = load_model(self.config.model, device=self.config.device)
         model.card.check_kind("sequence", "rnn-track-builder")
-        model.card.check_architecture(("gaussian-hit-predictor",), "rnn-track-builder")
+        model.card.check_architecture(("gaussian-hit-predictor", "hit-predictor"), "rnn-track-builder")
         model.card.check_detector(self.config.detector, "the input")
         self._loaded = model
         self._without_barrel = 0
@@ -119,7 +129,10 @@ class RnnTrackBuilder(Algorithm):
         card.check_hits(hits)
         values = cylindrical(hits)
         radii: Any = card.hyperparameters["radii"]
-        candidates = build_candidates(values, layer, self.model.apply, radii, config)
+        predict: Predictor = self.model.apply
+        if card.architecture == "hit-predictor":
+            predict = with_spread(predict, radii, config.spread)
+        candidates = build_candidates(values, layer, predict, radii, config)
         chosen, track_rows = resolve_shared(
             candidates.rows, ranking(candidates), max_shared=config.max_shared, min_hits=config.min_hits
         )

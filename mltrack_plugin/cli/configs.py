@@ -9,8 +9,9 @@ import click
 
 @click.command()
 @click.argument("name", required=False)
+@click.option("--training", is_flag=True, help="The training configurations (mltrack train NAME) instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(name: str | None, as_json: bool) -> None:
+def command(name: str | None, training: bool, as_json: bool) -> None:
     """List the shipped job configurations, or print the one called NAME as YAML.
 
     A printed configuration is a good start for your own:
@@ -19,6 +20,9 @@ def command(name: str | None, as_json: bool) -> None:
     """
     from mltrack_plugin.job import available_jobs, job_text, load_job
 
+    if training:
+        _training(name, as_json)
+        return
     if name is not None:
         if as_json:
             click.echo(json.dumps(load_job(name).model_dump(mode="json"), indent=2))
@@ -38,4 +42,36 @@ def command(name: str | None, as_json: bool) -> None:
     table.add_column("description")
     for job in jobs:
         table.add_row(job.name, ", ".join(job.detectors), job.description)
+    Console().print(table)
+    click.echo("\nConfigurations of trainings: mltrack configs --training")
+
+
+def _training(name: str | None, as_json: bool) -> None:
+    """The training configurations, or one of them."""
+    from mltrack_plugin.errors import ConfigurationError, did_you_mean
+    from mltrack_plugin.training.config import load_training_config, training_configs
+
+    shipped = training_configs()
+    if name is not None and name not in shipped:
+        raise ConfigurationError(f"no training configuration {name!r}. {did_you_mean(name, shipped)}")
+    if name is not None and not as_json:
+        click.echo(shipped[name].read_text(encoding="utf-8"), nl=False)
+        return
+    configs = [load_training_config(one) for one in (shipped if name is None else [name])]
+    if as_json:
+        content = [config.model_dump(mode="json") for config in configs]
+        click.echo(json.dumps(content if name is None else content[0], indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Training configurations", title_justify="left", box=None, pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    for title in ("network", "data set", "detectors"):
+        table.add_column(title, overflow="fold")
+    table.add_column("steps", justify="right")
+    for config in configs:
+        table.add_row(
+            config.name, config.architecture, config.dataset, ", ".join(config.detectors), f"{config.steps:,}"
+        )
     Console().print(table)

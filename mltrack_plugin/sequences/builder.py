@@ -27,6 +27,9 @@ Predictor = Callable[[Array], Array]
 
 #: Hits of a seed: one on each of the two innermost layers.
 SEED_HITS = 2
+#: Spread of hits around the predictions of lstm-hit-predictor in r phi and z, mm: on layer 1, before it knows a
+#: direction, then on pixels, short strips and long strips.
+HIT_SPREAD = ((0.4, 60.0), *((0.09, 0.35),) * 2, *((0.2, 1.2),) * 4, *((0.36, 3.4),) * 2)
 
 
 class BuilderConfig(Config):
@@ -140,6 +143,27 @@ def build_candidates(
         ended.append(stopped)
         active = grown.take(best_of_group(grown.seed, -grown.log_likelihood, settings.candidates_per_seed))
     return Candidates.join([*ended, active])
+
+
+def with_spread(
+    predict: Callable[[Array], Array], radii: Sequence[float], spread: Sequence[tuple[float, float]]
+) -> Predictor:
+    """Predictor of Gaussians from one of points, with the same uncorrelated spread for all tracks.
+
+    Args:
+        predict: (c, t, 3) hits -> (c, t, 2): phi [rad] and z [mm] on the next layer each.
+        radii: (N_LAYERS,) mm.
+        spread: (N_LAYERS - 1,) standard deviations in r phi and z on the second, third, ... layer, mm.
+    """
+    sigma = np.asarray(spread) / np.stack([np.asarray(radii)[1:], np.ones(len(radii) - 1)], axis=1)
+    variances = np.stack([sigma[:, 0] ** 2, np.zeros(len(sigma)), sigma[:, 1] ** 2], axis=1)
+
+    def gaussians(hits: Array) -> Array:
+        points = predict(hits)
+        there = np.broadcast_to(variances[: points.shape[1]], (*points.shape[:2], 3))
+        return np.concatenate([points, there], axis=2).astype(np.float32)
+
+    return gaussians
 
 
 def _step(

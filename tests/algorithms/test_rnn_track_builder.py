@@ -71,6 +71,17 @@ def test_finds_every_track_and_nothing_else(card, run):
     assert tracks.membership.min() > 0.99
 
 
+def test_a_predictor_without_covariances_finds_the_same_tracks(card, run, monkeypatch):
+    hits, _ = event(lines(20))
+    wanted = find(run, hits)
+    card(architecture="hit-predictor", outputs=("phi", "z"))
+    monkeypatch.setattr(Engine, "__call__", lambda self, hits: straight_line(hits)[..., :2])
+    tracks = find(run, hits)
+    np.testing.assert_array_equal(tracks.hit_indices, wanted.hit_indices)
+    # A spread that is much smaller than rounding loses tracks.
+    assert len(find(run, hits, spread=((1e-6, 1e-6),) * 9)) < len(wanted)
+
+
 def test_noise_is_on_no_track(card, run):
     rng = np.random.default_rng(8)
     noise = lines(60, seed=9)
@@ -153,8 +164,8 @@ def test_hits_without_layers_and_hits_in_metres_are_refused(card, run):
 
 
 def test_models_that_do_something_else_are_refused(card):
-    card(architecture="hit-predictor")
-    with pytest.raises(ModelError, match=r"'hit-predictor'.*understands gaussian-hit-predictor"):
+    card(architecture="gru-assignment")
+    with pytest.raises(ModelError, match=r"'gru-assignment'.*understands gaussian-hit-predictor"):
         RnnTrackBuilder(model="m").initialize()
     card(kind="graph")
     with pytest.raises(ModelError, match="graphs of hits"):

@@ -5,7 +5,7 @@ import pytest
 from barrel_events import RADII, SIGMA, event, lines, straight_line
 
 from mltrack_plugin.sequences.barrel import N_LAYERS, barrel_layer, cylindrical
-from mltrack_plugin.sequences.builder import BuilderConfig, build_candidates, seeds
+from mltrack_plugin.sequences.builder import BuilderConfig, build_candidates, seeds, with_spread
 
 
 def build(hits, **settings):
@@ -109,3 +109,15 @@ def test_too_few_layers_give_no_track(layers):
     present[:, layers] = True
     found = build(event(lines(4), present)[0])
     assert (found.n_hits <= 2).all()
+
+
+def test_points_with_a_spread_are_gaussians_of_these_widths():
+    hits = np.zeros((2, 3, 3), dtype=np.float32)
+    points = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    spread = [(0.1 * n, 1.0 * n) for n in range(1, N_LAYERS)]
+    found = with_spread(lambda given: points, RADII, spread)(hits)
+    np.testing.assert_array_equal(found[..., :2], points)
+    for step in range(3):
+        # r phi becomes phi at the radius of the layer that is predicted.
+        wanted = [(spread[step][0] / RADII[step + 1]) ** 2, 0.0, spread[step][1] ** 2]
+        np.testing.assert_allclose(found[:, step, 2:], [wanted] * 2, rtol=1e-6)
