@@ -38,7 +38,7 @@ class EncDecTracking(Algorithm):
         #: Detector of the input, checked against the model's; ``None`` = what the input states, if it does.
         detector: str | None = None
         #: Without given seeds: smallest probability of being the first hit of a track that makes a hit a seed.
-        min_first: float = Field(default=0.5, gt=0, le=1)
+        min_first: float = Field(default=0.2, gt=0, le=1)
         #: Input keys.
         hits: str = "hits"
         selected_hits: str = "selected_hits"

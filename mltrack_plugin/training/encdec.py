@@ -32,7 +32,7 @@ class EncDecTrainingConfig(TrainingConfig):
     #: Weight of the cross entropy of being the first hit of a track.
     first_weight: float = Field(0.5, ge=0)
     #: Smallest probability of being a first hit that makes a seed in the validation.
-    min_first: float = Field(0.5, gt=0, lt=1)
+    min_first: float = Field(0.2, gt=0, lt=1)
 
 
 def next_hits(particle: Tensor) -> tuple[Tensor, Tensor]:
