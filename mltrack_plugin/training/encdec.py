@@ -18,7 +18,7 @@ from mltrack_plugin.training.config import TrainingConfig
 from mltrack_plugin.training.data import Batch, EventBatches, collate
 from mltrack_plugin.training.encreg import measure
 from mltrack_plugin.training.task import Task, TaskModule
-from mltrack_plugin.training.validation import ValidationScores
+from mltrack_plugin.training.validation import ValidationScores, event_weights
 
 
 class EncDecTrainingConfig(TrainingConfig):
@@ -51,12 +51,12 @@ def next_hits(particle: Tensor) -> tuple[Tensor, Tensor]:
     return following, (particle >= 0) & ~later.any(dim=1)
 
 
-def in_order(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Features (B, N, 3), mask and particles (B, N) with the hits of each event sorted by distance."""
+def in_order(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Features (B, N, 3), mask, particles and original rows (B, N) with the hits of each event sorted by distance."""
     features, mask, _, particle = batch
     order = distance_order(features, mask)
     sorted_features = torch.gather(features, 1, order[:, :, None].expand(-1, -1, 3))
-    return sorted_features, torch.gather(mask, 1, order), torch.gather(particle, 1, order)
+    return sorted_features, torch.gather(mask, 1, order), torch.gather(particle, 1, order), order
 
 
 class PointerTraining(TaskModule):
@@ -85,12 +85,13 @@ class PointerTraining(TaskModule):
         return pointed, start, right
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        pointed, start, right = self.losses(in_order(batch))
+        pointed, start, right = self.losses(in_order(batch)[:3])
         self.log_dict({"next": pointed, "first": start, "right": right}, prog_bar=True)
         return pointed + float(self.config.first_weight) * start
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
-        features, mask, particle = in_order(batch)
+    def validation_step(self, batch: tuple[Batch, Tensor], batch_index: int) -> None:
+        features, mask, particle, order = in_order(batch[0])
+        weights = torch.gather(batch[1], 1, order)
         pointed, start, right = self.losses((features, mask, particle))
         size = len(mask)
         self.log_dict({"val_next": pointed, "val_first": start, "val_right": right}, batch_size=size)
@@ -103,9 +104,9 @@ class PointerTraining(TaskModule):
             for name, seeds in (("", true_seeds[:, :0, :0]), ("_true_seeds", true_seeds)):
                 found = self.network(*event, seeds, limit)[0].cpu().numpy()
                 label, _ = resolve_claims(*hits_of_tracks(found), n)
-                weights = np.ones(n)
-                weights[seeds.flatten().cpu().numpy()] = 0.0
-                self._scores[name].add(label, particle[i, :n].cpu().numpy(), weights)
+                counted = weights[i, :n].clone()
+                counted[seeds.flatten()] = 0.0
+                self._scores[name].add(label, particle[i, :n].cpu().numpy(), counted.cpu().numpy())
 
     def on_validation_epoch_end(self) -> None:
         for suffix, scores in self._scores.items():
@@ -136,14 +137,21 @@ class EncDecTask(Task):
         config = self.config
         return iter(EventBatches(self.source("train"), ("pt",), config.batch_size, start, config.seed))
 
-    def validation_batches(self) -> Sequence[Batch]:
-        config = self.config
-        source = self.source("validation")
+    def validation_batches(self) -> Sequence[tuple[Batch, Tensor]]:
+        """Events, and the weights (B, N) of their hits in the score."""
+        config, source = self.config, self.source("validation")
         events = [event for i in range(config.validation_events) if len((event := source(i)).hits)]
-        return [
-            collate(events[i : i + config.batch_size], ("pt",))
-            for i in range(0, len(events), config.batch_size)
-        ]
+        batches = []
+        for first in range(0, len(events), config.batch_size):
+            chosen = events[first : first + config.batch_size]
+            batch = collate(chosen, ("pt",))
+            weights = torch.ones(batch[1].shape, dtype=torch.float64)
+            for row, event in zip(weights, chosen, strict=True):
+                found = event_weights(event, self.dataset.detector)
+                if found is not None:
+                    row[: len(found)] = torch.from_numpy(np.array(found))
+            batches.append((batch, weights))
+        return batches
 
     def card(self, module: TaskModule) -> dict[str, Any]:
         config = self.config
