@@ -111,6 +111,8 @@ def _print_model(name: str, as_json: bool) -> None:
 
 def _card_rows(card: ModelCard) -> dict[str, str]:
     """The card's content as text by label; empty fields are left out."""
+    from mltrack_plugin.training.config import training_configs
+
     rows = {
         "version": card.version,
         "architecture": card.architecture,
@@ -124,6 +126,9 @@ def _card_rows(card: ModelCard) -> dict[str, str]:
     for group in groups:
         content = getattr(card, group)
         rows[group.replace("_", " ")] = "\n".join(f"{k}: {_plain(v)}" for k, v in content.items())
+    if "command" not in card.training_recipe and card.name in training_configs():
+        # Cards of earlier trainings do not name it.
+        rows["training configuration"] = f"mltrack train {card.name}"
     rows |= {"licence": card.license, "written by": f"mltrack-plugin {card.mltrack_version}".strip()}
     return {label: text for label, text in rows.items() if text}
 

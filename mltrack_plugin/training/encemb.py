@@ -196,7 +196,7 @@ class EncEmbTask(Task):
                 if len(event.hits):
                     weights = event_weights(event, dataset.detector)
                     packed = pack([event], config.auxiliary_targets)
-                    batches.append((which, packed, None if weights is None else torch.from_numpy(weights)))
+                    batches.append((which, packed, None if weights is None else torch.tensor(weights)))
         return batches
 
     def card(self, module: TaskModule) -> dict[str, Any]:

@@ -82,3 +82,9 @@ def test_unknown_model(shipped: Path, capsys: pytest.CaptureFixture[str]) -> Non
     captured = capsys.readouterr()
     assert "Did you mean 'tiny-encreg'?" in captured.err
     assert "Traceback" not in captured.err
+
+
+def test_card_without_a_command_names_the_training_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "encemb-generic"]) == 0
+    output = capsys.readouterr().out
+    assert output.count("mltrack train encemb-generic") == 1
