@@ -19,12 +19,15 @@ from mltrack_plugin.training.data import Batch, EventBatches, collate
 from mltrack_plugin.training.encreg import measure
 from mltrack_plugin.training.task import Task, TaskModule
 from mltrack_plugin.training.validation import ValidationScores, event_weights
+from mltrack_plugin.training.warm_start import start_from
 
 
 class EncDecTrainingConfig(TrainingConfig):
     """A training run of EncDec."""
 
     architecture: str = "encdec"
+    #: Shipped model, archive or checkpoint of the same sizes to start from; None = untrained.
+    start_from: str | None = None
     #: Start with attention to the hits nearest in phi and eta, of this sharpness; None = random initial weights.
     kernel_start: float | None = Field(None, gt=0)
     #: The coordinates are divided by this (the size of the detector), in their units.
@@ -130,6 +133,8 @@ class EncDecTask(Task):
         network = EncDec(self._settings())
         if self.config.kernel_start is not None:
             network.start_as_kernel(self.config.kernel_start)
+        if self.config.start_from is not None:
+            start_from(network, self.config.start_from, ())
         self._validity = measure(self.source("train"), ("pt",)).validity
         return PointerTraining(self.config, network)
 
@@ -159,6 +164,8 @@ class EncDecTask(Task):
         card["training_recipe"]["loss"] = (
             f"cross entropy of the next hit + {config.first_weight} cross entropy of being a first hit"
         )
+        if config.start_from is not None:
+            card["training_recipe"]["started_from"] = config.start_from
         return card | {
             "kind": "sequence",
             "hyperparameters": self._settings().model_dump(mode="json"),

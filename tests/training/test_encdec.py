@@ -8,6 +8,7 @@ from click.testing import CliRunner
 pytest.importorskip("lightning")
 
 from mltrack_plugin.cli.main import cli
+from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.models.archive import load_model
 from mltrack_plugin.training.config import load_training_config
 from mltrack_plugin.training.encdec import in_order, next_hits
@@ -81,3 +82,17 @@ def test_the_network_learns_straight_tracks_within_seconds():
         right.append(float(share))
     assert np.mean(right[:3]) < 0.6
     assert np.mean(right[-5:]) > 0.85
+
+
+def test_a_training_starts_from_the_weights_of_another_model(tmp_path):
+    name = "encdec-redvid-10-50-helical"
+    first = load_training_config(name, tiny=True, steps=3)
+    checkpoint = train(first, tmp_path, device="cpu", threads=1, progress=False)
+    second = make_task(load_training_config(name, tiny=True, start_from=str(checkpoint)))
+    module = second.module()
+    weights = torch.load(checkpoint, weights_only=True)["state_dict"]
+    for key, value in module.network.state_dict().items():
+        torch.testing.assert_close(value, weights[f"network.{key}"])
+    assert second.card(module)["training_recipe"]["started_from"] == str(checkpoint)
+    with pytest.raises(ConfigurationError, match="other sizes"):
+        make_task(load_training_config(NAMES[0], tiny=True, start_from=str(checkpoint), network={})).module()
