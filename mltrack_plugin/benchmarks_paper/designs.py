@@ -8,37 +8,37 @@ from mltrack_plugin.models.manifest import available_models
 
 #: Name of this package's own design.
 OWN = "own"
+#: EncReg-FA is EncReg in other sizes; the name of the model tells it apart.
+_FA = "encreg-fa"
 #: Architecture of the model card -> design.
-ARCHITECTURES = {
+DESIGN_OF = {
     "encdec": "EncDec",
     "enccla": "EncCla",
     "encreg": "EncReg",
+    _FA: "EncReg-FA",
     "unet": "U-Net",
     "encemb": OWN,
 }
 
 
 def shipped_designs() -> dict[tuple[str, str], JobConfig]:
-    """(data set, design) -> the shipped job; where there are several, the one that is named after the data set."""
-    found: dict[tuple[str, str], list[tuple[bool, str, JobConfig]]] = {}
+    """(data set, design) -> the shipped job.
+
+    Where there are several, the one named ``<architecture>-<data set>``, else one whose name ends with the data set.
+    """
+    found: dict[tuple[str, str], list[tuple[bool, bool, str, JobConfig]]] = {}
     models = available_models()
     for name in available_jobs():
         job = load_job(name)
         for model in (step.settings.get("model") for step in job.sequence):
             if model not in models:
                 continue
-            design = design_of(model, models[model].architecture)
-            if design is None:
-                continue
-            for dataset in job.datasets:
+            architecture = models[model].architecture
+            if architecture == "encreg" and model.startswith(_FA):
+                architecture = _FA
+            design = DESIGN_OF.get(architecture)
+            for dataset in job.datasets if design is not None else ():
                 if dataset in DATASETS:
-                    entry = (not name.endswith(dataset), name, job)
-                    found.setdefault((dataset, design), []).append(entry)
-    return {key: min(jobs, key=lambda entry: entry[:2])[2] for key, jobs in found.items()}
-
-
-def design_of(model: str, architecture: str) -> str | None:
-    """The design of a model; EncReg-FA is EncReg in other sizes, so its name tells it apart."""
-    if architecture == "encreg" and model.startswith("encreg-fa"):
-        return "EncReg-FA"
-    return ARCHITECTURES.get(architecture)
+                    rank = (name != f"{architecture}-{dataset}", not name.endswith(dataset), name, job)
+                    found.setdefault((dataset, str(design)), []).append(rank)
+    return {key: min(jobs, key=lambda rank: rank[:3])[3] for key, jobs in found.items()}

@@ -15,13 +15,12 @@ from torch.nn import functional
 
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.models.gru_assignment import GruAssignment, GruAssignmentConfig
-from mltrack_plugin.performance.matching import match_tracks
-from mltrack_plugin.performance.scores import Fraction, trackml_score
 from mltrack_plugin.sequences.barrel import barrel_layer, cylindrical, validity_ranges
 from mltrack_plugin.sequences.slots import order_by_azimuth, true_slots
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.config import TrainingConfig
 from mltrack_plugin.training.task import Task, TaskModule
+from mltrack_plugin.training.validation import ValidationScores
 
 Array = npt.NDArray[Any]
 #: Hits (B, N, 3) in order, mask (B, N), true slots (B, N), particle ids (B, N) as int64.
@@ -43,7 +42,7 @@ class GruAssignmentModule(TaskModule):
 
     def __init__(self, config: TrainingConfig, network: GruAssignment) -> None:
         super().__init__(config, network)
-        self._validation: list[Fraction] = []
+        self._scores = ValidationScores()
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         hits, mask, slot, _ = batch
@@ -63,14 +62,14 @@ class GruAssignmentModule(TaskModule):
         self.log("val_accuracy", (found == slot)[mask].float().mean(), batch_size=size)
         for i in range(len(mask)):
             label = found[i][mask[i]].cpu().numpy() - 1
-            self._validation.append(
-                trackml_score(match_tracks(label, particle[i][mask[i]].cpu().numpy().astype(np.uint64)))
-            )
+            # Ids of particles count from 1, as rows from 0 do.
+            self._scores.add(label, particle[i][mask[i]].cpu().numpy() - 1)
 
     def on_validation_epoch_end(self) -> None:
-        correct = sum(score.numerator for score in self._validation)
-        self.log("val_score", correct / sum(score.denominator for score in self._validation), prog_bar=True)
-        self._validation.clear()
+        values = self._scores.result()
+        self.log("val_score", values.pop("val_score"), prog_bar=True)
+        self.log_dict(values)
+        self._scores.clear()
 
 
 def sample(event: SimulatedEvent, slots: int) -> Sample:

@@ -1,14 +1,16 @@
 """Which jobs stand for which design, and that a job is measured as mltrack evaluate would."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from mltrack_plugin.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.benchmarks_paper import designs
 from mltrack_plugin.benchmarks_paper import measure as measuring
-from mltrack_plugin.benchmarks_paper.designs import OWN, design_of, shipped_designs
+from mltrack_plugin.benchmarks_paper.designs import OWN, shipped_designs
 from mltrack_plugin.benchmarks_paper.measure import measure
 from mltrack_plugin.benchmarks_paper.published import DATASETS, DESIGNS, EFFICIENCIES, FIT_ACCURACY, TIMES
 from mltrack_plugin.cli.main import main
@@ -67,18 +69,33 @@ def test_shipped_jobs_are_found_by_architecture_and_data_set():
         assert design in (*DESIGNS, OWN)
 
 
-@pytest.mark.parametrize(
-    ("model", "architecture", "design"),
-    [
-        ("encreg-fa-trackml-200-500", "encreg", "EncReg-FA"),
-        ("encreg-trackml-200-500", "encreg", "EncReg"),
-        ("unet-redvid-10-50-linear", "unet", "U-Net"),
-        ("encemb-generic", "encemb", OWN),
-        ("gnn-hits", "gnn-hits", None),
-    ],
-)
-def test_design_of_a_model(model, architecture, design):
-    assert design_of(model, architecture) == design
+def test_the_job_named_after_architecture_and_data_set_stands_for_the_design(monkeypatch):
+    models = {
+        "encreg-paper-redvid-10-50-linear": "encreg",
+        "encreg-redvid-10-50-linear": "encreg",
+        "encreg-fa-cpu-trackml-200-500": "encreg",
+        "encreg-fa-trackml-200-500": "encreg",
+        "unet-small-redvid-50-100-helical": "unet",
+        "encemb-redvid-helical": "encemb",
+        "gnn-hits": "gnn-hits",
+    }
+
+    def job(name):
+        datasets = [known for known in DATASETS if name.endswith(known)] or ["redvid-10-50-helical"]
+        step = {"algorithm": "encreg", "model": name}
+        return JobConfig.model_validate({"name": name, "datasets": datasets, "sequence": [step]})
+
+    monkeypatch.setattr(
+        designs, "available_models", lambda: {k: SimpleNamespace(architecture=v) for k, v in models.items()}
+    )
+    monkeypatch.setattr(designs, "available_jobs", lambda: sorted(models))
+    monkeypatch.setattr(designs, "load_job", job)
+    assert {key: job.name for key, job in shipped_designs().items()} == {
+        ("redvid-10-50-linear", "EncReg"): "encreg-redvid-10-50-linear",
+        ("trackml-200-500", "EncReg-FA"): "encreg-fa-trackml-200-500",
+        ("redvid-50-100-helical", "U-Net"): "unet-small-redvid-50-100-helical",
+        ("redvid-10-50-helical", OWN): "encemb-redvid-helical",
+    }
 
 
 def test_measured_scores_are_those_of_mltrack_evaluate(tmp_path):

@@ -84,7 +84,8 @@ def test_unknown_model(shipped: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "Traceback" not in captured.err
 
 
-def test_card_without_a_command_names_the_training_configuration(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models", "encemb-generic"]) == 0
-    output = capsys.readouterr().out
-    assert output.count("mltrack train encemb-generic") == 1
+@pytest.mark.parametrize("name", ["encemb-generic", "encreg-redvid-10-50-linear"])
+def test_every_card_names_the_command_that_trains_it(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where the card itself, from an earlier training, does not say it."""
+    assert main(["models", name]) == 0
+    assert capsys.readouterr().out.count(f"mltrack train {name}") == 1
