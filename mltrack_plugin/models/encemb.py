@@ -22,6 +22,8 @@ from torch.nn import functional
 
 from mltrack_plugin.algorithm import Config
 from mltrack_plugin.models.hypotheses import Hypothesis, plane_coordinates
+from mltrack_plugin.models.surfaces import Surfaces
+from mltrack_plugin.surfaces import SurfacesConfig
 
 
 class PatchConfig(Hypothesis):
@@ -50,6 +52,8 @@ class EncEmbConfig(Config):
     embedding: int = Field(8, ge=1)
     #: Size of the detector, in the unit of the coordinates.
     length_scale: float = Field(1000.0, gt=0)
+    #: Surfaces onto which hits are put; none = hits stay where they are.
+    surfaces: SurfacesConfig = SurfacesConfig()
     #: Frequencies of the Fourier features of azimuth, 1/rad.
     phi_frequencies: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
     #: Frequencies of the Fourier features of pseudorapidity.
@@ -66,11 +70,12 @@ class Blocks(nn.Module):
         self.aspect = patch.aspect
         self.shift = patch.shift
         self.turning = float(patch.turning)
+        self.pitch = patch.pitch * config.length_scale
         self.block_size = config.block_size
 
     def coordinates(self, hits: Tensor) -> tuple[Tensor, Tensor]:
         """Pseudorapidity and azimuth (M,) of Cartesian positions (M, 3) under this layer's hypothesis."""
-        return plane_coordinates(hits, self.bending, self.origin, self.turning)
+        return plane_coordinates(hits, self.bending, self.origin, self.turning, self.pitch)
 
     def forward(
         self, eta: Tensor, phi: Tensor, event: Tensor, counts: Tensor
@@ -187,6 +192,7 @@ class EncEmb(nn.Module):
         if config.d_model % config.n_heads:
             raise ValueError(f"d_model {config.d_model} is not a multiple of n_heads {config.n_heads}")
         self.length_scale = config.length_scale
+        self.surfaces = Surfaces(config.surfaces)
         self.fourier = Fourier(config)
         self.input = nn.Linear(8 + self.fourier.width, config.d_model)
         self.sorters = nn.ModuleList([Blocks(config, patch) for patch in config.patches])
@@ -262,6 +268,7 @@ class EncEmb(nn.Module):
 
     def features(self, hits: Tensor, event: Tensor, counts: Tensor) -> Tensor:
         """(M, 3) hits of events with ``counts`` (B,) hits each, ``event`` (M,) ascending -> (M, d)."""
+        hits = self.surfaces(hits)
         x = self.inputs(hits)
         # Where each hit is now: first in input order, then in the slots of the latest layer.
         place = torch.arange(x.shape[0], device=x.device)

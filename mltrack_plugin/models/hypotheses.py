@@ -5,6 +5,7 @@ import math
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from mltrack_plugin.algorithm import Config
@@ -21,10 +22,13 @@ class Hypothesis(Config):
     #: Helices that leave the origin at azimuth 0 and turn in proportion to their length (REDVID's): the direction of
     #: turning, 1 or -1. The second coordinate is then the logarithm of the length per turning angle. 0 = none.
     turning: Literal[-1, 0, 1] = 0
+    #: The largest distance in z per turning angle that such helices have, in units of ``length_scale`` per rad: a hit
+    #: has turned by at least so much that this holds, and by less than 2 pi more.
+    pitch: float = Field(0.26, gt=0)
 
 
 def plane_coordinates(
-    hits: Tensor, bending: float, origin: float, turning: float, smallest_turn: float = 0.4
+    hits: Tensor, bending: float, origin: float, turning: float, pitch: float, smallest_turn: float = 0.4
 ) -> tuple[Tensor, Tensor]:
     """Pseudorapidity and azimuth of positions under a hypothesis; see :class:`Hypothesis`.
 
@@ -33,8 +37,8 @@ def plane_coordinates(
         bending: azimuth that is undone per length, rad per unit of the positions.
         origin: point on the beam axis, in the unit of the positions.
         turning: with 1 or -1 the logarithm of the length per turning angle stands for the azimuth.
-        smallest_turn: turning angles are taken from here to here + 2 pi, rad. The innermost hits of REDVID's helices
-            have turned by more than the default.
+        pitch: largest distance in z per turning angle, in the unit of the positions per rad.
+        smallest_turn: hits have turned by more than this, rad.
 
     Returns:
         (...) pseudorapidity within +-6, and azimuth (any multiple of 2 pi may be in it) or logarithm.
@@ -44,6 +48,7 @@ def plane_coordinates(
     eta = torch.asinh((z - origin) / r).clamp(-6.0, 6.0)
     phi = torch.atan2(y, x)
     if turning != 0.0:
-        angle = torch.remainder(turning * phi - smallest_turn, 2.0 * math.pi) + smallest_turn
+        least = (z.abs() / pitch).clamp(min=smallest_turn)
+        angle = torch.remainder(turning * phi - least, 2.0 * math.pi) + least
         return eta, torch.log(torch.sqrt(r * r + z * z) / angle)
     return eta, phi + bending * r

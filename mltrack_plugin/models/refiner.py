@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from mltrack_plugin.algorithm import Config
 from mltrack_plugin.models.encemb import LocalBlock
 from mltrack_plugin.models.hypotheses import Hypothesis, plane_coordinates
+from mltrack_plugin.models.surfaces import Surfaces
+from mltrack_plugin.surfaces import SurfacesConfig
 
 #: Limits of the logarithm of a parameter's standard deviation, in units of its spread.
 LOG_SIGMA = (-6.0, 2.0)
@@ -47,6 +49,8 @@ class RefinerConfig(Config):
     passes: int = Field(3, ge=1)
     #: Size of the detector, in the unit of the coordinates.
     length_scale: float = Field(1000.0, gt=0)
+    #: Surfaces onto which hits are put; none = hits stay where they are.
+    surfaces: SurfacesConfig = SurfacesConfig()
     #: Frequencies of the Fourier features of r and z, per ``length_scale``: they tell layers apart.
     frequencies: tuple[float, ...] = (2.0, 4.0, 8.0, 16.0, 32.0)
     #: Physical parameter = network output x scale + mean.
@@ -62,7 +66,10 @@ class Planes(nn.Module):
     def __init__(self, config: RefinerConfig) -> None:
         super().__init__()
         scale = config.length_scale
-        self.hypotheses = [(h.bending / scale, h.origin * scale, float(h.turning)) for h in config.hypotheses]
+        self.hypotheses = [
+            (h.bending / scale, h.origin * scale, float(h.turning), h.pitch * scale)
+            for h in config.hypotheses
+        ]
         #: (2P,) bool: which coordinates are angles.
         self.register_buffer(
             "wraps", torch.tensor([flag for h in config.hypotheses for flag in (False, h.turning == 0)])
@@ -71,8 +78,8 @@ class Planes(nn.Module):
     def forward(self, positions: Tensor) -> Tensor:
         """(..., 3) Cartesian -> (..., 2P)."""
         columns: list[Tensor] = []
-        for bending, origin, turning in self.hypotheses:
-            first, second = plane_coordinates(positions, bending, origin, turning)
+        for bending, origin, turning, pitch in self.hypotheses:
+            first, second = plane_coordinates(positions, bending, origin, turning, pitch)
             columns += [first, second]
         return torch.stack(columns, dim=-1)
 
@@ -105,6 +112,7 @@ class Refiner(nn.Module):
         self.passes = config.passes
         self.prior = PRIOR_PRECISION
         self.lowest, self.highest = LOG_SIGMA
+        self.surfaces = Surfaces(config.surfaces)
         self.planes = Planes(config)
         n = 2 * len(config.hypotheses)
         n_hit = 5 + 4 * len(config.frequencies)
@@ -212,6 +220,7 @@ class Refiner(nn.Module):
         self, positions: Tensor, hit: Tensor, weight: Tensor, mask: Tensor
     ) -> list[tuple[Tensor, Tensor]]:
         """Outputs of :meth:`step` in each pass."""
+        positions = self.surfaces(positions)
         features = self.hit_features(positions)
         coordinates = self.planes(positions)
         log_precision = self.precision(features).clamp(-2.0, 16.0)

@@ -61,7 +61,11 @@ def plane_points(
     found = []
     for h in hypotheses:
         eta, second = plane_coordinates(
-            hits, h.bending / length_scale, h.origin * length_scale, float(h.turning)
+            hits,
+            h.bending / length_scale,
+            h.origin * length_scale,
+            float(h.turning),
+            h.pitch * length_scale,
         )
         other = second.numpy().astype(np.float64)
         found.append((eta.numpy().astype(np.float64), other if h.turning else np.mod(other, 2.0 * np.pi)))

@@ -1,0 +1,86 @@
+"""refit-tracks: groups of hits become better ones by fitting the event as a mixture of tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from mltrack_plugin.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.algorithm import Config as BaseConfig
+from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
+from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.refinement.mixture import fit_mixture
+from mltrack_plugin.refinement.planes import Smearing, in_planes
+from mltrack_plugin.surfaces import SurfacesConfig
+
+
+class RefitTracks(Algorithm):
+    """Refits groups of hits, from whatever clustering, as tracks from the origin that compete for hits.
+
+    For detectors like REDVID's: known surfaces, one hit of a track on each that it crosses, known resolution, and
+    tracks that are straight or expanding helices which leave the origin at azimuth 0. Each track has at most one hit
+    on a surface. Fragments become one track, groups of several tracks are split, hits left over are attached or make
+    tracks of their own. Memory and time grow with hits times tracks.
+
+    ``membership`` of the output is the share of the hit that the mixture gives to its track.
+    """
+
+    class Config(BaseConfig):
+        """Settings of refit-tracks."""
+
+        #: Shape of the tracks.
+        shape: Literal["straight", "expanding-helix"]
+        #: Surfaces of the detector; hits on none of them are on no track.
+        surfaces: SurfacesConfig
+        #: Resolution of hits.
+        smearing: Smearing
+        #: Expanding helices: the largest distance in z per turning angle that they have, per rad.
+        pitch: float = Field(default=2.6, gt=0)
+        #: Expanding helices: hits have turned by at least this angle, rad.
+        least_turn: float = Field(default=0.4, ge=0)
+        #: Tracks with fewer hits are dropped.
+        min_hits: int = Field(default=4, ge=3)
+        #: Chi2 (two degrees of freedom) up to which hits without a track make one together.
+        seed_chi2: float = Field(default=12.0, gt=0, allow_inf_nan=False)
+        #: Likelihood of a hit to be of no track, where that of a hit at a track's centre is 1.
+        background: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+        #: Input keys.
+        hits: str = "hits"
+        selected_hits: str = "selected_hits"
+        proto_tracks: str = "proto_tracks"
+        #: Output key.
+        refitted_tracks: str = "refitted_tracks"
+
+    def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
+        super().__init__(config, **settings)
+        self._hits = self.read_handle(Hits, self.config.hits)
+        self._selection = self.read_handle(HitSelection, self.config.selected_hits, optional=True)
+        self._candidates = self.read_handle(ProtoTracks, self.config.proto_tracks)
+        self._refitted = self.write_handle(ProtoTracks, self.config.refitted_tracks)
+
+    def execute(self, event_store: EventStore) -> ProcessCode:
+        hits = self._hits(event_store)
+        selection = self._selection.get(event_store)
+        rows = np.arange(len(hits)) if selection is None else selection.rows
+        config = self.config
+        found, shares = fit_mixture(
+            in_planes(
+                hits.positions[rows],
+                config.surfaces,
+                config.smearing,
+                config.shape == "expanding-helix",
+                config.pitch,
+                config.least_turn,
+            ),
+            self._candidates(event_store).labels(len(hits))[rows],
+            min_hits=config.min_hits,
+            seed_chi2=config.seed_chi2,
+            background=config.background,
+        )
+        labels, membership = np.full(len(hits), -1, dtype=np.int64), np.zeros(len(hits), dtype=np.float32)
+        labels[rows], membership[rows] = found, shares
+        self._refitted(event_store, ProtoTracks.from_labels(labels, membership))
+        return ProcessCode.SUCCESS
