@@ -140,19 +140,20 @@ def reorganised(hits: PlaneHits, tracks: Tracks, min_hits: int, seed_chi2: float
     mine = owned(hits, tracks.weight)
     n = len(mine)
     if n:
-        on = np.logical_or.reduceat(mine, hits.first, axis=1).astype(np.int64)
+        on: Array = np.logical_or.reduceat(mine, hits.first, axis=1).astype(np.int64)
         found = centres(hits, tracks)
         eta = found.eta[:, None] - found.eta
         second = difference(hits, found.second[:, None] - found.second)
         pull = eta**2 / (1 / found.eta_precision + 1 / found.eta_precision[:, None])
         pull += second**2 / (1 / found.second_precision + 1 / found.second_precision[:, None])
-        alive = on.any(axis=1)
+        alive = on.sum(axis=1) > 0
         same = (pull < SAME) & (tracks.plane[:, None] == tracks.plane) & (on @ on.T == 0)
         same &= alive[:, None] & alive
         number = np.arange(n)
         target = np.where(same, number, n).min(axis=1, initial=n)
         target = np.minimum(target, number)
-        keeps_second = np.maximum.reduceat(tracks.weight, hits.first, axis=1)[:, hits.layer] < OWNED
+        best: Array = np.maximum.reduceat(tracks.weight, hits.first, axis=1)
+        keeps_second = best[:, hits.layer] < OWNED
         weight, together = np.zeros_like(tracks.weight), np.zeros(mine.shape, dtype=np.int64)
         np.add.at(weight, target, tracks.weight * (mine | keeps_second))
         np.add.at(together, target, mine)
