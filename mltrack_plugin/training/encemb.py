@@ -23,6 +23,7 @@ from mltrack_plugin.training.losses import anchor_loss
 from mltrack_plugin.training.targets import hit_targets
 from mltrack_plugin.training.task import Task, TaskModule
 from mltrack_plugin.training.validation import ValidationScores, event_weights
+from mltrack_plugin.training.warm_start import start_from
 
 #: Auxiliary targets of particles from collisions, and the spread that counts as 1.
 AUXILIARY = {"sin_phi": 0.7, "cos_phi": 0.7, "eta": 1.5, "q_over_pt": 2.0, "z0": 60.0}
@@ -63,7 +64,9 @@ class EncEmbTrainingConfig(TrainingConfig):
     auxiliary_weight: float = Field(0.1, ge=0)
     #: Its targets and the spread of each that counts as 1.
     auxiliary_targets: dict[str, float] = Field(default_factory=lambda: dict(AUXILIARY), min_length=1)
-    #: Start with attention to the nearest hits, of this sharpness; None = random initial weights.
+    #: Shipped model, archive or checkpoint with the same network to start from; None = untrained.
+    start_from: str | None = None
+    #: Untrained networks: start with attention to the nearest hits, of this sharpness; None = random initial weights.
     kernel_start: float | None = Field(None, gt=0)
     #: Layers that start this way.
     kernel_layers: int = Field(3, ge=1)
@@ -170,13 +173,20 @@ class EncEmbTask(Task):
 
     def module(self) -> EmbeddingTraining:
         network = EncEmb(EncEmbConfig(**self.config.network))
-        if self.config.kernel_start is not None:
+        if self.config.start_from is not None:
+            self._started_from, _ = start_from(network, self.config.start_from, self.outputs)
+        elif self.config.kernel_start is not None:
             network.start_as_kernel(self.config.kernel_start, self.config.kernel_layers)
         return EmbeddingTraining(self.config, network)
 
     def training_batches(self, start: int) -> Iterator[Packed]:
         batches = events_by_hits(self.source("train"), self.config.batch_hits, start)
         return (pack(events, self.config.auxiliary_targets) for events in batches)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the network's outputs."""
+        return tuple(f"embedding_{i}" for i in range(EncEmbConfig(**self.config.network).embedding))
 
     @functools.cached_property
     def validation_sets(self) -> list[Dataset]:
@@ -207,13 +217,15 @@ class EncEmbTask(Task):
             "loss": f"supervised contrastive + {config.auxiliary_weight} smooth L1 on track parameters",
             "batch_size": f"{config.batch_hits} hits",
         }
+        if config.start_from is not None:
+            card["training_recipe"]["started_from"] = self._started_from
         reach = 1.2 * settings.length_scale
         return card | {
             "hyperparameters": settings.model_dump(mode="json"),
             "features": ["x", "y", "z"],
             "units": {**dict.fromkeys(("x", "y", "z"), config.length_unit)},
             "coordinate_system": "cartesian",
-            "outputs": [f"embedding_{i}" for i in range(settings.embedding)],
+            "outputs": list(self.outputs),
             "output_scales": [1.0] * settings.embedding,
             "validity": {"r": [0.0, reach], "z": [-3.2 * settings.length_scale, 3.2 * settings.length_scale]},
         }

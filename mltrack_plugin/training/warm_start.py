@@ -29,7 +29,8 @@ def start_from(network: nn.Module, name_or_path: str, targets: Sequence[str]) ->
         targets: names of the network's outputs.
 
     Returns:
-        name of the model, and the clustering scale of each copied output in units of its own scale.
+        name of the model, and the clustering scale of each copied output in units of its own scale (of networks whose
+        outputs have one).
 
     Raises:
         ConfigurationError: if the networks differ, naming the weights and their shapes.
@@ -56,6 +57,8 @@ def start_from(network: nn.Module, name_or_path: str, targets: Sequence[str]) ->
                 continue
             for target, row in rows.items():
                 value[list(targets).index(target)] = theirs[name][row]
+    if "output_scale" not in theirs:
+        return card.name, {}
     scales = {
         target: float(card.output_scales[row] / theirs["output_scale"][row]) for target, row in rows.items()
     }

@@ -252,6 +252,34 @@ def test_networks_train_on_own_files(name, own, tmp_path):
     assert card.training_recipe["command"] == "mltrack train mine.yaml"
 
 
+def test_embedding_starts_from_the_weights_of_another_model(own, tmp_path):
+    import torch
+
+    from mltrack_plugin.training.tasks import make_task
+
+    changes = {
+        "dataset": "files",
+        "dataset_settings": {"path": str(own[0])},
+        "detectors": ["mydetector"],
+        "steps": 3,
+    }
+    first = load_training_config("encemb-generic", tiny=True, **changes)
+    last = train(first, tmp_path / "run", device="cpu", threads=1, progress=False)
+    archive = tmp_path / "first.pt"
+    assert main(["export", str(last), "--output", str(archive)]) == 0
+    second = load_training_config("encemb-generic", tiny=True, **changes, start_from=str(archive))
+    task = make_task(second)
+    module = task.module()
+    saved = torch.load(last, weights_only=True)["state_dict"]
+    for name, value in module.network.state_dict().items():
+        torch.testing.assert_close(value, saved[f"network.{name}"], rtol=0, atol=0)
+    assert task.card(module)["training_recipe"]["started_from"] == "encemb-generic"
+    task.close()
+    other = load_training_config("encemb-generic", **changes, start_from=str(archive))
+    with pytest.raises(ConfigurationError, match="is a network of other sizes"):
+        make_task(other).module()
+
+
 def test_resumed_training_on_files_goes_on_in_the_same_order(own, tmp_path):
     import torch
     from lightning.pytorch.callbacks import Callback
