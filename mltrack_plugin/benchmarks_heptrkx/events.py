@@ -9,7 +9,9 @@ from typing import Any
 from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
 
-QCD = "heptrkx-qcd"
+QCD, TRACKS = "heptrkx-qcd", "heptrkx-tracks"
+#: Groups of 2000 gun particles that barrel tracks are taken from.
+_SOURCES = 2
 #: QCD events simulated for the published selection, which holds a third of them, in units of those of other figures.
 SELECTION = 3
 
@@ -18,6 +20,8 @@ def unseen_events(dataset: str, settings: Mapping[str, Any], seed: int, events: 
     """The first events of the test split."""
     if dataset == QCD and not settings:
         return list(qcd_events(seed, events)[:events])
+    if dataset == TRACKS:
+        settings = {"sources": _SOURCES, **settings}
     return list(make_dataset(dataset, settings).events(events, seed, "test"))
 
 

@@ -20,6 +20,8 @@ SAMPLES: tuple[tuple[str, str, tuple[int, ...], dict[str, Any]], ...] = (
     ("image-tracks-redvid", "redvid-endcap", (1, 3, 6), {}),
     ("image-segmentation-barrel", "heptrkx-tracks", (1, 3, 6), {}),
 )
+#: Events of each row: some thousand images.
+MOST_EVENTS = 50
 METRICS = {"efficiency": "efficiency", "fake_rate": "fake rate", "trackml_score": "TrackML score"}
 
 
@@ -28,7 +30,7 @@ def job_rows(seed: int, events: int) -> list[Row]:
 
     Args:
         seed: of the test events.
-        events: test events for each row.
+        events: test events for each row, at most MOST_EVENTS.
 
     Raises:
         MissingExtraError: for the barrel, without pyacts.
@@ -36,8 +38,10 @@ def job_rows(seed: int, events: int) -> list[Row]:
     rows = []
     for name, dataset, numbers, settings in SAMPLES:
         label = f"{dataset}, noise {settings['noise'][0]:g}" if settings else dataset
+        label = f"{label}, {min(events, MOST_EVENTS)} events"
         for tracks in numbers:
-            result = job_scores(name, dataset, {**settings, "tracks": (tracks, tracks)}, seed, events)
+            n = min(events, MOST_EVENTS)
+            result = job_scores(name, dataset, {**settings, "tracks": (tracks, tracks)}, seed, n)
             for metric, text in METRICS.items():
                 half = (result[f"{metric}_high"] - result[f"{metric}_low"]) / 2.0
                 rows.append(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from mltrack_plugin.benchmarks_heptrkx.events import unseen_events
 from mltrack_plugin.benchmarks_heptrkx.figures import Figure, bootstrap, central_width, mean, share
 from mltrack_plugin.benchmarks_heptrkx.image_jobs import job_rows
 from mltrack_plugin.benchmarks_heptrkx.rows import Part, Row
@@ -155,7 +156,7 @@ def detector_events(
     """Test events of a detector as images of the model's planes, in batches."""
     sizes = model.card.hyperparameters
     raster = PlaneRaster.of(sizes)
-    source = list(make_dataset(dataset, settings).events(events, seed, "test"))
+    source = unseen_events(dataset, settings, seed, events)
     rng = np.random.default_rng(seed)
     seed_planes = int(cast(int, sizes.get("seed_planes", 0)))
     batches = (source[start : start + _BATCH] for start in range(0, events, _BATCH))

@@ -100,6 +100,7 @@ def _print_table(rows: list[Row]) -> None:
 
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(width=_WIDTH, highlight=False)
     console.print("HEP.TrkX: published figures and ours (one standard deviation)", markup=False)
@@ -110,7 +111,7 @@ def _print_table(rows: list[Row]) -> None:
         table.add_column("published", justify="right", no_wrap=True)
         table.add_column("ours", justify="right", no_wrap=True, min_width=_OURS)
         for row in block:
-            table.add_row(row.quantity, row.published, _with_error(row.ours, row.uncertainty))
+            table.add_row(Text(row.quantity), row.published, _with_error(row.ours, row.uncertainty))
         console.print(table)
 
 

@@ -24,7 +24,7 @@ def rows(monkeypatch):
                     f"part of {name}",
                     lambda: [
                         Row(f"{name}-network", text, "0.99", 0.98765, error, f"{events} events", seed)
-                        for text, error in (("accuracy", 0.0012), ("parameters " * 12, 0.0))
+                        for text, error in (("accuracy [mm]", 0.0012), ("parameters " * 12, 0.0))
                     ],
                 )
             ],
@@ -38,7 +38,7 @@ def test_table_has_every_family_with_uncertainty_and_seed():
         assert f"{family}-network" in result.output
     assert result.stdout.count("0.988 ± 0.001") == 3
     assert result.stdout.count("0.9877\n") + result.stdout.count("0.9877 \n") == 3
-    assert result.stdout.count("30 events; seed 11") == 3
+    assert result.stdout.count("30 events; seed 11") == result.stdout.count("accuracy [mm]") == 3
     assert max(map(len, result.stdout.splitlines())) <= 80
     # The progress says what is measured, and of how many.
     assert "2 of 3: part of sequences ... 0 s" in result.stderr
