@@ -4,6 +4,9 @@ Farrell et al., "Novel deep learning methods for track reconstruction" (arXiv:18
 with a fourth input that marks the hits of the seed, and a layer that scores hits at the end. With 4 inputs, 64 hidden
 features and 7 iterations it has the published 26502 parameters.
 
+Tracks in a solenoid look the same when azimuths or z change their sign (and charges theirs), but a trained network is
+not quite as indifferent: with ``mirrors`` scores are averaged over the four mirror images, with the same weights.
+
 Shapes: n hits, m segments, F inputs.
 """
 
@@ -25,6 +28,8 @@ class GnnHitConfig(Config):
     hidden: int = Field(64, ge=1)
     #: Iterations of edge and node network.
     iterations: int = Field(7, ge=1)
+    #: Average the scores over the four mirror images of a graph, in azimuth and in z; takes four times as long.
+    mirrors: bool = False
     #: The inputs r, phi, z, seed are divided by this: mm, radian, mm, 1.
     input_scale: tuple[float, ...] = (1000.0, math.pi, 1000.0, 1.0)
 
@@ -43,6 +48,7 @@ class GnnHitClassifier(nn.Module):
         inputs = len(config.input_scale)
         width = inputs + config.hidden
         self.iterations = config.iterations
+        self.mirrors = config.mirrors
         self.input = nn.Linear(inputs, config.hidden)
         self.edge = EdgeNetwork(width, config.hidden)
         self.node = NodeNetwork(width, config.hidden)
@@ -68,7 +74,14 @@ class GnnHitClassifier(nn.Module):
         r and z in mm; phi in radian, counted from the innermost hit of the seed; seed is 1 for its hits, else 0.
         Several graphs can be joined: nothing passes between hits that no segments connect.
         """
-        return torch.sigmoid(self.logits(nodes, edges)[0])
+        if not self.mirrors:
+            return torch.sigmoid(self.logits(nodes, edges)[0])
+        total = torch.zeros_like(nodes[:, 0])
+        for turn in (1.0, -1.0):
+            for along in (1.0, -1.0):
+                image = [nodes[:, :1], turn * nodes[:, 1:2], along * nodes[:, 2:3], nodes[:, 3:]]
+                total = total + self.logits(torch.cat(image, dim=1), edges)[0]
+        return torch.sigmoid(0.25 * total)
 
     @torch.jit.unused
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -122,6 +122,21 @@ def test_graphs_without_edges_and_without_hits(name):
             assert torch.isfinite(result).all()
 
 
+def test_mirror_images_get_the_same_scores_of_the_same_weights():
+    plain, mirrored = network("gnn-hits"), network("gnn-hits", mirrors=True)
+    assert sum(p.numel() for p in mirrored.parameters()) == 26502
+    nodes, edges = plain.example_inputs(8)
+    nodes[:, 1:3] *= torch.where(torch.arange(len(nodes)) % 3 == 0, -1.0, 1.0)[:, None]
+    with torch.inference_mode():
+        scores, logits = mirrored(nodes, edges), []
+        for signs in ([1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]):
+            image = nodes * torch.tensor([1.0, *signs, 1.0])
+            torch.testing.assert_close(mirrored(image, edges), scores)
+            logits.append(plain.logits(image, edges)[0])
+    assert not torch.allclose(logits[0], logits[1], atol=1e-2)
+    torch.testing.assert_close(scores, torch.sigmoid(torch.stack(logits).mean(dim=0)))
+
+
 def test_weighted_sum_by_hand():
     h = torch.tensor([[1.0, 10.0], [2.0, 20.0], [4.0, 40.0]])
     edges = torch.tensor([[1, 0, 0], [2, 2, 1]])
