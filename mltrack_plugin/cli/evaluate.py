@@ -247,8 +247,8 @@ def score_job(
 def times(summary: Summary, algorithms: list[Algorithm]) -> dict[str, float]:
     """TIMES in ms of CPU per event, from the steps of a job.
 
-    The model is what makes hit parameters, clustering what reads them; the total is reading and all
-    algorithms, without the scoring. The first event, which warms up the network, is included.
+    The model is the algorithms that apply one (of those that also make groups: both), clustering what reads hit
+    parameters; the total is reading and all algorithms, without the scoring. The first event, which warms up the network, is included.
     """
     from mltrack_plugin.event_data import HitParameters
 
@@ -256,7 +256,7 @@ def times(summary: Summary, algorithms: list[Algorithm]) -> dict[str, float]:
     # Steps are the reader, the algorithms and the writers, in this order.
     steps = list(zip(algorithms, summary.steps[1:], strict=False))
     total = summary.steps[0].cpu_s + sum(step.cpu_s for _, step in steps)
-    model = sum(s.cpu_s for a, s in steps if any(issubclass(h.kind, HitParameters) for h in a.outputs))
+    model = sum(s.cpu_s for a, s in steps if "model" in type(a.config).model_fields)
     clustering = sum(s.cpu_s for a, s in steps if any(issubclass(h.kind, HitParameters) for h in a.inputs))
     return dict(zip(TIMES, (1e3 * t / n for t in (model, clustering, total)), strict=True))
 

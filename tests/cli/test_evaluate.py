@@ -11,7 +11,11 @@ import pytest
 from direction_model import save_direction_model
 
 from mltrack_plugin.algorithm import ReadEvent, WriteHandle
-from mltrack_plugin.cli.evaluate import TIMES, score_file
+from mltrack_plugin.algorithms.cluster_hdbscan import ClusterHDBSCAN
+from mltrack_plugin.algorithms.encreg import EncRegTracking
+from mltrack_plugin.algorithms.preprocess_hits import PreprocessHits
+from mltrack_plugin.algorithms.unet import UNetTracking
+from mltrack_plugin.cli.evaluate import TIMES, score_file, times
 from mltrack_plugin.cli.main import main
 from mltrack_plugin.errors import EventDataError, EventError
 from mltrack_plugin.event_data import Hits, Particles, ProtoTracks, Tracks, TruthLinks
@@ -103,6 +107,15 @@ def test_the_json_has_the_promised_keys(files, run):
         "efficiency fake_rate duplicate_rate purity completeness cpu_ms_model cpu_ms_clustering cpu_ms_total"
     )
     assert set(promised.split()) <= json.loads(Path("r.json").read_text()).keys()
+
+
+def test_times_are_those_of_the_steps_with_a_model_and_of_the_clustering():
+    algorithms = [PreprocessHits(), EncRegTracking(model="m"), ClusterHDBSCAN(), UNetTracking(model="m")]
+    steps = [SimpleNamespace(cpu_s=seconds) for seconds in (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)]
+    found = times(SimpleNamespace(events=10, steps=steps), algorithms)
+    assert found == pytest.approx(
+        {"cpu_ms_model": 2000.0, "cpu_ms_clustering": 800.0, "cpu_ms_total": 3100.0}
+    )
 
 
 def test_a_job_is_run_timed_and_scored(files, run):
