@@ -248,7 +248,8 @@ def times(summary: Summary, algorithms: list[Algorithm]) -> dict[str, float]:
     """TIMES in ms of CPU per event, from the steps of a job.
 
     The model is the algorithms that apply one (of those that also make groups: both), clustering what reads hit
-    parameters; the total is reading and all algorithms, without the scoring. The first event, which warms up the network, is included.
+    parameters; the total is reading and all algorithms, without the scoring. The first event, which warms up the
+    network, is included.
     """
     from mltrack_plugin.event_data import HitParameters
 

@@ -44,7 +44,7 @@ OUTPUTS = tuple(
 #: Image -> number of views of a hit, periodic axes, track parameters that are the axes (if they are).
 IMAGES = {
     "direction": (1, (True, False), ("phi", "theta")),
-    "helix": (2, (False, False), ("pt", "pz")),
+    "helix": (2, (False, False), ("theta", "inverse_p")),
     "cylindrical": (1, (False, True, False), ()),
 }
 
@@ -52,14 +52,14 @@ IMAGES = {
 class UNetConfig(Config):
     """Sizes and constants of a :class:`UNet`."""
 
-    #: "direction": azimuth and polar angle, where straight tracks from the origin are points. "helix": radius and z
-    #: per turning angle, where helices from the origin at azimuth 0 are points, once for each direction of turning.
-    #: "cylindrical": radius, azimuth and z, as in the published code.
+    #: "direction": azimuth and polar angle, where straight tracks from the origin are points. "helix": polar angle and
+    #: turning angle per length, where helices from the origin at azimuth 0 are points, once for each direction of
+    #: turning. "cylindrical": radius, azimuth and z, as in the published code.
     image: Literal["direction", "helix", "cylindrical"]
     #: Pixels along each axis.
     pixels: tuple[int, ...]
-    #: Largest radius and largest |z| of the image, in the unit of the coordinates; for "helix" per radian. What lies
-    #: beyond is counted to the pixels at the border. "direction" needs none.
+    #: "cylindrical": largest radius and largest |z| of the image, in the unit of the coordinates. "helix": smallest and
+    #: largest turning angle per length. What lies beyond is counted to the pixels at the border.
     extent: tuple[float, float] = (1.0, 1.0)
     #: Channels of each scale, finest first.
     widths: tuple[int, ...] = Field((32, 64, 128, 128), min_length=1)
@@ -119,10 +119,10 @@ class UNet(nn.Module):
         self.image: str = config.image
         self.sizes = list(config.pixels)
         self.periodic = list(periodic)
-        r, z = config.extent
+        r, z = self.slowest, self.fastest = config.extent
         low, span = {
             "direction": ((0.0, 0.0), (2.0 * math.pi, math.pi)),
-            "helix": ((0.0, -z), (r, 2.0 * z)),
+            "helix": ((0.0, r), (math.pi, z - r)),
             "cylindrical": ((0.0, 0.0, -z), (r, 2.0 * math.pi, 2.0 * z)),
         }[config.image]
         self.register_buffer("low", torch.tensor(low), persistent=False)
@@ -169,7 +169,11 @@ class UNet(nn.Module):
         elif self.image == "helix":
             # Turning to the right first, as the classes are ordered by charge.
             turned = torch.stack([2.0 * math.pi - phi, phi]).clamp(min=1e-2)
-            places = torch.stack([r / turned, z / turned], dim=2)
+            length = torch.sqrt(r * r + z * z).clamp(min=1e-3)
+            # No track turns slower than the image shows: what seems to has made one turn more, if that fits.
+            more = (turned / length < self.slowest) & ((turned + 2.0 * math.pi) / length <= self.fastest)
+            turned = turned + 2.0 * math.pi * more
+            places = torch.stack([torch.atan2(r, z).expand(self.views, -1), turned / length], dim=2)
         else:
             places = torch.stack([r, phi, z], dim=1)[None]
         lengths = torch.stack([r, z], dim=1) / self.length_scale

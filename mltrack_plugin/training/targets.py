@@ -34,6 +34,7 @@ PARAMETERS: dict[str, tuple[str, Callable[[Particles], Array]]] = {
     "log_pt": ("log(GeV)", lambda p: np.log(p.pt)),
     "p": ("GeV", lambda p: np.hypot(p.pt, p.pz)),
     "pz": ("GeV", lambda p: p.pz),
+    "inverse_p": ("1/GeV", lambda p: 1.0 / np.hypot(p.pt, p.pz)),
     "q": ("e", lambda p: p.q),
     "q_over_pt": ("e/GeV", lambda p: p.q / p.pt),
     "q_over_p": ("e/GeV", lambda p: p.q / np.sqrt(p.pt**2 + p.pz**2)),

@@ -14,11 +14,12 @@ from mltrack_plugin.training.config import load_training_config
 PHI = {"name": "phi", "edges": np.linspace(-np.pi, np.pi, 7).tolist()}
 THETA = {"name": "theta", "edges": [0.0, 0.5, 1.0, 2.0, 2.6, 3.1]}
 CHARGE = {"name": "q", "edges": [-1.0, 0.0, 1.0]}
+INVERSE = {"name": "inverse_p", "edges": [0.3, 0.45, 0.55, 0.7, 1.1]}
 RADIAL = {"name": "pt", "edges": [0.0, 0.3, 0.6, 1.0, 2.0]}
 PITCH = {"name": "pz", "edges": [-2.5, -1.0, 0.0, 1.0, 2.5]}
 SIZES = {
     "direction": {"pixels": (64, 32), "bins": (PHI, THETA)},
-    "helix": {"pixels": (16, 48), "extent": (2.0, 3.0), "bins": (CHARGE, RADIAL, PITCH)},
+    "helix": {"pixels": (32, 24), "extent": (0.3, 1.2), "bins": (CHARGE, THETA, INVERSE)},
     "cylindrical": {"pixels": (15, 16, 21), "extent": (7.0, 10.0), "bins": (CHARGE, RADIAL, PITCH)},
 }
 
@@ -84,7 +85,7 @@ def test_an_untrained_network_gives_each_hit_the_bin_that_it_lies_in(image):
         track = [-2.5, 2.3]
         r, phi, z = t, torch.full((10,), -2.5), t / np.tan(2.3)
     else:
-        track = [-1.0, 0.8, -1.5]
+        track = [-1.0, np.arctan2(0.8, -1.5), 1.0 / np.hypot(0.8, 1.5)]
         r, phi, z = 0.8 * t, -t, -1.5 * t
     hits = torch.stack([r * torch.cos(phi), r * torch.sin(phi), z], dim=1)
     # The direction of turning is not to be seen on a hit alone: only the view of the true one is looked at.
@@ -200,7 +201,7 @@ def test_pixels_by_value_cannot_be_exported_as_a_graph():
             {"bins": ({"name": "phi", "edges": (-3.2, 3.2)}, {"name": "theta", "edges": (0.0, 3.2)})},
             "4 classes",
         ),
-        ({"image": "helix", "bins": (RADIAL, PITCH)}, "q, pt, pz"),
+        ({"image": "helix", "bins": (RADIAL, PITCH)}, "q, theta, inverse_p"),
     ],
 )
 def test_wrong_sizes_are_named(changes, message):

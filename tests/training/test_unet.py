@@ -46,7 +46,7 @@ def test_tiny_training_becomes_a_model_that_finds_tracks(finished, tmp_path):
     assert model.card.architecture == "unet"
     assert model.card.detectors == ("redvid",)
     bins = [(b["name"], len(b["edges"]) - 1) for b in model.card.hyperparameters["bins"]]
-    assert bins == [("q", 2), ("pt", 4), ("pz", 5)]
+    assert bins == [("q", 2), ("theta", 4), ("inverse_p", 5)]
     event = make_dataset("redvid-10-50-helical", {"tracks": (3, 6)}).event(0, seed=9, split="test")
     found = model.predict_hits(event.hits)
     assert ((found[:, 0::2] >= 0) & (found[:, 0::2] < 40)).all()
