@@ -130,6 +130,8 @@ def load_training_config(name_or_path: str, *, tiny: bool = False, **overrides: 
 
 #: Settings of data sets that say where something is kept, which changes nothing in the events.
 _PLACES = ("bank_dir",)
+#: Settings of trainings that may hold paths.
+_WITH_PLACES = ("dataset_settings", "validation", "start_from")
 
 
 def portable_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,8 +161,8 @@ def _command(config: TrainingConfig, *, tiny: bool) -> str:
     shipped = load_training_config(config.name, tiny=tiny).model_dump(mode="json")
     words = ["mltrack", "train", config.name, *(["--tiny"] if tiny else [])]
     for name, value in config.model_dump(mode="json").items():
-        if name == "dataset_settings":
-            value, shipped[name] = portable_settings(value), portable_settings(shipped[name])
+        if name in _WITH_PLACES:
+            value, shipped[name] = _portable(value), _portable(shipped.get(name))
         if name not in shipped or value != shipped[name]:
             text = yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()
             words += ["--set", f"{name}={text}"]

@@ -12,7 +12,7 @@ from mltrack_plugin.models.checkpoint import export_checkpoint, load_checkpoint
 from mltrack_plugin.models.eager import eager_network
 from mltrack_plugin.models.encreg import EncReg, EncRegConfig
 from mltrack_plugin.simulation.redvid import RedvidConfig, redvid_event
-from mltrack_plugin.training.config import load_training_config
+from mltrack_plugin.training.config import load_training_config, training_command
 from mltrack_plugin.training.data import collate, events_by_hits, pack
 from mltrack_plugin.training.encreg import EncRegTask, RegressionTraining
 from mltrack_plugin.training.run import train
@@ -160,6 +160,16 @@ def test_encreg_fa_has_the_published_blocks_and_backend():
     assert settings.targets == ("sin_phi", "cos_phi", "theta", "q")
     assert (settings.attention, settings.precision) == ("flash", "bf16-mixed")
     assert settings.batch_hits is not None
+
+
+def test_the_card_names_no_place_of_this_machine():
+    bank = {"dataset": "trackml-200-500", "dataset_settings": {"bank_dir": "/x/bank"}, "events": 4}
+    settings = load_training_config(
+        "encreg-trackml-200-500", validation=bank, start_from="/x/run/best.ckpt", steps=5
+    )
+    assert training_command(settings) == (
+        "mltrack train encreg-trackml-200-500 --set steps=5 --set start_from=best.ckpt"
+    )
 
 
 def test_flash_is_refused_before_anything_is_simulated(tmp_path, monkeypatch):
