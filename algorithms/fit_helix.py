@@ -11,29 +11,13 @@ from pydantic import Field, model_validator
 
 from mltrack_plugin.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.algorithm import Config as BaseConfig
+from mltrack_plugin.algorithms.solenoid import Resolution
 from mltrack_plugin.event_data import Hits, Tracks
 from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.tracking.helix_fit import fit_helices
 from mltrack_plugin.tracking.hit_model import HitResolution
 
 _log = logging.getLogger(__name__)
-
-
-class Resolution(BaseConfig):
-    """Standard deviations of hit positions, mm."""
-
-    #: Along r-phi.
-    rphi: float = Field(gt=0, allow_inf_nan=False)
-    #: Along r; 0 in a barrel, where the module gives r.
-    r: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    #: Along z; 0 in an endcap, where the module gives z.
-    z: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _one_is_measured(self) -> Resolution:
-        if self.r == 0 and self.z == 0:
-            raise ValueError("r or z must be larger than 0")
-        return self
 
 
 class FitHelix(Algorithm):
@@ -88,21 +72,7 @@ class FitHelix(Algorithm):
             self.config.field_z,
             self.config.thickness,
         )
-        d0, z0, phi, theta, qop = fit.parameters.T
-        self._tracks(
-            event_store,
-            tracks.with_columns(
-                d0=d0,
-                z0=z0,
-                phi=phi,
-                theta=theta,
-                qop=qop,
-                covariance=fit.covariance,
-                chi2=fit.chi2,
-                ndf=fit.ndf,
-                hit_chi2=fit.hit_chi2,
-            ),
-        )
+        self._tracks(event_store, tracks.with_columns(**fit.columns()))
         return ProcessCode.SUCCESS
 
     def finalize(self) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from mltrack_plugin.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.algorithm import Config as BaseConfig
-from mltrack_plugin.algorithms.fit_helix import Resolution
+from mltrack_plugin.algorithms.follow_seeds import SeedPassConfig
+from mltrack_plugin.algorithms.solenoid import SolenoidConfig
 from mltrack_plugin.event_data import Hits, ProtoTracks
 from mltrack_plugin.event_store import EventStore
 
@@ -24,21 +24,16 @@ class RepairTracks(Algorithm):
     fragments and groups that are no track disappear, and their hits are free again.
 
     For detectors in a homogeneous solenoid field along z. ``membership`` of the output is the compatibility of a hit
-    with its track's other hits.
+    with its track's other hits. Tracks of ``follow-seeds``, if it runs before, stay as they are and are part of the
+    output.
     """
 
-    class Config(BaseConfig):
+    class Config(SolenoidConfig):
         """Settings of repair-tracks."""
 
-        #: Solenoid field along z, T.
-        field_z: float = Field(default=2.0, allow_inf_nan=False)
         #: Material of a detector layer at normal incidence, in radiation lengths. A generous value makes the repair
         #: tolerant to the tails of scattering.
         thickness: float = Field(default=0.04, ge=0, lt=1)
-        #: Resolution of hits, where ``volumes`` does not say otherwise.
-        resolution: Resolution = Resolution(rphi=0.05, r=0.05, z=0.05)
-        #: Resolution by volume id. Layers that measure z are barrels, those that measure r are discs.
-        volumes: dict[int, Resolution] = Field(default_factory=dict)
         #: Tracks with fewer hits are dropped.
         min_hits: int = Field(default=4, ge=3)
         #: Chi2 (two degrees of freedom) up to which a hit is attached to a track.
@@ -53,31 +48,23 @@ class RepairTracks(Algorithm):
         max_holes: int = Field(default=3, ge=0)
         #: Chi2 by which a hit of the track's own group is preferred.
         loyalty: float = Field(default=4.0, ge=0, allow_inf_nan=False)
-        #: Tracks from the beam axis with at least so many hits are also built from hits left over; 0 = none are.
-        seed_hits: int = Field(default=5, ge=0)
-        #: Chi2 per degree of freedom up to which such a track is accepted.
-        seed_chi2: float = Field(default=3.0, gt=0, allow_inf_nan=False)
+        #: How tracks from the beam axis are built from hits left over; ``None`` = they are not.
+        seeds: SeedPassConfig | None = SeedPassConfig()
         #: A group that no helix describes stays as it is if it is one track with so many times the scattering;
         #: 1 = it is dropped.
         loose: float = Field(default=3.0, ge=1, le=10)
         #: Input keys.
         hits: str = "hits"
         proto_tracks: str = "proto_tracks"
+        followed_tracks: str = "followed_tracks"
         #: Output key.
         repaired_tracks: str = "repaired_tracks"
-
-        @model_validator(mode="after")
-        def _has_a_field(self) -> RepairTracks.Config:
-            if self.field_z == 0:
-                raise ValueError(
-                    "field_z must not be 0; without a field leave repair-tracks out of the sequence"
-                )
-            return self
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)
         self._hits = self.read_handle(Hits, self.config.hits)
         self._candidates = self.read_handle(ProtoTracks, self.config.proto_tracks)
+        self._followed = self.read_handle(ProtoTracks, self.config.followed_tracks, optional=True)
         self._repaired = self.write_handle(ProtoTracks, self.config.repaired_tracks)
 
     def initialize(self) -> None:
@@ -94,8 +81,10 @@ class RepairTracks(Algorithm):
         repaired = repair_groups(
             hits,
             self._candidates(event_store),
-            sigmas=self._sigmas(hits),
+            sigmas=config.sigmas(hits),
             field_z=config.field_z,
+            found=self._followed.get(event_store),
+            seeds=None if config.seeds is None else config.seeds.as_pass(),
             thickness=config.thickness,
             min_hits=config.min_hits,
             attach_chi2=config.attach_chi2,
@@ -104,22 +93,7 @@ class RepairTracks(Algorithm):
             odds=config.odds,
             max_holes=config.max_holes,
             loyalty=config.loyalty,
-            seed_hits=config.seed_hits,
-            seed_chi2=config.seed_chi2,
             loose=config.loose,
         )
         self._repaired(event_store, repaired)
         return ProcessCode.SUCCESS
-
-    def _sigmas(self, hits: Hits) -> np.ndarray[Any, Any]:
-        """(n, 3) standard deviations along r-phi, r and z, mm."""
-        from mltrack_plugin.repair.groups import volumes_of
-
-        default = self.config.resolution
-        columns = np.empty((len(hits), 3))
-        columns[:] = (default.rphi, default.r, default.z)
-        if self.config.volumes:
-            volume = volumes_of(hits)
-            for number, resolution in self.config.volumes.items():
-                columns[volume == number] = (resolution.rphi, resolution.r, resolution.z)
-        return columns

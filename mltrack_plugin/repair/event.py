@@ -23,8 +23,7 @@ from mltrack_plugin.repair.follow import (
     completed,
     fit_and_drop,
 )
-from mltrack_plugin.repair.layers import BLOCKED, GROUP, LAYER, TABLE, TAGS, Event
-from mltrack_plugin.repair.leftover import new_tracks
+from mltrack_plugin.repair.layers import BLOCKED, GROUP, LAYER, TAGS, Event
 
 Array = npt.NDArray[Any]
 
@@ -34,8 +33,6 @@ MAX_TRACKS = 6
 SECOND_HIT = 8.0
 #: A hit changes hands for a claim that is stronger by this chi2.
 CLEARLY = 6.0
-#: Radius up to which a new track may begin, mm.
-SEED_RADIUS = 200.0
 #: Columns of a candidate's hits: strength of the claim, smaller = stronger; chi2 given the other hits.
 CLAIM, CHI2 = 0, 1
 #: What a hit adds to the score of a track, in units of chi2.
@@ -192,6 +189,7 @@ def compete(
 def finish(
     owner: Array,
     accepted: Array,
+    taken: Array,
     offsets: Array,
     rows: Array,
     values: Array,
@@ -210,7 +208,7 @@ def finish(
     label_chi2 = np.zeros(n_hits)
     for row in range(n_hits):
         event[TAGS][row, GROUP] = owner[row]
-        event[TAGS][row, BLOCKED] = 1 if owner[row] >= 0 else 0
+        event[TAGS][row, BLOCKED] = 1 if owner[row] >= 0 or taken[row] else 0
     track = np.empty(MAX_HITS + 1, dtype=np.int64)
     hit_chi2 = np.empty(MAX_HITS + 1)
     for c in range(len(accepted)):
@@ -242,9 +240,13 @@ def finish(
 
 
 def repair_event(
-    offsets: Array, indices: Array, event: Event, settings: Array, work: Work, seed_hits: int
+    offsets: Array, indices: Array, taken: Array, event: Event, settings: Array, work: Work
 ) -> tuple[Array, Array]:
-    """Better groups from groups, and new tracks of ``seed_hits`` or more hits that are left over (0 = none).
+    """Better groups from groups.
+
+    Args:
+        offsets, indices: the groups, rows of hits.
+        taken: (n_hits,) bool: hits that are not to be had; on no group.
 
     Returns:
         as `finish`.
@@ -253,12 +255,4 @@ def repair_event(
     c_offsets, c_rows, values, totals = candidates(offsets, indices, event, settings, work)
     order = np.argsort(-totals[:, CLAIM], kind="stable")
     owner, accepted = compete(c_offsets, c_rows, values, order, len(event[TAGS]), int(settings[MIN_HITS]))
-    label, label_chi2 = finish(owner, accepted, c_offsets, c_rows, values, totals, event, settings, work)
-    if seed_hits:
-        free = np.flatnonzero(label < 0)
-        event[TAGS][:, BLOCKED] = label >= 0
-        distance = (event[TABLE][free, :3] ** 2).sum(axis=1)
-        start = free[np.argsort(distance, kind="stable")]
-        start = start[np.hypot(*event[TABLE][start, :2].T) < SEED_RADIUS]
-        new_tracks(start, label, label_chi2, len(accepted), seed_hits, event, settings, work)
-    return label, label_chi2
+    return finish(owner, accepted, taken, c_offsets, c_rows, values, totals, event, settings, work)

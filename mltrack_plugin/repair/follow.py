@@ -50,7 +50,7 @@ OVERLAP = 0.02
 #: Times that a track is completed, at most.
 MAX_TURNS = 3
 #: Most hits that one look-up gives.
-MAX_FOUND = 64
+MAX_FOUND = 128
 
 
 #: Numbers that steer the repair, (n,) float64; see the settings of the algorithm. BEND is 0.3 B: pT in GeV times the
@@ -58,11 +58,12 @@ MAX_FOUND = 64
 #: crosses, against that it has none.
 SETTINGS = (
     "thickness", "bend", "min_hits", "attach_chi2", "drop_chi2", "odds", "max_holes", "max_chi2", "loyalty",
-    "seed_chi2", "loose"
+    "seed_chi2", "loose", "seed_direction", "seed_vertex"
 )  # fmt: skip
-THICKNESS, BEND, MIN_HITS, ATTACH_CHI2, DROP_CHI2, ODDS, MAX_HOLES, MAX_CHI2, LOYALTY, SEED_CHI2, LOOSE = (
-    range(11)
-)
+(
+    THICKNESS, BEND, MIN_HITS, ATTACH_CHI2, DROP_CHI2, ODDS, MAX_HOLES, MAX_CHI2, LOYALTY, SEED_CHI2, LOOSE,
+    SEED_DIRECTION, SEED_VERTEX,
+) = range(13)  # fmt: skip
 
 #: Scratch memory of a track: its fit (MAX_HITS, RECORD), see `smoother`; rows STATE_ROW and following (5, WIDTH); rows
 #: of hits that were looked up (MAX_FOUND,); layers ahead, the arc length to them, which layers have been looked at
@@ -320,6 +321,30 @@ def fit_and_drop(
             rows[i] = rows[i + 1]
         rows[n - 1] = row
         n -= 1
+
+
+@kernel
+def significance(rows: Array, n: int, event: Event, settings: Array, work: Work) -> float:
+    """How hard it is to find the hits of a track by chance, from the fit in ``work``.
+
+    The sum over its hits of -log of the number of random hits expected in the window in which the hit was looked for,
+    given the hits before it; hits in windows that hold one anyway count nothing. exp(-significance) is about the
+    probability that a wrong start is followed by as many hits.
+    """
+    total = 0.0
+    for i in range(n):
+        record = work[RECORDS][i]
+        hit = event[TABLE][rows[i]]
+        layer = event[LAYERS][event[TAGS][rows[i], LAYER]]
+        nn, nt, tt = projected(record, hit)
+        a, b, c = record[8] + nn, record[11] + nt, record[20] + tt
+        area = math.pi * settings[ATTACH_CHI2] * math.sqrt(max(a * c - b * b, 0.0))
+        if layer[DISC] > 0.0:
+            area /= max(abs(record[6]), 0.1)
+        expected = area * random_density(layer, hit[RUNNING])
+        if expected < 1.0:
+            total -= math.log(max(expected, 1e-9))
+    return total
 
 
 @kernel

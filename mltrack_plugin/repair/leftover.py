@@ -19,6 +19,8 @@ from mltrack_plugin.repair.follow import (
     MAX_HITS,
     MIN_HITS,
     SEED_CHI2,
+    SEED_DIRECTION,
+    SEED_VERTEX,
     STATE_ROW,
     THICKNESS,
     TRIAL,
@@ -27,6 +29,7 @@ from mltrack_plugin.repair.follow import (
     fit_and_drop,
     follow_end,
     layers_ahead,
+    significance,
 )
 from mltrack_plugin.repair.layers import BLOCKED, LAYER, LAYERS, TABLE, TAGS, Event, crossing, lookup
 from mltrack_plugin.repair.smoother import move_only
@@ -36,14 +39,14 @@ Array = npt.NDArray[Any]
 
 #: Layers ahead of a hit on which its partner is looked for.
 REACH = 2
-#: Window of the partner: standard deviations of direction (of a soft track) and of the vertex along z, mm.
-DIRECTION_SIGMA, VERTEX_SIGMA = 0.06, 60.0
+#: Significance beyond what is asked for at which no other partner is tried.
+CLEAR = 25.0
 #: Largest distance from the beam axis along it at which a pair may start, mm.
 LARGEST_Z0 = 250.0
 
 
 @kernel
-def towards(row: int, event: Event, state: Array) -> bool:
+def towards(row: int, event: Event, settings: Array, state: Array) -> bool:
     """State at a hit that comes straight from the origin, with the errors of such a guess."""
     hit = event[TABLE][row]
     r = math.sqrt(hit[0] * hit[0] + hit[1] * hit[1])
@@ -53,8 +56,8 @@ def towards(row: int, event: Event, state: Array) -> bool:
         state[k] = 0.0
     state[0], state[1], state[2] = hit[0], hit[1], hit[2]
     state[3], state[4], state[6] = hit[0] / r, hit[1] / r, hit[2] / r
-    state[13] = DIRECTION_SIGMA * DIRECTION_SIGMA
-    state[22] = (VERTEX_SIGMA / r) ** 2
+    state[13] = settings[SEED_DIRECTION] ** 2
+    state[22] = (settings[SEED_VERTEX] / r) ** 2
     return True
 
 
@@ -97,13 +100,24 @@ def pair_state(first: int, second: int, event: Event, settings: Array, state: Ar
 
 @kernel
 def track_from(
-    first: int, mine: int, event: Event, settings: Array, work: Work, rows: Array, hit_chi2: Array
-) -> int:
-    """Longest track that starts with a hit, into ``rows``; returns its number of hits, 0 if there is none."""
+    first: int,
+    mine: int,
+    least: float,
+    event: Event,
+    settings: Array,
+    work: Work,
+    rows: Array,
+    hit_chi2: Array,
+) -> tuple[int, float]:
+    """Most significant track that starts with a hit, into ``rows``.
+
+    Returns:
+        its number of hits, 0 if there is none, and its significance.
+    """
     state, guess = work[BUFFER][STATE_ROW], np.empty(STATE)
     partners = np.empty(REACH * MAX_FOUND, dtype=np.int64)
-    if not towards(first, event, state):
-        return 0
+    if not towards(first, event, settings, state):
+        return 0, 0.0
     seen = work[AHEAD][2]
     for k in range(len(seen)):
         seen[k] = 0.0
@@ -118,7 +132,7 @@ def track_from(
         s = crossing(guess, layer, False)
         move_only(guess, s)
         guess[8], guess[20] = s * s * state[13], s * s * state[22]
-        n = lookup(guess, event, int(work[AHEAD][0, j]), 2.5, 60.0, work[FOUND])
+        n = lookup(guess, event, int(work[AHEAD][0, j]), 1.0, 60.0, work[FOUND])
         reached += n > 0
         for i in range(n):
             if not event[TAGS][work[FOUND][i], BLOCKED]:
@@ -126,11 +140,13 @@ def track_from(
                 n_partners += 1
         if reached >= REACH:
             break
-    best = 0
+    best, best_value = 0, 0.0
     trial = np.empty(MAX_HITS + 1, dtype=np.int64)
     trial_chi2 = np.empty(MAX_HITS + 1)
     event[TAGS][first, BLOCKED] = 1
     for i in range(n_partners):
+        if best_value > least + CLEAR:
+            break
         if not pair_state(first, partners[i], event, settings, work[BUFFER][TRIAL]):
             continue
         trial[0], trial[1] = first, partners[i]
@@ -141,7 +157,7 @@ def track_from(
         n = follow_end(work[BUFFER][TRIAL], False, trial, 2, mine, event, settings, work)
         for j in range(1, n):
             event[TAGS][trial[j], BLOCKED] = 0
-        if n < settings[MIN_HITS] or n <= best:
+        if n < settings[MIN_HITS]:
             continue
         n, chi2 = fit_and_drop(trial, n, 3, settings[DROP_CHI2], event, settings, work, trial_chi2)
         if not math.isfinite(chi2):
@@ -149,12 +165,15 @@ def track_from(
         event[TAGS][first, BLOCKED] = 0
         n, chi2 = completed(trial, n, chi2, mine, event, settings, work, trial_chi2)
         event[TAGS][first, BLOCKED] = 1
-        if n > best and chi2 < settings[SEED_CHI2] * (2 * n - 5):
-            best = n
+        if not chi2 < settings[SEED_CHI2] * (2 * n - 5):
+            continue
+        value = significance(trial, n, event, settings, work)
+        if value > best_value:
+            best, best_value = n, value
             for j in range(n):
                 rows[j], hit_chi2[j] = trial[j], trial_chi2[j]
     event[TAGS][first, BLOCKED] = 0
-    return best
+    return best, best_value
 
 
 @kernel
@@ -164,11 +183,12 @@ def new_tracks(
     label_chi2: Array,
     next_label: int,
     smallest: int,
+    least: float,
     event: Event,
     settings: Array,
     work: Work,
 ) -> None:
-    """Tracks of at least ``smallest`` free hits; ``label`` and ``label_chi2`` of their hits are set.
+    """Tracks of at least ``smallest`` free hits and the significance ``least``; sets ``label`` and ``label_chi2``.
 
     Args:
         order: rows of the hits that tracks may start with, in the order in which they are tried.
@@ -178,8 +198,8 @@ def new_tracks(
     for first in order:
         if event[TAGS][first, BLOCKED]:
             continue
-        n = track_from(first, -2, event, settings, work, rows, hit_chi2)
-        if n < smallest:
+        n, value = track_from(first, -2, least, event, settings, work, rows, hit_chi2)
+        if n < smallest or value < least:
             continue
         for i in range(n):
             label[rows[i]], label_chi2[rows[i]] = next_label, hit_chi2[i]

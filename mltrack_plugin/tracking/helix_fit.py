@@ -49,7 +49,7 @@ _SINGULAR = 1e12
 
 @dataclasses.dataclass(frozen=True)
 class HelixFit:
-    """Result of :func:`fit_helices`; rows of tracks that cannot be fitted are NaN, their ndf 0."""
+    """Result of a fit; rows of tracks that cannot be fitted are NaN, their ndf 0."""
 
     #: (n_tracks, 5) float64: d0 [mm], z0 [mm], phi, theta, q/p [e/GeV] at the perigee.
     parameters: Array
@@ -59,8 +59,24 @@ class HelixFit:
     chi2: Array
     #: (n_tracks,) int32: 2 x hits - 5.
     ndf: Array
-    #: (n_entries,) float64: each hit's share of chi2 (two degrees of freedom).
+    #: (n_entries,) float64: each hit's share of chi2 (two degrees of freedom); of a Kalman fit, each hit's chi2 given
+    #: the other hits.
     hit_chi2: Array
+
+    def columns(self) -> dict[str, Array]:
+        """The columns of Tracks that the fit gives."""
+        d0, z0, phi, theta, qop = self.parameters.T
+        return {
+            "d0": d0,
+            "z0": z0,
+            "phi": phi,
+            "theta": theta,
+            "qop": qop,
+            "covariance": self.covariance,
+            "chi2": self.chi2,
+            "ndf": self.ndf,
+            "hit_chi2": self.hit_chi2,
+        }
 
 
 def fit_helices(

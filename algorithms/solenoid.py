@@ -1,0 +1,67 @@
+"""What algorithms that follow tracks in a solenoid know of the detector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from mltrack_plugin.algorithm import Config
+from mltrack_plugin.event_data import Hits
+
+
+class Resolution(Config):
+    """Standard deviations of hit positions, mm."""
+
+    #: Along r-phi.
+    rphi: float = Field(gt=0, allow_inf_nan=False)
+    #: Along r; 0 in a barrel, where the module gives r.
+    r: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    #: Along z; 0 in an endcap, where the module gives z.
+    z: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _one_is_measured(self) -> Resolution:
+        if self.r == 0 and self.z == 0:
+            raise ValueError("r or z must be larger than 0")
+        return self
+
+
+class SolenoidConfig(Config):
+    """Field and resolutions of a detector in a homogeneous solenoid field along z."""
+
+    #: Solenoid field along z, T.
+    field_z: float = Field(default=2.0, allow_inf_nan=False)
+    #: Resolution of hits, where ``volumes`` does not say otherwise.
+    resolution: Resolution = Resolution(rphi=0.05, r=0.05, z=0.05)
+    #: Resolution by volume id. Layers that measure z are barrels, those that measure r are discs.
+    volumes: dict[int, Resolution] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_a_field(self) -> SolenoidConfig:
+        if self.field_z == 0:
+            raise ValueError(
+                "field_z must not be 0; tracks are followed in a field, leave this algorithm out of the sequence"
+            )
+        return self
+
+    def sigmas(self, hits: Hits) -> np.ndarray[Any, Any]:
+        """(n, 3) standard deviations along r-phi, r and z, mm.
+
+        Raises:
+            EventDataError: if ``volumes`` is set and the hits have neither volume_id nor geometry_id.
+        """
+        from mltrack_plugin.repair.inputs import volumes_of
+
+        columns = np.empty((len(hits), 3))
+        columns[:] = (self.resolution.rphi, self.resolution.r, self.resolution.z)
+        if self.volumes:
+            by_number = np.empty((max(256, max(self.volumes) + 1), 3))
+            by_number[:] = columns[0] if len(columns) else 0.0
+            for number, resolution in self.volumes.items():
+                by_number[number] = (resolution.rphi, resolution.r, resolution.z)
+            volume = volumes_of(hits)
+            known = (volume >= 0) & (volume < len(by_number))
+            columns[known] = by_number[volume[known]]
+        return columns

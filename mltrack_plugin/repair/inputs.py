@@ -1,0 +1,118 @@
+"""What repair and following of tracks start from: checked hits with layers, and their settings as an array."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mltrack_plugin.errors import EventDataError
+from mltrack_plugin.event_data import Hits
+from mltrack_plugin.repair.follow import SETTINGS
+from mltrack_plugin.repair.layers import Event, make_event
+from mltrack_plugin.tracking.helix import GEV_PER_TESLA_MM
+
+Array = npt.NDArray[Any]
+
+#: Settings of the kernels; what they mean is said at the algorithms ``repair-tracks`` and ``follow-seeds``.
+DEFAULTS: dict[str, float] = {
+    "thickness": 0.04,
+    "min_hits": 4,
+    "attach_chi2": 20.0,
+    "drop_chi2": 80.0,
+    "odds": 10.0,
+    "max_holes": 3,
+    "max_chi2": 5.0,
+    "loyalty": 4.0,
+    "seed_chi2": 3.0,
+    "loose": 3.0,
+    "seed_direction": 0.15,
+    "seed_vertex": 225.0,
+}
+
+
+def settings_array(field_z: float, **settings: float) -> Array:
+    """Settings by name, the others from `DEFAULTS`, in the order of the kernels.
+
+    Raises:
+        ValueError: if ``field_z`` (T) is 0 or not finite.
+    """
+    if not np.isfinite(field_z) or field_z == 0:
+        raise ValueError(f"following tracks needs a solenoid field, got {field_z} T")
+    values = {**DEFAULTS, **settings, "bend": GEV_PER_TESLA_MM * abs(field_z)}
+    return np.array([values[name] for name in SETTINGS])
+
+
+def checked_sigmas(sigmas: npt.ArrayLike, n: int) -> Array:
+    """(n, 3) float64 standard deviations along r-phi, r and z, mm.
+
+    Raises:
+        EventDataError: if the shape or a sign is wrong.
+    """
+    errors = np.asarray(sigmas, dtype=np.float64)
+    if errors.shape != (n, 3):
+        raise EventDataError(f"sigmas must have shape ({n}, 3), got {errors.shape}")
+    if not (np.isfinite(errors).all() and (errors >= 0).all()):
+        raise EventDataError("sigmas must be finite and not negative")
+    if (errors[:, 0] == 0).any() or (errors[:, 1] + errors[:, 2] == 0).any():
+        raise EventDataError("sigmas along r-phi, and along r or z, must be larger than 0 for every hit")
+    return errors
+
+
+def event_columns(hits: Hits, sigmas: npt.ArrayLike) -> Event:
+    """Hits, one or more, and their layers as the kernels take them.
+
+    Args:
+        hits: of one event, with layers: ``geometry_id``, or ``volume_id`` and ``layer_id``.
+        sigmas: (n, 3) standard deviations of the positions along r-phi, r and z, mm. Layers without an error along r
+            are barrels, those without one along z are discs.
+
+    Raises:
+        EventDataError: if the hits have no layers, or ``sigmas`` are wrong.
+    """
+    layer, module = detector_layers(hits)
+    event = make_event(hits.positions.astype(np.float64), layer, module, *checked_sigmas(sigmas, len(hits)).T)
+    return event.table, event.tags, event.layers, event.start, event.rows
+
+
+def detector_layers(hits: Hits) -> tuple[Array, Array]:
+    """Layer (dense from 0) and module of each hit, (n,) int64 each; module -1 where it is not known.
+
+    Raises:
+        EventDataError: naming the columns, if the hits have no layers.
+    """
+    if hits.volume_id is not None and hits.layer_id is not None:
+        key = hits.volume_id.astype(np.int64) << 32 | hits.layer_id.astype(np.int64)
+    elif hits.geometry_id is not None:
+        # ACTS: volume, boundary and layer are above bit 36.
+        key = (hits.geometry_id >> np.uint64(36)).astype(np.int64)
+    else:
+        missing = "layer_id" if hits.volume_id is not None else "volume_id"
+        raise EventDataError(
+            f"repair-tracks needs the layer of each hit, but the hits have no {missing} and no geometry_id "
+            "(volume_id and layer_id, or geometry_id); map the branches in the reader's settings"
+        )
+    layer = np.unique(key, return_inverse=True)[1].reshape(-1)
+    if hits.geometry_id is not None:
+        return layer, np.unique(hits.geometry_id, return_inverse=True)[1].reshape(-1)
+    if hits.module_id is not None:
+        module = layer << 32 | hits.module_id.astype(np.int64)
+        return layer, np.where(hits.module_id < 0, -1, module)
+    return layer, np.full(len(hits), -1, dtype=np.int64)
+
+
+def volumes_of(hits: Hits) -> Array:
+    """(n,) volume number of each hit, from ``volume_id`` or ``geometry_id``.
+
+    Raises:
+        EventDataError: naming the columns, if the hits have neither.
+    """
+    if hits.volume_id is not None:
+        return hits.volume_id
+    if hits.geometry_id is not None:
+        return np.asarray((hits.geometry_id >> np.uint64(56)).astype(np.int64))
+    raise EventDataError(
+        "resolutions by volume need the column volume_id (or geometry_id), which the hits do not have; map the branch "
+        "in the reader's settings, or leave volumes out"
+    )
