@@ -26,7 +26,7 @@ class SeedPassConfig(BaseConfig):
     significance: float = Field(default=3.0, allow_inf_nan=False)
     #: Tracks with fewer hits are not accepted.
     min_hits: int = Field(default=5, ge=3)
-    #: Layers without a hit after which a track is not followed any further.
+    #: Layers without a hit after which a seed is not followed any further.
     max_holes: int = Field(default=3, ge=0)
     #: Largest chi2 per degree of freedom.
     max_chi2: float = Field(default=3.0, gt=0, allow_inf_nan=False)
@@ -78,6 +78,8 @@ class FollowSeeds(Algorithm):
         drop_chi2: float = Field(default=80.0, gt=0, allow_inf_nan=False)
         #: Odds that a track has a hit on a layer that it crosses; larger = hits are attached more freely.
         odds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+        #: Layers without a hit after which an accepted track is not followed any further.
+        max_holes: int = Field(default=3, ge=0)
         #: Input keys.
         hits: str = "hits"
         selected_hits: str = "selected_hits"
@@ -114,6 +116,7 @@ class FollowSeeds(Algorithm):
             attach_chi2=config.attach_chi2,
             drop_chi2=config.drop_chi2,
             odds=config.odds,
+            max_holes=config.max_holes,
         )
         self._tracks(event_store, tracks)
         free = np.ones(len(hits), dtype=bool)

@@ -58,12 +58,13 @@ MAX_FOUND = 128
 #: crosses, against that it has none.
 SETTINGS = (
     "thickness", "bend", "min_hits", "attach_chi2", "drop_chi2", "odds", "max_holes", "max_chi2", "loyalty",
-    "seed_chi2", "loose", "seed_direction", "seed_vertex"
+    "seed_chi2", "loose", "seed_direction", "seed_vertex", "seed_holes",
+    "seed_attach"
 )  # fmt: skip
 (
     THICKNESS, BEND, MIN_HITS, ATTACH_CHI2, DROP_CHI2, ODDS, MAX_HOLES, MAX_CHI2, LOYALTY, SEED_CHI2, LOOSE,
-    SEED_DIRECTION, SEED_VERTEX,
-) = range(13)  # fmt: skip
+    SEED_DIRECTION, SEED_VERTEX, SEED_HOLES, SEED_ATTACH,
+) = range(15)  # fmt: skip
 
 #: Scratch memory of a track: its fit (MAX_HITS, RECORD), see `smoother`; rows STATE_ROW and following (5, WIDTH); rows
 #: of hits that were looked up (MAX_FOUND,); layers ahead, the arc length to them, which layers have been looked at
@@ -95,16 +96,16 @@ def random_density(layer: Array, running: float) -> float:
 
 @kernel
 def best_hit(
-    state: Array, k: int, mine: int, event: Event, settings: Array, odds: float, found: Array
+    state: Array, k: int, mine: int, gate: float, event: Event, settings: Array, odds: float, found: Array
 ) -> int:
     """The hit of layer k that fits a state on it best; -1 if none does.
 
     A hit is accepted if it is likelier to be the track's than a random one: ``odds`` (that there is a hit of the track)
     times the density of the residual must exceed the density of hits. Scattering has tails, so that density is
     taken to fall with a power of chi2. A hit of the group ``mine`` is preferred by ``loyalty`` in chi2 and in no need
-    of this.
+    of this. Beyond a chi2 of ``gate`` none is accepted.
     """
-    n = lookup(state, event, k, math.sqrt(settings[ATTACH_CHI2]), 30.0, found)
+    n = lookup(state, event, k, math.sqrt(gate), 30.0, found)
     layer = event[LAYERS][k]
     best, best_value = -1, math.inf
     for i in range(n):
@@ -119,7 +120,7 @@ def best_hit(
         nn, nt, tt = projected(state, hit)
         a, b, c = state[8] + nn, state[11] + nt, state[20] + tt
         value = chi2_of(u, w, a, b, c)
-        if value > settings[ATTACH_CHI2]:
+        if value > gate:
             continue
         if event[TAGS][row, GROUP] == mine:
             value -= settings[LOYALTY]
@@ -167,9 +168,22 @@ def layers_ahead(state: Array, backwards: bool, event: Event, ahead: Array) -> i
 
 @kernel
 def follow_end(
-    state: Array, backwards: bool, rows: Array, n: int, mine: int, event: Event, settings: Array, work: Work
+    state: Array,
+    backwards: bool,
+    rows: Array,
+    n: int,
+    mine: int,
+    gate: float,
+    max_holes: float,
+    event: Event,
+    settings: Array,
+    work: Work,
 ) -> int:
     """Follow a track beyond its last (first, if ``backwards``) hit; found hits are appended to ``rows``.
+
+    Args:
+        gate: chi2 beyond which no hit is accepted.
+        max_holes: layers without a hit after which it ends.
 
     Returns:
         the new number of hits.
@@ -198,10 +212,10 @@ def follow_end(
         if backwards and state[0] * state[3] + state[1] * state[4] < 0.0:
             # Past the beam axis: there a track opposite in azimuth begins.
             break
-        row = best_hit(state, k, mine, event, settings, settings[ODDS], work[FOUND])
+        row = best_hit(state, k, mine, gate, event, settings, settings[ODDS], work[FOUND])
         if row < 0 and layer[LOW] <= running <= layer[HIGH]:
             holes += 1
-            if holes > settings[MAX_HOLES]:
+            if holes > max_holes:
                 break
             cross_material(state, settings[THICKNESS], settings[BEND], backwards)
         while row >= 0 and n < MAX_HITS:
@@ -212,7 +226,7 @@ def follow_end(
             rows[n] = row
             n += 1
             event[TAGS][row, BLOCKED] += 1
-            row = best_hit(state, k, mine, event, settings, OVERLAP * settings[ODDS], work[FOUND])
+            row = best_hit(state, k, mine, gate, event, settings, OVERLAP * settings[ODDS], work[FOUND])
             if row >= 0 and same_module(event, rows, n, row):
                 row = -1
     return n
@@ -222,11 +236,12 @@ def follow_end(
 def fill_gaps(rows: Array, n: int, mine: int, event: Event, settings: Array, work: Work) -> int:
     """Look for hits between those of a fitted track, and for second hits on their layers; as `follow_end`."""
     state, moved, seen = work[BUFFER][TRIAL], work[BUFFER][MOVED], work[AHEAD][2]
+    gate = settings[ATTACH_CHI2]
     end = n
     for i in range(n):
         smoothed_state(work[RECORDS][i], state, work[BUFFER][LAST])
         k = event[TAGS][rows[i], LAYER]
-        row = best_hit(state, k, mine, event, settings, OVERLAP * settings[ODDS], work[FOUND])
+        row = best_hit(state, k, mine, gate, event, settings, OVERLAP * settings[ODDS], work[FOUND])
         if row >= 0 and end < MAX_HITS and not same_module(event, rows, end, row):
             rows[end] = row
             end += 1
@@ -256,7 +271,7 @@ def fill_gaps(rows: Array, n: int, mine: int, event: Event, settings: Array, wor
             # The step to this hit is kept beside its state.
             between = work[RECORDS][i][STATE + STEP - 1]
             bent_between(moved, between + s, -s, 2.0 * settings[THICKNESS], settings[BEND])
-            row = best_hit(moved, k, mine, event, settings, settings[ODDS], work[FOUND])
+            row = best_hit(moved, k, mine, gate, event, settings, settings[ODDS], work[FOUND])
             if row >= 0 and end < MAX_HITS:
                 rows[end] = row
                 end += 1
@@ -285,7 +300,18 @@ def complete(rows: Array, n: int, mine: int, event: Event, settings: Array, work
         state = work[BUFFER][STATE_ROW] if not backwards else work[BUFFER][TRIAL]
         if backwards:
             smoothed_state(work[RECORDS][0], state, work[BUFFER][LAST])
-        end = follow_end(state, backwards, rows, end, mine, event, settings, work)
+        end = follow_end(
+            state,
+            backwards,
+            rows,
+            end,
+            mine,
+            settings[ATTACH_CHI2],
+            settings[MAX_HOLES],
+            event,
+            settings,
+            work,
+        )
     for i in range(end):
         event[TAGS][rows[i], BLOCKED] -= 1
     return end
@@ -338,7 +364,7 @@ def significance(rows: Array, n: int, event: Event, settings: Array, work: Work)
         layer = event[LAYERS][event[TAGS][rows[i], LAYER]]
         nn, nt, tt = projected(record, hit)
         a, b, c = record[8] + nn, record[11] + nt, record[20] + tt
-        area = math.pi * settings[ATTACH_CHI2] * math.sqrt(max(a * c - b * b, 0.0))
+        area = math.pi * settings[SEED_ATTACH] * math.sqrt(max(a * c - b * b, 0.0))
         if layer[DISC] > 0.0:
             area /= max(abs(record[6]), 0.1)
         expected = area * random_density(layer, hit[RUNNING])

@@ -29,6 +29,8 @@ DEFAULTS: dict[str, float] = {
     "loose": 3.0,
     "seed_direction": 0.15,
     "seed_vertex": 225.0,
+    "seed_holes": 3,
+    "seed_attach": 20.0,
 }
 
 

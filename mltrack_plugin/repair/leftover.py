@@ -18,8 +18,10 @@ from mltrack_plugin.repair.follow import (
     MAX_FOUND,
     MAX_HITS,
     MIN_HITS,
+    SEED_ATTACH,
     SEED_CHI2,
     SEED_DIRECTION,
+    SEED_HOLES,
     SEED_VERTEX,
     STATE_ROW,
     THICKNESS,
@@ -154,7 +156,18 @@ def track_from(
         for k in range(len(seen)):
             seen[k] = 0.0
         seen[event[TAGS][first, LAYER]] = seen[event[TAGS][partners[i], LAYER]] = 1.0
-        n = follow_end(work[BUFFER][TRIAL], False, trial, 2, mine, event, settings, work)
+        n = follow_end(
+            work[BUFFER][TRIAL],
+            False,
+            trial,
+            2,
+            mine,
+            settings[SEED_ATTACH],
+            settings[SEED_HOLES],
+            event,
+            settings,
+            work,
+        )
         for j in range(1, n):
             event[TAGS][trial[j], BLOCKED] = 0
         if n < settings[MIN_HITS]:

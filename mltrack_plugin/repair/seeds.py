@@ -33,7 +33,7 @@ class SeedPass(NamedTuple):
     significance: float = 3.0
     #: Tracks with fewer free hits are not accepted.
     min_hits: int = 5
-    #: Layers without a hit after which a track is not followed any further.
+    #: Layers without a hit after which a seed is not followed any further.
     max_holes: int = 3
     #: Largest chi2 per degree of freedom.
     max_chi2: float = 3.0
@@ -108,7 +108,7 @@ def follow_passes(
         start = np.flatnonzero(free & (radius < one.radius))
         start = start[np.argsort(distance[start], kind="stable")]
         own = dict(settings) | {
-            "max_holes": one.max_holes,
+            "seed_holes": one.max_holes,
             "seed_chi2": one.max_chi2,
             "seed_direction": one.direction,
             "seed_vertex": one.vertex,
