@@ -42,6 +42,8 @@ class RepairTracks(Algorithm):
         drop_chi2: float = Field(default=80.0, gt=0, allow_inf_nan=False)
         #: Chi2 per degree of freedom above which a track is dropped.
         max_chi2: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+        #: -log of the probability that a wrong start finds as many hits by chance, at least; 0 = no such requirement.
+        significance: float = Field(default=0.0, ge=0, allow_inf_nan=False)
         #: Odds that a track has a hit on a layer that it crosses; larger = hits are attached more freely.
         odds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
         #: Layers without a hit after which a track is not followed any further.
@@ -90,6 +92,7 @@ class RepairTracks(Algorithm):
             attach_chi2=config.attach_chi2,
             drop_chi2=config.drop_chi2,
             max_chi2=config.max_chi2,
+            significance=config.significance,
             odds=config.odds,
             max_holes=config.max_holes,
             loyalty=config.loyalty,

@@ -18,10 +18,12 @@ from mltrack_plugin.repair.follow import (
     MAX_CHI2,
     MAX_HITS,
     MIN_HITS,
+    SIGNIFICANCE,
     THICKNESS,
     Work,
     completed,
     fit_and_drop,
+    significance,
 )
 from mltrack_plugin.repair.layers import BLOCKED, GROUP, LAYER, TAGS, Event
 
@@ -35,6 +37,8 @@ SECOND_HIT = 8.0
 CLEARLY = 6.0
 #: Columns of a candidate's hits: strength of the claim, smaller = stronger; chi2 given the other hits.
 CLAIM, CHI2 = 0, 1
+#: Further column of a candidate's totals: its significance.
+CLEAR = 2
 #: What a hit adds to the score of a track, in units of chi2.
 HIT_VALUE = 10.0
 
@@ -91,14 +95,15 @@ def candidates(
         offsets, indices: the groups, rows of hits.
 
     Returns:
-        offsets of the candidates, their rows, (n_rows, 2) CLAIM and CHI2 of each hit, (n_candidates, 2) score and CHI2.
+        offsets of the candidates, their rows, (n_rows, 2) CLAIM and CHI2 of each hit, (n_candidates, 3) score,
+        CHI2 and CLEAR.
     """
     tags = event[TAGS]
     out_rows = np.empty(2 * len(indices) + 8 * MAX_HITS, dtype=np.int64)
     out_values = np.empty((len(out_rows), 2))
     n_groups = len(offsets) - 1
     out_offsets = np.zeros(MAX_TRACKS * n_groups + 1, dtype=np.int64)
-    out_totals = np.empty((MAX_TRACKS * n_groups, 2))
+    out_totals = np.empty((MAX_TRACKS * n_groups, 3))
     rows = np.empty(2 * MAX_HITS + 1, dtype=np.int64)
     hit_chi2 = np.empty(MAX_HITS + 1)
     claim = np.empty(MAX_HITS + 1)
@@ -112,6 +117,8 @@ def candidates(
             n, chi2 = find_core(pool, m, event, settings, work, rows, hit_chi2)
             if n >= 3:
                 n, chi2 = completed(rows, n, chi2, g, event, settings, work, hit_chi2)
+            # Now, because another fit may follow.
+            clear = significance(rows, n, event, settings, work) if math.isfinite(chi2) else 0.0
             as_it_is = False
             bad = 2 * members(rows, n, g, event) < size or chi2 > settings[MAX_CHI2] * (2 * n - 5)
             if turn == 0 and bad and settings[LOOSE] > 1.0 and size <= MAX_HITS:
@@ -123,6 +130,7 @@ def candidates(
                 as_it_is = more >= settings[MIN_HITS] and math.isfinite(more_chi2)
                 if as_it_is:
                     n, chi2 = more, more_chi2
+                    clear = significance(rows[MAX_HITS:], n, event, loose, work)
                     for i in range(n):
                         rows[i], hit_chi2[i] = rows[MAX_HITS + i], claim[i]
             if not math.isfinite(chi2):
@@ -137,6 +145,7 @@ def candidates(
                 out_values[start + i, CLAIM], out_values[start + i, CHI2] = claim[i], hit_chi2[i]
                 score += HIT_VALUE - claim[i]
             out_totals[n_out, CLAIM], out_totals[n_out, CHI2] = score, chi2
+            out_totals[n_out, CLEAR] = clear
             n_out += 1
             out_offsets[n_out] = start + n
             if as_it_is:
@@ -219,7 +228,7 @@ def finish(
             if owner[rows[i]] == c:
                 track[n] = rows[i]
                 n += 1
-        chi2 = totals[c, CHI2]
+        chi2, clear = totals[c, CHI2], totals[c, CLEAR]
         if n == offsets[c + 1] - offsets[c]:
             for i in range(n):
                 hit_chi2[i] = values[offsets[c] + i, CHI2]
@@ -230,7 +239,10 @@ def finish(
             if not math.isfinite(chi2):
                 continue
             n, chi2 = completed(track, n, chi2, c, event, settings, work, hit_chi2)
+            clear = significance(track, n, event, settings, work)
         if not math.isfinite(chi2) or n < settings[MIN_HITS] or chi2 > settings[MAX_CHI2] * (2 * n - 5):
+            continue
+        if clear < settings[SIGNIFICANCE]:
             continue
         for i in range(n):
             label[track[i]] = c

@@ -24,6 +24,7 @@ from mltrack_plugin.repair.layers import (
     TABLE,
     TAGS,
     Event,
+    beyond,
     crossing,
     lookup,
 )
@@ -59,12 +60,12 @@ MAX_FOUND = 128
 SETTINGS = (
     "thickness", "bend", "min_hits", "attach_chi2", "drop_chi2", "odds", "max_holes", "max_chi2", "loyalty",
     "seed_chi2", "loose", "seed_direction", "seed_vertex", "seed_holes",
-    "seed_attach"
+    "seed_attach", "significance"
 )  # fmt: skip
 (
     THICKNESS, BEND, MIN_HITS, ATTACH_CHI2, DROP_CHI2, ODDS, MAX_HOLES, MAX_CHI2, LOYALTY, SEED_CHI2, LOOSE,
-    SEED_DIRECTION, SEED_VERTEX, SEED_HOLES, SEED_ATTACH,
-) = range(15)  # fmt: skip
+    SEED_DIRECTION, SEED_VERTEX, SEED_HOLES, SEED_ATTACH, SIGNIFICANCE,
+) = range(16)  # fmt: skip
 
 #: Scratch memory of a track: its fit (MAX_HITS, RECORD), see `smoother`; rows STATE_ROW and following (5, WIDTH); rows
 #: of hits that were looked up (MAX_FOUND,); layers ahead, the arc length to them, which layers have been looked at
@@ -152,7 +153,7 @@ def layers_ahead(state: Array, backwards: bool, event: Event, ahead: Array) -> i
     """Layers not yet looked at that a state will cross, in order, into ``ahead``; returns their number."""
     n = 0
     for k in range(len(event[LAYERS])):
-        if ahead[2, k] > 0.0:
+        if ahead[2, k] > 0.0 or beyond(state, event[LAYERS][k], backwards):
             continue
         s = abs(crossing(state, event[LAYERS][k], backwards))
         if not math.isfinite(s):

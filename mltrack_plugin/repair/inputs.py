@@ -31,6 +31,7 @@ DEFAULTS: dict[str, float] = {
     "seed_vertex": 225.0,
     "seed_holes": 3,
     "seed_attach": 20.0,
+    "significance": 0.0,
 }
 
 

@@ -154,6 +154,27 @@ def crossing(state: Array, layer: Array, backwards: bool) -> float:
 
 
 @kernel
+def beyond(state: Array, layer: Array, backwards: bool) -> bool:
+    """Whether a state surely misses the hits of a layer; a cheap look before `crossing`."""
+    r = math.sqrt(state[0] * state[0] + state[1] * state[1])
+    if layer[DISC] > 0.0:
+        s = (layer[POSITION] - state[2]) / state[6] if abs(state[6]) > 1e-6 else math.inf
+        if s > 0.0 if backwards else s < 0.0:
+            return True
+        # A chord is 0.95 of its arc or more where the turn is below 1.1.
+        s = abs(s)
+        return s * abs(state[5]) < 1.1 and 0.95 * s - r > 1.05 * layer[HIGH] + 30.0
+    if backwards or state[0] * state[3] + state[1] * state[4] < 0.0:
+        return False
+    if layer[POSITION] + layer[SPREAD] < r:
+        # Only a track that curls comes back to it.
+        return abs(state[5]) * r < 0.5
+    z = state[2] + state[6] * (layer[POSITION] - layer[SPREAD] - r)
+    margin = 0.05 * abs(z) + 30.0
+    return z < layer[LOW] - margin if state[6] < 0.0 else z > layer[HIGH] + margin
+
+
+@kernel
 def lookup(state: Array, event: Event, k: int, gate: float, limit: float, found: Array) -> int:
     """Rows of the hits of layer k near a state that lies on it.
 
