@@ -193,6 +193,7 @@ class EncEmb(nn.Module):
             raise ValueError(f"d_model {config.d_model} is not a multiple of n_heads {config.n_heads}")
         self.length_scale = config.length_scale
         self.surfaces = Surfaces(config.surfaces)
+        self.block_size = config.block_size
         self.fourier = Fourier(config)
         self.input = nn.Linear(8 + self.fourier.width, config.d_model)
         self.sorters = nn.ModuleList([Blocks(config, patch) for patch in config.patches])
@@ -270,6 +271,12 @@ class EncEmb(nn.Module):
         """(M, 3) hits of events with ``counts`` (B,) hits each, ``event`` (M,) ascending -> (M, d)."""
         hits = self.surfaces(hits)
         x = self.inputs(hits)
+        if counts.shape[0] == 1 and x.shape[0] <= self.block_size:
+            # One block holds everything: nothing to sort, which is most of the time of a small event.
+            for sorter, position, layer in zip(self.sorters, self.positions, self.layers):  # noqa: B905
+                eta, phi = sorter.coordinates(hits)  # type: ignore[operator]
+                x = layer((x + position(self.fourier(eta, phi)))[None], None)[0]
+            return self.norm(x)  # type: ignore[no-any-return]
         # Where each hit is now: first in input order, then in the slots of the latest layer.
         place = torch.arange(x.shape[0], device=x.device)
         for sorter, position, layer in zip(self.sorters, self.positions, self.layers):  # noqa: B905 - TorchScript
