@@ -37,6 +37,8 @@ class SeedPassConfig(BaseConfig):
     vertex: float = Field(default=225.0, gt=0, allow_inf_nan=False)
     #: Distance from the beam axis up to which a seed may begin, mm.
     radius: float = Field(default=200.0, gt=0, allow_inf_nan=False)
+    #: Hits that have more possible partners start no track: where the event is too dense for such wide windows.
+    max_partners: int = Field(default=1000, ge=1)
     #: Material of a detector layer, radiation lengths; ``None`` = the algorithm's.
     thickness: float | None = Field(default=None, ge=0, lt=1)
 

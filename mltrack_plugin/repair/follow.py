@@ -60,12 +60,12 @@ MAX_FOUND = 128
 SETTINGS = (
     "thickness", "bend", "min_hits", "attach_chi2", "drop_chi2", "odds", "max_holes", "max_chi2", "loyalty",
     "seed_chi2", "loose", "seed_direction", "seed_vertex", "seed_holes",
-    "seed_attach", "significance"
+    "seed_attach", "significance", "seed_partners"
 )  # fmt: skip
 (
     THICKNESS, BEND, MIN_HITS, ATTACH_CHI2, DROP_CHI2, ODDS, MAX_HOLES, MAX_CHI2, LOYALTY, SEED_CHI2, LOOSE,
-    SEED_DIRECTION, SEED_VERTEX, SEED_HOLES, SEED_ATTACH, SIGNIFICANCE,
-) = range(16)  # fmt: skip
+    SEED_DIRECTION, SEED_VERTEX, SEED_HOLES, SEED_ATTACH, SIGNIFICANCE, SEED_PARTNERS,
+) = range(17)  # fmt: skip
 
 #: Scratch memory of a track: its fit (MAX_HITS, RECORD), see `smoother`; rows STATE_ROW and following (5, WIDTH); rows
 #: of hits that were looked up (MAX_FOUND,); layers ahead, the arc length to them, which layers have been looked at

@@ -32,6 +32,7 @@ DEFAULTS: dict[str, float] = {
     "seed_holes": 3,
     "seed_attach": 20.0,
     "significance": 0.0,
+    "seed_partners": 1000,
 }
 
 

@@ -22,6 +22,7 @@ from mltrack_plugin.repair.follow import (
     SEED_CHI2,
     SEED_DIRECTION,
     SEED_HOLES,
+    SEED_PARTNERS,
     SEED_VERTEX,
     STATE_ROW,
     THICKNESS,
@@ -142,6 +143,8 @@ def track_from(
                 n_partners += 1
         if reached >= REACH:
             break
+    if n_partners > settings[SEED_PARTNERS]:
+        return 0, 0.0
     best, best_value = 0, 0.0
     trial = np.empty(MAX_HITS + 1, dtype=np.int64)
     trial_chi2 = np.empty(MAX_HITS + 1)

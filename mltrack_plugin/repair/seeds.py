@@ -44,6 +44,8 @@ class SeedPass(NamedTuple):
     vertex: float = 225.0
     #: Radius up to which a seed may begin, mm.
     radius: float = 200.0
+    #: Hits that have more possible partners start no track: where the event is too dense for such a wide window.
+    max_partners: int = 1000
     #: Material of a layer, radiation lengths; ``None`` = that of the other settings.
     thickness: float | None = None
 
@@ -112,6 +114,7 @@ def follow_passes(
             "seed_chi2": one.max_chi2,
             "seed_direction": one.direction,
             "seed_vertex": one.vertex,
+            "seed_partners": one.max_partners,
         }
         if one.thickness is not None:
             own["thickness"] = one.thickness
