@@ -61,8 +61,22 @@ def test_volumes_may_come_from_geometry_ids(broken, run):
 
 def test_settings_reach_the_kernels(broken, run):
     groups = ProtoTracks.from_labels(broken.labels)
-    few = run(RepairTracks(volumes=VOLUMES, min_hits=30, seed_hits=0), hits=broken.hits, proto_tracks=groups)
+    few = run(RepairTracks(volumes=VOLUMES, min_hits=30, seeds=None), hits=broken.hits, proto_tracks=groups)
     assert groups_of(few) == set()
+
+
+def test_tracks_that_are_found_already_stay_as_they_are(broken, run):
+    """Their hits are taken out of the groups, even if they would fit another track better."""
+    owner = broken.owner
+    mine = np.flatnonzero((owner == 4) & (broken.step < 5))
+    found = ProtoTracks.from_lists([mine.tolist()])
+    groups = ProtoTracks.from_labels(broken.labels)
+    algorithm = RepairTracks(volumes=VOLUMES, thickness=0.005, seeds=None)
+    store = run(algorithm, hits=broken.hits, proto_tracks=groups, followed_tracks=found)
+    tracks = groups_of(store)
+    assert frozenset(mine.tolist()) in tracks
+    others = {frozenset(np.flatnonzero(owner == k).tolist()) for k in range(10) if k != 4}
+    assert others <= tracks
 
 
 def test_hits_without_layers_or_volumes_are_refused(broken, run):
@@ -77,7 +91,7 @@ def test_hits_without_layers_or_volumes_are_refused(broken, run):
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"field_z": 0}, "leave repair-tracks out"),
+        ({"field_z": 0}, "leave this algorithm out"),
         ({"min_hits": 2}, "min_hits"),
         ({"attach_chi": 9}, "attach_chi2"),
         ({"thickness": 1}, "thickness"),

@@ -7,7 +7,9 @@ from layered_tracks import FIELD, SIGMA, crossings, finish, make, perigees
 from mltrack_plugin import compiled as kernels
 from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data import Hits, ProtoTracks
-from mltrack_plugin.repair.groups import detector_layers, repair_groups
+from mltrack_plugin.repair.groups import repair_groups
+from mltrack_plugin.repair.inputs import detector_layers
+from mltrack_plugin.repair.seeds import SeedPass
 
 THIN = {"thickness": 0.005}
 
@@ -79,8 +81,8 @@ def test_groups_of_noise_disappear(event, labels):
 
 def test_tracks_without_a_group_are_built_from_what_is_left(event, labels):
     labels[np.isin(event.owner, [3, 4, 11])] = -1
-    assert partition(repaired(event, labels)) == truth(event)
-    without = repaired(event, labels, seed_hits=0)
+    assert partition(repaired(event, labels, seeds=SeedPass())) == truth(event)
+    without = repaired(event, labels)
     expected = {p for p in truth(event) if event.owner[next(iter(p))] not in (3, 4, 11)}
     assert partition(without) == expected
 
@@ -91,7 +93,7 @@ def test_short_tracks_are_kept_or_dropped_by_their_hits(event, labels):
     kept = np.flatnonzero(owner == 0)
     few = type(event)(hits=short.hits.take(kept), sigmas=short.sigmas[kept], owner=owner[kept])
     assert partition(repaired(few, few.owner)) == {frozenset(range(5))}
-    assert len(repaired(few, few.owner, min_hits=6, seed_hits=6)) == 0
+    assert len(repaired(few, few.owner, min_hits=6, seeds=SeedPass(min_hits=6))) == 0
 
 
 @pytest.fixture
@@ -159,8 +161,8 @@ def test_a_consistent_group_that_is_no_helix_stays_as_it_is():
     """Deflections at every layer, far beyond what scattering of this material explains."""
     smeared = make([[0.0, 5.0, 1.0, 1.3, np.sin(1.3) / 0.4]], seed=2, smear=0.6)
     group = {frozenset(range(len(smeared.hits)))}
-    assert partition(repaired(smeared, smeared.owner, loose=10.0, seed_hits=0)) == group
-    assert partition(repaired(smeared, smeared.owner, loose=1.0, seed_hits=0)) != group
+    assert partition(repaired(smeared, smeared.owner, loose=10.0)) == group
+    assert partition(repaired(smeared, smeared.owner, loose=1.0)) != group
 
 
 def test_displaced_tracks_are_kept():
@@ -233,7 +235,19 @@ def test_noise_alone_gives_no_tracks():
     noise = np.flatnonzero(event.owner < 0)
     case = type(event)(hits=event.hits.take(noise), sigmas=event.sigmas[noise])
     for labels in (np.full(len(noise), -1), np.arange(len(noise)) // 5):
-        assert len(repaired(case, labels)) == 0
+        assert len(repaired(case, labels, seeds=SeedPass())) == 0
+
+
+def test_groups_that_chance_may_have_made_are_dropped():
+    """The same four hits say much in an empty event and nothing among thousands of others."""
+    event = make([perigees(40, seed=7, eta=0.5)[3]], seed=2, noise=30_000)
+    four = (event.owner == 0) & (event.step < 4)
+    rows = np.flatnonzero(four | (event.owner < 0))
+    dense = type(event)(hits=event.hits.take(rows), sigmas=event.sigmas[rows])
+    empty = type(event)(hits=event.hits.take(four), sigmas=event.sigmas[four])
+    for case, labels, kept in ((empty, np.zeros(4, int), 1), (dense, np.where(four[rows], 0, -1), 0)):
+        tracks = repaired(case, labels, significance=12.0, attach_chi2=1e-3)
+        assert len(tracks) == kept
 
 
 def test_hits_on_the_beam_axis_do_no_harm():
