@@ -29,6 +29,8 @@ class TrackQuality(Algorithm):
 
         #: Chi2 (two degrees of freedom) at which a hit is as likely not to belong to its track.
         hit_chi2_cut: float = Field(default=16.0, gt=0, allow_inf_nan=False)
+        #: Divides the chi2 of tracks; above 1 where that of true tracks has long tails.
+        chi2_scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
         #: Tracks of lower quality are dropped.
         min_quality: float = Field(default=0.0, ge=0, le=1)
         #: Input key; "candidate_tracks" where the sequence has no fit.
@@ -47,7 +49,13 @@ class TrackQuality(Algorithm):
         membership = np.ones(n) if tracks.membership is None else tracks.membership.astype(np.float64)
         if tracks.hit_chi2 is not None:
             membership = membership * hit_compatibility(tracks.hit_chi2, self.config.hit_chi2_cut)
-        quality = track_quality(tracks.offsets, membership, np.asarray(tracks.chi2), np.asarray(tracks.ndf))
+        quality = track_quality(
+            tracks.offsets,
+            membership,
+            np.asarray(tracks.chi2),
+            np.asarray(tracks.ndf),
+            self.config.chi2_scale,
+        )
         result = tracks.with_columns(membership=membership, quality=quality)
         if self.config.min_quality > 0:
             result = result.select(quality >= self.config.min_quality)

@@ -1,11 +1,11 @@
 """Reprints the comparison with the CKF of ACTS in docs/performance.md: efficiency, fakes, duplicates, CPU time.
 
-    python benchmarks/ckf.py [--config NAME|FILE] [--quick] [--json FILE] [--markdown FILE] [--keep DIR]
+    python benchmarks/ckf.py [--config NAME|FILE ...] [--quick] [--json FILE] [--markdown FILE] [--keep DIR]
 
 Needs the extra [acts]. Simulates events of 10 to 10 000 particles (gun: pions, pT 0.5-10 GeV, |eta| < 3) and
 ttbar events with pile-up 50 and 200, all with 15% noise hits, in the GenericDetector of ACTS; finds their tracks with
-the tuned CKF and with our job configuration, both from the same files with one thread; and compares them
-with `mltrack compare`. Where our job refuses the events the table says why. Takes four
+the tuned CKF and with our job configurations, all from the same files with one thread; and compares them
+with `mltrack compare`. Where a job refuses the events the table says why. Takes four
 minutes of CPU time, with --quick 40 s.
 """
 
@@ -36,7 +36,8 @@ RATES = {
     "fakes, ACTS": ("definitions", "acts", "fake_rate"),
     "duplicates": ("rates", "duplicate_rate"),
 }
-LABELS = ("ours", "CKF")
+#: Jobs that are measured unless others are named.
+CONFIGS = ("encemb-generic", "follow-generic")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,29 +104,31 @@ def mltrack(*arguments: str, limit_s: float | None = None) -> str:
 
 def measure(sample: Sample, n: int, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Simulate, find tracks twice and compare; the entry of the sample in the JSON output."""
-    events, ckf, ours = (
-        folder / f"{sample.name.replace(' ', '-').replace(',', '')}.{kind}.root"
-        for kind in ("events", "ckf", "ours")
-    )
+    name = sample.name.replace(" ", "-").replace(",", "")
+    events, ckf = (folder / f"{name}.{kind}.root" for kind in ("events", "ckf"))
     split = ("--split", "test", "--seed", str(options.seed), "--events", str(n))
     simulated = ("simulate", sample.dataset, *split, *sample.options, "--noise", str(NOISE))
     mltrack(*simulated, "--output", str(events), "--overwrite")
     mltrack("reference", "ckf", "--input", str(events), "--output", str(ckf), "--overwrite")
-    result: dict[str, Any] = {"sample": sample.name, "dataset": sample.dataset, "events": n, "refused": None}
-    try:
-        job = ("run", "--input", str(events), "--config", options.config, "--output", str(ours))
-        mltrack(*job, "--timing", "--on-error", "skip", "--overwrite", limit_s=options.limit)
-        found = compare(ours, ckf, events, options)
-        result["ours"], result["ckf"] = found["collections"]
-        result["left_out"] = found["left_out"]
-    except Refused as refusal:
-        found = compare(ckf, ckf, events, options)
-        result["ours"], result["ckf"] = None, found["collections"][1]
-        # The message names the file and counts the events; what matters is the reason.
-        result["refused"] = str(refusal).rpartition("The first, ")[2]
+    result: dict[str, Any] = {"sample": sample.name, "dataset": sample.dataset, "events": n, "jobs": {}}
+    for config in options.config:
+        ours = folder / f"{name}.{Path(config).stem}.root"
+        try:
+            job = ("run", "--input", str(events), "--config", config, "--output", str(ours))
+            mltrack(*job, "--timing", "--on-error", "skip", "--overwrite", limit_s=options.limit)
+            found = compare(ours, ckf, events, options)
+            side, result["ckf"] = found["collections"]
+            result["jobs"][config] = {
+                "found": side,
+                "left_out": found["left_out"],
+                "cpu_ratio": ratio(side, result["ckf"]),
+            }
+        except Refused as refusal:
+            result["ckf"] = compare(ckf, ckf, events, options)["collections"][1]
+            # The message names the file and counts the events; what matters is the reason.
+            result["jobs"][config] = {"found": None, "refused": str(refusal).rpartition("The first, ")[2]}
     hits = [hits for hits, _ in result["ckf"]["time"]["points"]]
     result["hits_per_event"] = sum(hits) / len(hits)
-    result["cpu_ratio"] = ratio(result["ours"], result["ckf"])
     return result
 
 
@@ -133,15 +136,15 @@ def compare(tracks: Path, reference: Path, truth: Path, options: argparse.Namesp
     """All numbers of `mltrack compare`."""
     files = ("--tracks", str(tracks), "--reference", str(reference), "--truth", str(truth))
     cuts = ("--min-pt", str(MIN_PT), "--max-eta", str(MAX_ETA), "--min-hits", str(options.min_hits))
-    text = mltrack("compare", *files, "--label", LABELS[0], "--label", LABELS[1], *cuts, "--json")
+    text = mltrack("compare", *files, "--label", "ours", "--label", "CKF", *cuts, "--json")
     return dict(json.loads(text))
 
 
-def ratio(ours: dict[str, Any] | None, ckf: dict[str, Any]) -> dict[str, float | None] | None:
+def ratio(ours: dict[str, Any], ckf: dict[str, Any]) -> dict[str, float | None] | None:
     """CPU time of ours over that of the CKF, with the interval of a bootstrap over the events of both."""
     import numpy as np
 
-    if ours is None or ours["time"] is None:
+    if ours["time"] is None:
         return None
     pair = [np.array([[ms] for _, ms in side["time"]["points"]]) for side in (ours, ckf)]
     low, high = (float(end[0]) for end in bootstrap_fractions(*pair))
@@ -153,14 +156,14 @@ def ratio(ours: dict[str, Any] | None, ckf: dict[str, Any]) -> dict[str, float |
 
 
 def rows(result: dict[str, Any]) -> list[list[str]]:
-    """Two lines of the table: ours and the CKF's."""
+    """Lines of the table: one for each job, then the CKF's."""
     lines = []
-    for name, side in zip(LABELS, (result["ours"], result["ckf"]), strict=True):
-        first = name == LABELS[0]
-        line = [result["sample"] if first else "", f"{result['hits_per_event']:.0f}" if first else "", name]
+    for name, job in [*result["jobs"].items(), ("CKF, tuned", {"found": result["ckf"]})]:
+        line = ["", "", name] if lines else [result["sample"], f"{result['hits_per_event']:.0f}", name]
+        side = job["found"]
         if side is None:
             # The first sentence; the advice that follows is in the JSON.
-            reason = result["refused"].partition(". ")[0]
+            reason = job["refused"].partition(". ")[0]
             lines.append([*line, f"refused: {reason}", *[""] * (len(RATES) + 1)])
             continue
         for path in RATES.values():
@@ -171,8 +174,8 @@ def rows(result: dict[str, Any]) -> list[list[str]]:
         taken = side["time"]
         digits = 2 if taken["mean_ms"] < 10 else 1 if taken["mean_ms"] < 100 else 0
         line.append(interval(taken["mean_ms"], taken["low"], taken["high"], 1, digits))
-        times = result["cpu_ratio"]
-        line.append(interval(times["value"], times["low"], times["high"], 1, 2) if first and times else "")
+        times = job.get("cpu_ratio")
+        line.append(interval(times["value"], times["low"], times["high"], 1, 2) if times else "")
         lines.append(line)
     return lines
 
@@ -190,7 +193,7 @@ def interval(value: float | None, low: float | None, high: float | None, factor:
 
 def table(results: list[dict[str, Any]]) -> str:
     """The comparison as a Markdown table."""
-    head = ["events", "hits", "finder", *(f"{title}, %" for title in RATES), "CPU ms/event", "ours / CKF"]
+    head = ["events", "hits", "finder", *(f"{title}, %" for title in RATES), "CPU ms/event", "time / CKF"]
     lines = [head, ["---"] * len(head), *(line for result in results for line in rows(result))]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
@@ -200,12 +203,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config", default="encemb-generic", help="job configuration, name or file")
+    parser.add_argument(
+        "--config", nargs="+", default=CONFIGS, metavar="JOB", help="job configurations, names or files"
+    )
     parser.add_argument(
         "--min-hits", type=int, default=4, help="hits of particles asked for and tracks credited"
     )
     parser.add_argument("--limit", type=float, default=200.0, help="seconds that our job may take per sample")
-    parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--seed", type=int, default=2027)
     parser.add_argument("--quick", action="store_true", help="fewer and smaller events, one minute")
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     parser.add_argument("--markdown", type=Path, help="write the table to this file, too")
@@ -221,7 +226,7 @@ def main() -> None:
                 results.append(measure(sample, n, options, folder))
                 print(f"{sample.name}: {n} events, {time.monotonic() - began:.0f} s", file=sys.stderr)
     settings = {
-        "config": options.config,
+        "config": list(options.config),
         "seed": options.seed,
         "noise": NOISE,
         "min_pt": MIN_PT,
@@ -230,7 +235,7 @@ def main() -> None:
         "machine": platform.machine(),
         "python": platform.python_version(),
     }
-    print(f"\n{options.config} and the tuned CKF on the same events, one thread each, {platform.machine()};")
+    print(f"\nThe same events, one thread each, {platform.machine()}; times relative to the tuned CKF;")
     print(f"particles of pT > {MIN_PT} GeV, |eta| < {MAX_ETA:g}, at least {options.min_hits} hits.\n")
     text = table(results)
     print(text)

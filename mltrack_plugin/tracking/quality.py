@@ -30,7 +30,11 @@ def hit_compatibility(hit_chi2: npt.ArrayLike, cut: float = 16.0) -> Array:
 
 
 def track_quality(
-    offsets: npt.ArrayLike, membership: npt.ArrayLike, chi2: npt.ArrayLike, ndf: npt.ArrayLike
+    offsets: npt.ArrayLike,
+    membership: npt.ArrayLike,
+    chi2: npt.ArrayLike,
+    ndf: npt.ArrayLike,
+    chi2_scale: float = 1.0,
 ) -> Array:
     """Confidence (n_tracks,) in [0, 1] that a track is one particle's.
 
@@ -43,6 +47,7 @@ def track_quality(
         membership: (n_entries,) in [0, 1].
         chi2: (n_tracks,).
         ndf: (n_tracks,).
+        chi2_scale: divides chi2; above 1 where the chi2 of true tracks has long tails, as from scattering.
     """
     bounds = np.asarray(offsets, dtype=np.int64)
     freedom = np.asarray(ndf, dtype=np.float64)
@@ -54,6 +59,6 @@ def track_quality(
         return quality
     from scipy.special import chdtri
 
-    values = np.where(freedom > 0, np.asarray(chi2, dtype=np.float64), np.nan)
+    values = np.where(freedom > 0, np.asarray(chi2, dtype=np.float64) / chi2_scale, np.nan)
     cut = chdtri(np.maximum(freedom, 1.0), 1e-3)
     return quality * hit_compatibility(values - cut, 0.0)

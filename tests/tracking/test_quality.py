@@ -56,3 +56,10 @@ def test_quality_is_bounded_and_monotone(membership, chi2, more, ndf, raised):
 
 def test_no_tracks_have_no_quality():
     assert track_quality([0], [], [], []).shape == (0,)
+
+
+def test_a_scale_of_chi2_is_chi2_divided():
+    offsets, membership, ndf = np.array([0, 3, 6]), np.full(6, 0.9), np.array([5, 5])
+    scaled = track_quality(offsets, membership, np.array([30.0, 6.0]), ndf, chi2_scale=3.0)
+    assert scaled == pytest.approx(track_quality(offsets, membership, np.array([10.0, 2.0]), ndf))
+    assert scaled[0] > track_quality(offsets, membership, np.array([30.0, 6.0]), ndf)[0]
