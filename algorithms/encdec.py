@@ -14,7 +14,7 @@ from mltrack_plugin.errors import EventError, ModelError
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.event_store import EventStore
-from mltrack_plugin.sequences.pointers import hits_of_tracks, resolve_claims
+from mltrack_plugin.sequences.pointers import distinct_tracks, hits_of_tracks, resolve_claims
 
 if TYPE_CHECKING:
     from mltrack_plugin.models.archive import TrackModel
@@ -24,7 +24,8 @@ class EncDecTracking(Algorithm):
     """Grows a track from each seed; hits that several tracks claim go to the one that claims them most.
 
     An algorithm that writes ``seeds`` may run before it (``truth-seeds``, or one of yours). Without one, the network
-    starts from the hits that it takes for the first hits of tracks. A hit's ``membership`` is the probability that
+    starts from the hits that it takes for the first hits of tracks, and a track that starts in the middle of a more
+    probable one is left out. A hit's ``membership`` is the probability that
     the seed is one and all steps up to this hit are right. Events without seeds have no tracks.
     """
 
@@ -110,6 +111,8 @@ class EncDecTracking(Algorithm):
             given[None],
             np.array(self.config.min_first, dtype=np.float32),
         )[0]
+        if seeds is None:
+            tracks = tracks[distinct_tracks(tracks)]
         return resolve_claims(*hits_of_tracks(tracks), len(hits))
 
 

@@ -5,7 +5,7 @@
 - `builder`: track candidates that grow layer by layer, steered by a predictor of the next hit.
 - `resolution`: which of the candidates that share hits are kept, second hits on overlapping modules.
 - `slots`: hits in their order for the assignment to track slots.
-- `pointers`: true seeds, and hits that several tracks claim, for the network that points to the next hit.
+- `pointers`: true seeds, repeated tracks and shared hits, for the network that points to the next hit.
 - `residuals`: residuals and pulls of predicted hits per layer.
 - `picture`: figures of them (extra ``[plot]``).
 """

@@ -1,4 +1,4 @@
-"""Tracks that grow from seeds by pointing to their next hit: true seeds, and hits that several tracks claim."""
+"""Tracks that grow from seeds by pointing to their next hit: true seeds, repeated tracks, and shared hits."""
 
 from __future__ import annotations
 
@@ -48,6 +48,34 @@ def hits_of_tracks(tracks: Array) -> tuple[Array, Array]:
     """
     steps = np.asarray(tracks[..., 1], dtype=np.float64)
     return np.asarray(tracks[..., 0]).astype(np.int64), np.cumprod(steps, axis=1)
+
+
+def distinct_tracks(tracks: Array) -> Array:
+    """Without true seeds, several hits of a particle may be taken for its first one: the tracks that are no repetition.
+
+    Tracks are gone through by the sum of their steps' probabilities, largest first, then by their first hit; one whose
+    first hit lies on a track that was kept starts in the middle of it, and is left out.
+
+    Args:
+        tracks: (S, T, 2), see :func:`hits_of_tracks`.
+
+    Returns:
+        (k,) kept tracks, ascending.
+
+    >>> repeated = np.array([[[4, 0.3], [2, 0.9]], [[7, 0.9], [4, 0.9]], [[5, 0.8], [2, 0.3]]])
+    >>> distinct_tracks(repeated)
+    array([1, 2])
+    """
+    rows = np.asarray(tracks[..., 0]).astype(np.int64)
+    expected = np.asarray(tracks[..., 1], dtype=np.float64).sum(axis=1)
+    taken = np.zeros(int(rows.max(initial=-1)) + 1, dtype=bool)
+    kept = []
+    for track in np.lexsort((rows[:, 0], -expected)):
+        hits = rows[track][rows[track] >= 0]
+        if len(hits) and not taken[hits[0]]:
+            kept.append(track)
+            taken[hits] = True
+    return np.sort(np.array(kept, dtype=np.int64))
 
 
 def resolve_claims(rows: Array, probability: Array, n_hits: int) -> tuple[Array, Array]:

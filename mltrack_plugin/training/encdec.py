@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from mltrack_plugin.models.encdec import EncDec, EncDecConfig, distance_order
 from mltrack_plugin.models.encreg import EncRegConfig
-from mltrack_plugin.sequences.pointers import hits_of_tracks, resolve_claims
+from mltrack_plugin.sequences.pointers import distinct_tracks, hits_of_tracks, resolve_claims
 from mltrack_plugin.training.config import TrainingConfig
 from mltrack_plugin.training.data import Batch, EventBatches, collate
 from mltrack_plugin.training.encreg import measure
@@ -106,6 +106,8 @@ class PointerTraining(TaskModule):
             true_seeds = torch.nonzero(first[i])[None]
             for name, seeds in (("", true_seeds[:, :0, :0]), ("_true_seeds", true_seeds)):
                 found = self.network(*event, seeds, limit)[0].cpu().numpy()
+                if not seeds.shape[2]:
+                    found = found[distinct_tracks(found)]
                 label, _ = resolve_claims(*hits_of_tracks(found), n)
                 counted = weights[i, :n].clone()
                 counted[seeds.flatten()] = 0.0

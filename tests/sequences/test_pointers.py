@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mltrack_plugin.sequences.pointers import hits_of_tracks, resolve_claims, true_seeds
+from mltrack_plugin.sequences.pointers import distinct_tracks, hits_of_tracks, resolve_claims, true_seeds
 from mltrack_plugin.simulation.datasets import make_dataset
 
 
@@ -56,3 +56,23 @@ def test_no_tracks_claim_nothing(shape):
     label, membership = resolve_claims(np.zeros(shape, dtype=np.int64), np.zeros(shape), 4)
     assert label.tolist() == [-1] * 4
     assert (membership == 0).all()
+
+
+def test_a_track_that_starts_in_the_middle_of_a_better_one_is_left_out():
+    end = [-1, 0.0]
+    tracks = np.array(
+        [
+            [[3, 0.9], [5, 0.9], end],
+            [[1, 0.2], [3, 0.9], [5, 0.9]],
+            [[8, 0.9], [5, 0.1], end],
+            [[6, 0.5], end, end],
+            [end, end, end],
+        ]
+    )
+    # Track 0 starts on track 1, which is longer; track 2 shares its last hit only; track 4 is padding.
+    assert distinct_tracks(tracks).tolist() == [1, 2, 3]
+    assert distinct_tracks(tracks[:1]).tolist() == [0]
+    assert distinct_tracks(np.zeros((0, 1, 2))).tolist() == []
+    # Of equal tracks the one whose first hit comes first in the input is kept.
+    twins = np.array([[[6, 0.9], [2, 0.9]], [[2, 0.9], [6, 0.9]]])
+    assert distinct_tracks(twins).tolist() == [1]
