@@ -131,20 +131,25 @@ def sample_multiplicity(config: RedvidConfig, rng: np.random.Generator) -> int:
             return high - missing
 
 
-def simulate_redvid(config: RedvidConfig, rng: np.random.Generator) -> RedvidEvent:
-    """One event: every crossing of a track with a layer is a hit (efficiency 1)."""
-    n = sample_multiplicity(config, rng)
-    parameters, theta_0 = sample_tracks(config, n, rng)
+def crossings(
+    config: RedvidConfig, parameters: Array, theta_0: Array
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Where tracks cross the layers: one entry per crossing, by track.
+
+    Args:
+        config: the shape of the tracks.
+        parameters: (n_tracks, 3), as in :class:`RedvidEvent`.
+        theta_0: (n_tracks,).
+
+    Returns:
+        track, layer, r, theta (not reduced to a turn) and z of each crossing, (n_hits,) each.
+    """
     if config.track_type == "linear":
-        slope_r, slope_z, spin = parameters[:, 1], parameters[:, 2], np.zeros(n)
+        slope_r, slope_z, spin = parameters[:, 1], parameters[:, 2], np.zeros(len(parameters))
     else:
         slope_r, slope_z, spin = parameters[:, 0], parameters[:, 1], parameters[:, 2]
 
-    disc_z = np.array([-z for z in SHORT_DISC_Z + LONG_DISC_Z] + list(SHORT_DISC_Z + LONG_DISC_Z))
-    disc_radius = np.array(
-        2 * ([SHORT_DISC_RADIUS] * len(SHORT_DISC_Z) + [LONG_DISC_RADIUS] * len(LONG_DISC_Z))
-    )
-    barrel_r = np.array(BARREL_R)
+    disc_z, disc_radius, barrel_r = _layers()
     with np.errstate(divide="ignore", invalid="ignore"):
         t_disc = disc_z[None, :] / slope_z[:, None]
         on_disc = (t_disc > 0) & (slope_r[:, None] * t_disc <= disc_radius)
@@ -153,9 +158,26 @@ def simulate_redvid(config: RedvidConfig, rng: np.random.Generator) -> RedvidEve
     time = np.concatenate([t_disc, t_barrel], axis=1)
     track, layer = np.nonzero(np.concatenate([on_disc, on_barrel], axis=1))
     t = time[track, layer]
-    r, theta, z = slope_r[track] * t, theta_0[track] + spin[track] * t, slope_z[track] * t
+    return track, layer, slope_r[track] * t, theta_0[track] + spin[track] * t, slope_z[track] * t
 
-    n_noise = round(config.noise * len(t))
+
+def _layers() -> tuple[Array, Array, Array]:
+    """z and outer radius of the discs, radius of the barrels, in the order of their numbers."""
+    disc_z = np.array([-z for z in SHORT_DISC_Z + LONG_DISC_Z] + list(SHORT_DISC_Z + LONG_DISC_Z))
+    disc_radius = np.array(
+        2 * ([SHORT_DISC_RADIUS] * len(SHORT_DISC_Z) + [LONG_DISC_RADIUS] * len(LONG_DISC_Z))
+    )
+    return disc_z, disc_radius, np.array(BARREL_R)
+
+
+def simulate_redvid(config: RedvidConfig, rng: np.random.Generator) -> RedvidEvent:
+    """One event: every crossing of a track with a layer is a hit (efficiency 1)."""
+    n = sample_multiplicity(config, rng)
+    parameters, theta_0 = sample_tracks(config, n, rng)
+    track, layer, r, theta, z = crossings(config, parameters, theta_0)
+    disc_z, disc_radius, barrel_r = _layers()
+
+    n_noise = round(config.noise * len(r))
     if n_noise:
         noise_layer = rng.integers(len(disc_z) + len(barrel_r), size=n_noise)
         is_barrel = noise_layer >= len(disc_z)
