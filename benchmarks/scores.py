@@ -4,6 +4,7 @@
 
 The events are the first of split "test" with this seed; splits never share a source event. Takes about
 20 minutes, most of them for the dense networks on 200-500 particles.
+The events are the first of split "test" with this seed; splits never share a source event. Takes ten minutes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ ROWS = (
     ("encreg-redvid-10-50-linear", "redvid-10-50-linear", (97, 94, 97, 98)),
     ("encreg-redvid-10-50-helical", "redvid-10-50-helical", (92, 78, 94, 96)),
     ("encreg-redvid-50-100-helical", "redvid-50-100-helical", (85, 60, 89, 92)),
+    ("encemb-redvid-10-50-linear", "redvid-10-50-linear", (97, 94, 97, 98)),
+    ("encemb-redvid-helical", "redvid-10-50-helical", (92, 78, 94, 96)),
+    ("encemb-redvid-helical", "redvid-50-100-helical", (85, 60, 89, 92)),
     ("encreg-trackml-10-50", "trackml-10-50", (93, 78, 91, 97)),
     ("encreg-trackml-200-500", "trackml-200-500", (70, 40, 75, 82)),
     ("encreg-fa-trackml-200-500", "trackml-200-500", (67, 36, 72, 79)),
