@@ -5,6 +5,11 @@ a class, one of all combinations of quantile bins of the track parameters, and t
 clustering. The largest published network has 6 blocks, d 128, hidden width 256, 8 heads, dropout 10% and 5400 classes
 (phi, theta, q, p in 30, 30, 2, 3 bins). All but the output layer is that of :mod:`mltrack_plugin.models.encreg`.
 
+Close to the border of a bin, hits of one track fall on both sides. As an option that is not published, a consensus
+comes before the output layer: the encoder's last state is reduced to a few columns, as EncReg regresses track
+parameters, and in each round a hit moves to the mean of the hits near it in these columns: attention with a Gaussian of
+the distance as weight (mean shift), of learned widths. The classes are then linear in the columns.
+
 Shapes: B events, N hits (padded), M hits of all events (packed), F features, d = ``d_model``, C classes.
 """
 
@@ -16,6 +21,7 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mltrack_plugin.algorithm import Config
 from mltrack_plugin.clustering.quantile_bins import QuantileBins
@@ -49,6 +55,10 @@ def quantile_bins(bins: Sequence[ParameterBins]) -> QuantileBins:
 class EncClaConfig(EncRegConfig):
     """Sizes and constants of an :class:`EncCla`."""
 
+    #: Rounds of consensus before the output layer; 0 = none, as published.
+    consensus_rounds: int = Field(0, ge=0)
+    #: Columns in which hits are near each other or not.
+    consensus_columns: int = Field(3, ge=1)
     #: Bins of the track parameters; classes number their combinations, the last parameter running fastest.
     bins: tuple[ParameterBins, ...] = Field(min_length=1)
 
@@ -78,16 +88,54 @@ class EncCla(EncReg):
     def __init__(self, config: EncClaConfig) -> None:
         super().__init__(config)
         self.bins = config.quantile_bins()
-        self.head = nn.Linear(config.d_model, self.bins.n_classes)
+        self.rounds = config.consensus_rounds
+        columns = config.consensus_columns if self.rounds else 0
+        #: Logarithm of the width of the consensus along each column.
+        self.log_width = nn.Parameter(torch.zeros(columns))
+        self.head = nn.Linear(config.d_model, columns or self.bins.n_classes)
+        self.scores = nn.Linear(columns, self.bins.n_classes) if columns else nn.Identity()
 
     def logits(self, features: Tensor, mask: Tensor) -> Tensor:
         """(B, N, F) raw coordinates and (B, N) mask (True = hit) to (B, N, C)."""
-        return self.normalised(features, mask)
+        x = self.normalised(features, mask)
+        if self.rounds:
+            x = self.consensus(x.float(), self.key_bias(mask, torch.float32))
+        return self.scores(x)  # type: ignore[no-any-return]
 
     @torch.jit.unused
     def logits_packed(self, features: Tensor, packing: Packing) -> Tensor:
         """(M, F) raw coordinates of packed events to (M, C)."""
-        return self.normalised_packed(features, packing)
+        x = self.normalised_packed(features, packing)
+        if self.rounds:
+            events = torch.split(x.float(), list(packing.lengths))
+            x = torch.cat([self.consensus(event[None], None)[0] for event in events])
+        return self.scores(x)  # type: ignore[no-any-return]
+
+    def consensus(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """(B, N, columns) -> (B, N, columns) after all rounds; bias (B, 1, 1, N) is -inf at padded hits."""
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            eager = not torch.compiler.is_compiling()
+            if eager:
+                # Distances are differences of close numbers: not in half precision.
+                with torch.autocast(x.device.type, enabled=False):
+                    return self._rounds(x, bias)
+        return self._rounds(x, bias)
+
+    def _rounds(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        one = torch.ones_like(x[..., :1])
+        for _ in range(self.rounds):
+            scaled = x * torch.exp(-self.log_width)
+            # -|q - k|^2 / 2 = q k - k^2 / 2, but for a term that all keys share.
+            key = torch.cat([scaled, -0.5 * scaled.square().sum(dim=-1, keepdim=True)], dim=-1)
+            moved = functional.scaled_dot_product_attention(
+                torch.cat([scaled, one], dim=-1)[:, None],
+                key[:, None],
+                torch.cat([x, one], dim=-1)[:, None],
+                attn_mask=bias,
+                scale=1.0,
+            )
+            x = moved[:, 0, :, :-1]
+        return x
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """The classes of each hit.

@@ -167,9 +167,8 @@ class EncReg(nn.Module):
                         for i, column in enumerate(phi + eta):
                             block.qkv.weight[part + head * width + i, column] = scale
 
-    def normalised(self, features: Tensor, mask: Tensor) -> Tensor:
-        """(B, N, F) features and (B, N) mask (True = hit) to (B, N, K) outputs of zero mean and unit variance."""
-        x = self.embedding(features)
+    def key_bias(self, mask: Tensor, dtype: torch.dtype) -> Tensor | None:
+        """(B, N) mask (True = hit) to the bias of the attention, None if it needs none."""
         # A whole event without padding needs no mask: attention is then faster. torch.export and ONNX cannot
         # look at values, so there the mask is always applied.
         masked = False
@@ -177,10 +176,16 @@ class EncReg(nn.Module):
             masked = torch.compiler.is_compiling()
         bias: Tensor | None = None
         if masked or not bool(mask.all()):
-            bias = key_bias(mask, x.dtype)
+            bias = key_bias(mask, dtype)
             if masked:
                 # ONNX Runtime's attention does not broadcast the mask over the queries.
                 bias = bias.expand(-1, -1, mask.shape[1], -1)
+        return bias
+
+    def normalised(self, features: Tensor, mask: Tensor) -> Tensor:
+        """(B, N, F) features and (B, N) mask (True = hit) to (B, N, K) outputs of zero mean and unit variance."""
+        x = self.embedding(features)
+        bias = self.key_bias(mask, x.dtype)
         for block in self.blocks:
             x = block(x, bias)
         return self.head(self.final_norm(x))  # type: ignore[no-any-return]

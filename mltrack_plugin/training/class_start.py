@@ -22,6 +22,8 @@ EVENTS = 50
 MAX_TARGET = 6.0
 #: Hits that each class is given in addition to those found, so that an empty class is improbable, not impossible.
 PRIOR = 0.5
+#: Width of the consensus in units of the distance at which EncReg's contrastive loss told tracks apart.
+WIDTH = 0.5
 
 
 def started_from(
@@ -30,7 +32,8 @@ def started_from(
     """A classifier with the encoder, and the knowledge, of a trained network.
 
     From an EncCla everything is taken over, its bin edges included. From an EncReg the encoder is, and the classes
-    start as the linear discriminants of its regressed parameters: Gaussian errors around the mean of each class.
+    start as the linear discriminants of its regressed parameters: Gaussian errors around the mean of each class. If
+    there is a consensus, it is one in these parameters, of ``WIDTH`` times the model's clustering scales.
 
     Args:
         settings: of the classifier without its bins.
@@ -57,26 +60,36 @@ def started_from(
     network = EncCla(EncClaConfig.with_bins(settings, bins))
     state = network.state_dict()
     for name, value in trained.state_dict().items():
-        if (name.startswith("head.") and card.architecture == "encreg") or name.startswith("output_"):
+        taken = card.architecture == "enccla" or network.rounds > 0 or not name.startswith("head.")
+        if name.startswith("output_") or not taken:
             continue
         if name not in state or state[name].shape != value.shape:
             raise ConfigurationError(f"start_from: {source} has another encoder ({name} differs)")
         state[name] = value
     network.load_state_dict(state)
     if card.architecture == "encreg":
-        weight, bias = _discriminants(trained, card.outputs, bins, events)
-        head, offset = trained.head.weight.double(), trained.head.bias.double()
         with torch.no_grad():
-            network.head.weight.copy_(torch.from_numpy(weight) @ head)
-            network.head.bias.copy_(torch.from_numpy(bias) + torch.from_numpy(weight) @ offset)
+            if network.rounds:
+                scales = torch.tensor(card.output_scales) / trained.output_scale
+                network.log_width.copy_((WIDTH * scales).log())
+            weight, bias = (
+                torch.from_numpy(a) for a in _discriminants(trained, network, card.outputs, events)
+            )
+            if network.rounds:
+                network.scores.weight.copy_(weight)
+            else:
+                network.head.weight.copy_(weight @ trained.head.weight.double())
+                bias = bias + weight @ trained.head.bias.double()
+            (network.scores if network.rounds else network.head).bias.copy_(bias)
     return network
 
 
 def _discriminants(
-    trained: Any, outputs: tuple[str, ...], bins: QuantileBins, events: Sequence[SimulatedEvent]
+    trained: Any, network: EncCla, outputs: tuple[str, ...], events: Sequence[SimulatedEvent]
 ) -> tuple[Array, Array]:
     """(C, K) and (C,) float64: the logit of class c is weight[c] . u + bias[c] for normalised outputs u (K,)."""
     mean, scale = trained.output_mean.double().numpy(), trained.output_scale.double().numpy()
+    bins = network.bins
     numbers, targets, errors = [], [], []
     for i, event in enumerate(events):
         values, row = hit_targets(event.particles, event.truth_links, bins.names)
@@ -87,7 +100,8 @@ def _discriminants(
         if i < EVENTS and len(row):
             features = torch.from_numpy(np.array(event.hits.positions, dtype=np.float32))[None]
             with torch.inference_mode():
-                found = trained.normalised(features, torch.ones(1, len(row), dtype=torch.bool))[0].numpy()
+                found = trained.normalised(features, torch.ones(1, len(row), dtype=torch.bool))
+                found = network.consensus(found, None)[0].numpy()
             errors.append((found - target)[row >= 0])
     number, target = np.concatenate(numbers), np.concatenate(targets)
     count = np.bincount(number, minlength=bins.n_classes)
@@ -95,7 +109,10 @@ def _discriminants(
     within = np.cov((target - center[number]).T)
     covariance = np.atleast_2d(np.cov(np.concatenate(errors).T) + within) + 1e-6 * np.eye(target.shape[1])
     weight = np.linalg.solve(covariance, center.T).T
-    bias = -0.5 * (weight * center).sum(axis=1) + np.log((count + PRIOR) / count.sum())
+    bias = -0.5 * (weight * center).sum(axis=1)
+    if not network.rounds:
+        # Frequent classes come first where hits are undecided. After a consensus that would only merge tracks.
+        bias += np.log((count + PRIOR) / count.sum())
     return weight, bias
 
 

@@ -28,11 +28,17 @@ def network():
     return EncCla(EncClaConfig(**SIZES)).eval()
 
 
-def card():
+@pytest.fixture(scope="module")
+def network_with_consensus():
+    torch.manual_seed(1)
+    return EncCla(EncClaConfig(**SIZES, consensus_rounds=3)).eval()
+
+
+def card(**changes):
     return ModelCard(
         name="tiny-enccla",
         architecture="enccla",
-        hyperparameters=EncClaConfig(**SIZES).model_dump(mode="json"),
+        hyperparameters=EncClaConfig(**SIZES, **changes).model_dump(mode="json"),
         features=("x", "y", "z"),
         units=dict.fromkeys("xyz", "mm"),
         coordinate_system="cartesian",
@@ -71,7 +77,9 @@ def test_output_is_the_two_best_classes(network):
         torch.testing.assert_close(found[..., column], wanted.float(), rtol=1e-5, atol=1e-6)
 
 
-def test_packed_events_give_the_same_logits(network):
+@pytest.mark.parametrize("which", ["network", "network_with_consensus"])
+def test_packed_events_give_the_same_logits(which, request):
+    network = request.getfixturevalue(which)
     one, two = random_hits(20), random_hits(11, seed=2)
     with torch.no_grad():
         packed = network.logits_packed(torch.cat([one[0], two[0]]), Packing.of([20, 11]))
@@ -80,7 +88,9 @@ def test_packed_events_give_the_same_logits(network):
             torch.testing.assert_close(found, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_padding_and_order_do_not_matter(network):
+@pytest.mark.parametrize("which", ["network", "network_with_consensus"])
+def test_padding_and_order_do_not_matter(which, request):
+    network = request.getfixturevalue(which)
     hits = random_hits(20)
     padded = torch.cat([hits, torch.zeros(1, 7, 3)], dim=1)
     order = torch.randperm(20, generator=torch.Generator().manual_seed(2))
@@ -91,6 +101,24 @@ def test_padding_and_order_do_not_matter(network):
         shuffled = network.logits(hits[:, order], whole)
     torch.testing.assert_close(with_padding, alone, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(shuffled, alone[:, order], rtol=1e-4, atol=1e-5)
+
+
+def test_consensus_brings_the_hits_of_a_group_together(network_with_consensus):
+    """Three groups far apart: after the rounds each is a point at its mean, whatever the padding."""
+    torch.manual_seed(3)
+    center = torch.tensor([[0.0, 0.0, 0.0], [8.0, 0.0, 0.0], [0.0, 8.0, 1.0]])
+    x = (center.repeat_interleave(5, 0) + 0.3 * torch.randn(15, 3))[None]
+    with torch.no_grad():
+        moved = network_with_consensus.consensus(x, None)
+        padded = torch.cat([x, torch.full((1, 4, 3), 0.5)], dim=1)
+        bias = network_with_consensus.key_bias(torch.arange(19)[None] < 15, torch.float32)
+        again = network_with_consensus.consensus(padded, bias)[:, :15]
+    torch.testing.assert_close(again, moved, rtol=1e-5, atol=1e-5)
+    for group in range(3):
+        own = slice(5 * group, 5 * group + 5)
+        torch.testing.assert_close(moved[0, own].mean(0), x[0, own].mean(0), rtol=0, atol=0.1)
+        assert moved[0, own].std(0).max() < 0.02
+        assert x[0, own].std(0).max() > 0.2
 
 
 def test_half_precision_does_not_round_the_numbers_of_classes():
@@ -107,16 +135,18 @@ def test_half_precision_does_not_round_the_numbers_of_classes():
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".pt2", ".onnx"])
-def test_archives_give_the_same_classes(network, suffix, tmp_path):
+def test_archives_give_the_same_classes(network_with_consensus, suffix, tmp_path):
+    network = network_with_consensus
     if suffix == ".onnx":
         pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")
     path = tmp_path / f"tiny{suffix}"
-    path.write_bytes(pack(network, card(), suffix))
+    path.write_bytes(pack(network, card(consensus_rounds=3), suffix))
     model = load_model(path)
     assert check_equal(network, model) < 1e-3
     again = build_network(model.card.architecture, model.card.hyperparameters)
     again.load_state_dict(network.state_dict())
+    assert again.rounds == 3
     # Nobody has to remember an edge: the card holds them.
     assert again.bins.names == ("phi", "theta", "q")
     low, high = again.bins.box(np.array([0, 47]))
