@@ -75,12 +75,13 @@ def started_from(
             weight, bias = (
                 torch.from_numpy(a) for a in _discriminants(trained, network, card.outputs, events)
             )
+            layer: Any = network.scores if network.rounds else network.head
             if network.rounds:
-                network.scores.weight.copy_(weight)
+                layer.weight.copy_(weight)
             else:
-                network.head.weight.copy_(weight @ trained.head.weight.double())
+                layer.weight.copy_(weight @ trained.head.weight.double())
                 bias = bias + weight @ trained.head.bias.double()
-            (network.scores if network.rounds else network.head).bias.copy_(bias)
+            layer.bias.copy_(bias)
     return network
 
 

@@ -68,14 +68,15 @@ def test_classifier_goes_on_where_it_stopped(finished):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_start_from_regression_knows_the_classes():
+@pytest.mark.parametrize("rounds", [0, 4])
+def test_start_from_regression_knows_the_classes(rounds):
     """Untrained as a classifier, it finds the bin of the azimuth, and of the polar angle to a neighbour."""
     events = [event(i, (20, 30)) for i in range(60)]
     settings = {"d_model": 64, "n_heads": 4, "d_ff": 128, "n_layers": 6, "norm_first": True}
     settings |= {"phi_frequencies": (1, 2, 4, 8, 16, 32), "eta_frequencies": (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)}
     values = np.concatenate([hit_targets(e.particles, e.truth_links, ("phi", "theta"))[0] for e in events])
     bins = QuantileBins.measured(values, {"phi": 12, "theta": 8})
-    settings |= {"input_scale": (10.0,) * 3}
+    settings |= {"input_scale": (10.0,) * 3, "consensus_rounds": rounds}
     network = started_from(settings, bins, "encreg-redvid-10-50-linear", events).eval()
     test = event(1000, (20, 30))
     target, _ = hit_targets(test.particles, test.truth_links, ("phi", "theta"))
