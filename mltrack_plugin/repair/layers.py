@@ -163,15 +163,15 @@ def beyond(state: Array, layer: Array, backwards: bool) -> bool:
             return True
         # A chord is 0.95 of its arc or more where the turn is below 1.1.
         s = abs(s)
-        return s * abs(state[5]) < 1.1 and 0.95 * s - r > 1.05 * layer[HIGH] + 30.0
+        return bool(s * abs(state[5]) < 1.1 and 0.95 * s - r > 1.05 * layer[HIGH] + 30.0)
     if backwards or state[0] * state[3] + state[1] * state[4] < 0.0:
         return False
     if layer[POSITION] + layer[SPREAD] < r:
         # Only a track that curls comes back to it.
-        return abs(state[5]) * r < 0.5
+        return bool(abs(state[5]) * r < 0.5)
     z = state[2] + state[6] * (layer[POSITION] - layer[SPREAD] - r)
     margin = 0.05 * abs(z) + 30.0
-    return z < layer[LOW] - margin if state[6] < 0.0 else z > layer[HIGH] + margin
+    return bool(z < layer[LOW] - margin if state[6] < 0.0 else z > layer[HIGH] + margin)
 
 
 @kernel
