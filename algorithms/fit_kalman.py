@@ -41,7 +41,7 @@ class FitKalman(Algorithm):
 
     def initialize(self) -> None:
         """Compile the kernels (or load them) now, so that the first event is not slower than the others."""
-        from mltrack_plugin.repair.groups import warm_up
+        from mltrack_plugin.repair.fit import warm_up
 
         warm_up()
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.compiled import kernel
-from mltrack_plugin.event_data import Hits, Tracks
+from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks
 from mltrack_plugin.repair.follow import BEND, THICKNESS
-from mltrack_plugin.repair.inputs import event_columns, settings_array
+from mltrack_plugin.repair.inputs import event_columns, settings_array, straight_track
 from mltrack_plugin.repair.layers import TABLE
 from mltrack_plugin.repair.smoother import RECORD, fit_track, smoothed_state
 from mltrack_plugin.repair.state import STATE, STEP, move, to_closest
@@ -130,3 +130,10 @@ def fit_tracks(
         np.where(np.isnan(chi2), 0, 2 * np.diff(tracks.offsets) - 5).astype(np.int32),
         hit_chi2,
     )
+
+
+def warm_up() -> None:
+    """Compile the kernels, or load them from disk, on an event of one straight track."""
+    hits, sigmas = straight_track()
+    group = ProtoTracks.from_labels(np.zeros(len(hits), dtype=np.int64))
+    fit_tracks(hits, Tracks.from_candidates(group), sigmas, 2.0)

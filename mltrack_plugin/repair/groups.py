@@ -11,7 +11,13 @@ from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data import Hits, ProtoTracks
 from mltrack_plugin.repair.event import repair_event
 from mltrack_plugin.repair.follow import new_work
-from mltrack_plugin.repair.inputs import checked_sigmas, detector_layers, event_columns, settings_array
+from mltrack_plugin.repair.inputs import (
+    checked_sigmas,
+    detector_layers,
+    event_columns,
+    settings_array,
+    straight_track,
+)
 from mltrack_plugin.repair.layers import BLOCKED, LAYERS, TAGS
 from mltrack_plugin.repair.seeds import SeedPass, follow_passes
 from mltrack_plugin.tracking.quality import hit_compatibility
@@ -77,9 +83,6 @@ def repair_groups(
 
 def warm_up() -> None:
     """Compile the kernels, or load them from disk, on an event of one straight track."""
-    r = np.arange(1.0, 6.0) * 100
-    hits = Hits(
-        np.arange(5), r, np.zeros(5), np.zeros(5), volume_id=np.ones(5, dtype=np.int32), layer_id=np.arange(5)
-    )
-    sigmas, group = np.full((5, 3), 0.1), ProtoTracks.from_labels(np.zeros(5, dtype=np.int64))
+    hits, sigmas = straight_track()
+    group = ProtoTracks.from_labels(np.zeros(len(hits), dtype=np.int64))
     repair_groups(hits, group, sigmas, 2.0, seeds=SeedPass())

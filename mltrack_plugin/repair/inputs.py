@@ -120,3 +120,10 @@ def volumes_of(hits: Hits) -> Array:
         "resolutions by volume need the column volume_id (or geometry_id), which the hits do not have; map the branch "
         "in the reader's settings, or leave volumes out"
     )
+
+
+def straight_track() -> tuple[Hits, Array]:
+    """Five hits on a line and their sigmas: what kernels are compiled with before the first event."""
+    r, ones = np.arange(1.0, 6.0) * 100, np.ones(5, dtype=np.int32)
+    hits = Hits(np.arange(5), r, np.zeros(5), np.zeros(5), volume_id=ones, layer_id=np.arange(5))
+    return hits, np.full((5, 3), 0.1)
