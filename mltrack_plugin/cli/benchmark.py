@@ -118,6 +118,6 @@ def _print_table(rows: list[Row]) -> None:
 def _with_error(value: float, error: float) -> str:
     """A figure with as many digits as its error has, which has one: "0.9952 ± 0.0003"."""
     if not error or not math.isfinite(error):
-        return f"{value:.4g}"
+        return f"{value:.6g}"
     digits = max(0, -math.floor(math.log10(error)))
     return f"{value:.{digits}f} ± {error:.{digits}f}"
