@@ -22,24 +22,27 @@ EVENTS = 50
 MAX_TARGET = 6.0
 #: Hits that each class is given in addition to those found, so that an empty class is improbable, not impossible.
 PRIOR = 0.5
-#: Width of the consensus in units of the distance at which EncReg's contrastive loss told tracks apart.
-WIDTH = 0.5
 
 
 def started_from(
-    settings: dict[str, Any], bins: QuantileBins, source: str, events: Sequence[SimulatedEvent]
+    settings: dict[str, Any],
+    bins: QuantileBins,
+    source: str,
+    events: Sequence[SimulatedEvent],
+    width: float = 0.5,
 ) -> EncCla:
     """A classifier with the encoder, and the knowledge, of a trained network.
 
     From an EncCla everything is taken over, its bin edges included. From an EncReg the encoder is, and the classes
     start as the linear discriminants of its regressed parameters: Gaussian errors around the mean of each class. If
-    there is a consensus, it is one in these parameters, of ``WIDTH`` times the model's clustering scales.
+    there is a consensus, it is one in these parameters, of ``width`` times the model's clustering scales.
 
     Args:
         settings: of the classifier without its bins.
         bins: parameters and number of bins, with edges for a start from EncReg.
         source: see :func:`~mltrack_plugin.models.eager.eager_network`.
         events: training events.
+        width: of the consensus, in units of the distance at which EncReg's contrastive loss told tracks apart.
 
     Raises:
         ConfigurationError: if encoder or bins differ.
@@ -71,7 +74,7 @@ def started_from(
         with torch.no_grad():
             if network.rounds:
                 scales = torch.tensor(card.output_scales) / trained.output_scale
-                network.log_width.copy_((WIDTH * scales).log())
+                network.log_width.copy_((width * scales).log())
             weight, bias = (
                 torch.from_numpy(a) for a in _discriminants(trained, network, card.outputs, events)
             )

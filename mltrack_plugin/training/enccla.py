@@ -25,6 +25,8 @@ class EncClaTrainingConfig(ClassTrainingConfig):
     attention: Backend = "sdpa"
     #: Without ``start_from``: start with attention to the hits nearest in phi and eta, of this sharpness.
     kernel_start: float | None = Field(None, gt=0)
+    #: Start from EncReg with a consensus of this width, in units of its clustering scales; denser events want less.
+    start_width: float = Field(0.5, gt=0)
 
 
 class EncClaTraining(ClassTraining):
@@ -74,7 +76,8 @@ class EncClaTask(ClassTask):
         config = self.config
         bins, events = self.measured_bins()
         if config.start_from is not None:
-            return EncClaTraining(config, started_from(self._encoder, bins, config.start_from, events))
+            network = started_from(self._encoder, bins, config.start_from, events, config.start_width)
+            return EncClaTraining(config, network)
         network = EncCla(self.settings(bins))
         if config.kernel_start is not None:
             network.start_as_kernel(config.kernel_start)

@@ -78,6 +78,10 @@ def test_start_from_regression_knows_the_classes(rounds):
     bins = QuantileBins.measured(values, {"phi": 12, "theta": 8})
     settings |= {"input_scale": (10.0,) * 3, "consensus_rounds": rounds}
     network = started_from(settings, bins, "encreg-redvid-10-50-linear", events).eval()
+    narrow = started_from(settings, bins, "encreg-redvid-10-50-linear", events, width=0.25)
+    torch.testing.assert_close(
+        network.log_width - narrow.log_width, torch.full_like(network.log_width, np.log(2))
+    )
     test = event(1000, (20, 30))
     target, _ = hit_targets(test.particles, test.truth_links, ("phi", "theta"))
     with torch.no_grad():
