@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.compiled import kernel
+from mltrack_plugin.repair.complete import fit_and_drop
 from mltrack_plugin.repair.follow import (
     ARCS,
     BEND,
@@ -18,7 +19,6 @@ from mltrack_plugin.repair.follow import (
     STATE_ROW,
     THICKNESS,
     Work,
-    fit_and_drop,
 )
 from mltrack_plugin.repair.layers import LAYER, TABLE, TAGS, Event
 from mltrack_plugin.repair.smoother import start_state

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.compiled import kernel
+from mltrack_plugin.repair.complete import completed, fit_and_drop, significance
 from mltrack_plugin.repair.core import find_core
 from mltrack_plugin.repair.follow import (
     ATTACH_CHI2,
@@ -21,9 +22,6 @@ from mltrack_plugin.repair.follow import (
     SIGNIFICANCE,
     THICKNESS,
     Work,
-    completed,
-    fit_and_drop,
-    significance,
 )
 from mltrack_plugin.repair.layers import BLOCKED, GROUP, LAYER, TAGS, Event
 

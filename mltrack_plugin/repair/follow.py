@@ -28,7 +28,7 @@ from mltrack_plugin.repair.layers import (
     crossing,
     lookup,
 )
-from mltrack_plugin.repair.smoother import RECORD, fit_track, smoothed_state
+from mltrack_plugin.repair.smoother import RECORD, smoothed_state
 from mltrack_plugin.repair.state import (
     STATE,
     STEP,
@@ -48,8 +48,6 @@ Array = npt.NDArray[Any]
 MAX_HITS = 64
 #: The same for a second hit on a layer, which needs overlapping modules, as a factor.
 OVERLAP = 0.02
-#: Times that a track is completed, at most.
-MAX_TURNS = 3
 #: Most hits that one look-up gives.
 MAX_FOUND = 128
 
@@ -316,79 +314,3 @@ def complete(rows: Array, n: int, mine: int, event: Event, settings: Array, work
     for i in range(end):
         event[TAGS][rows[i], BLOCKED] -= 1
     return end
-
-
-@kernel
-def fit_and_drop(
-    rows: Array, n: int, smallest: int, cut: float, event: Event, settings: Array, work: Work, hit_chi2: Array
-) -> tuple[int, float]:
-    """Fit a track and take off the worst hit as long as its chi2 exceeds ``cut``.
-
-    Returns:
-        the number of hits left (dropped rows are moved behind them) and chi2; infinite where no fit was possible or
-        fewer than ``smallest`` hits would be left.
-    """
-    state, s = work[BUFFER][STATE_ROW], work[BUFFER][ARCS]
-    while True:
-        total = fit_track(
-            event[TABLE], rows, n, state, work[RECORDS], hit_chi2, s, settings[THICKNESS], settings[BEND]
-        )
-        if not math.isfinite(total):
-            return n, math.inf
-        worst = 0
-        for i in range(1, n):
-            if hit_chi2[i] > hit_chi2[worst]:
-                worst = i
-        if not hit_chi2[worst] > cut:
-            return n, total
-        if n - 1 < smallest:
-            return n, math.inf
-        row = rows[worst]
-        for i in range(worst, n - 1):
-            rows[i] = rows[i + 1]
-        rows[n - 1] = row
-        n -= 1
-
-
-@kernel
-def significance(rows: Array, n: int, event: Event, settings: Array, work: Work) -> float:
-    """How hard it is to find the hits of a track by chance, from the fit in ``work``.
-
-    The sum over its hits of -log of the number of random hits expected in the window in which the hit was looked for,
-    given the hits before it; hits in windows that hold one anyway count nothing. exp(-significance) is about the
-    probability that a wrong start is followed by as many hits.
-    """
-    total = 0.0
-    for i in range(n):
-        record = work[RECORDS][i]
-        hit = event[TABLE][rows[i]]
-        layer = event[LAYERS][event[TAGS][rows[i], LAYER]]
-        nn, nt, tt = projected(record, hit)
-        a, b, c = record[8] + nn, record[11] + nt, record[20] + tt
-        area = math.pi * settings[SEED_ATTACH] * math.sqrt(max(a * c - b * b, 0.0))
-        if layer[DISC] > 0.0:
-            area /= max(abs(record[6]), 0.1)
-        expected = area * random_density(layer, hit[RUNNING])
-        if expected < 1.0:
-            total -= math.log(max(expected, 1e-9))
-    return total
-
-
-@kernel
-def completed(
-    rows: Array, n: int, chi2: float, mine: int, event: Event, settings: Array, work: Work, hit_chi2: Array
-) -> tuple[int, float]:
-    """Complete a track that has just been fitted with ``chi2``, until nothing is found; each hit betters the fit.
-
-    Returns:
-        as `fit_and_drop`.
-    """
-    for _ in range(MAX_TURNS):
-        before = n
-        more = complete(rows, n, mine, event, settings, work)
-        if more == n:
-            break
-        n, chi2 = fit_and_drop(rows, more, 3, settings[DROP_CHI2], event, settings, work, hit_chi2)
-        if not math.isfinite(chi2) or n <= before:
-            break
-    return n, chi2

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.compiled import kernel
+from mltrack_plugin.repair.complete import completed, fit_and_drop, significance
 from mltrack_plugin.repair.follow import (
     AHEAD,
     BEND,
@@ -28,11 +29,8 @@ from mltrack_plugin.repair.follow import (
     THICKNESS,
     TRIAL,
     Work,
-    completed,
-    fit_and_drop,
     follow_end,
     layers_ahead,
-    significance,
 )
 from mltrack_plugin.repair.layers import BLOCKED, LAYER, LAYERS, TABLE, TAGS, Event, crossing, lookup
 from mltrack_plugin.repair.smoother import move_only

@@ -29,7 +29,7 @@ _TRIALS_PER_HIT = 10
 class SeedPass(NamedTuple):
     """How seeds are chosen and which tracks are accepted in one pass over the free hits."""
 
-    #: -log of the number of chance tracks that is accepted per event; see `follow.significance`.
+    #: -log of the number of chance tracks that is accepted per event; see `complete.significance`.
     significance: float = 3.0
     #: Tracks with fewer free hits are not accepted.
     min_hits: int = 5
