@@ -28,7 +28,7 @@ def test_one_training_configuration(capsys):
     assert main(["configs", "--training", "gnn-hits"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["architecture"] == "gnn-hits"
     assert main(["configs", "--training", "gnn-hits", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["network"] == {"hidden": 64, "iterations": 7}
+    assert json.loads(capsys.readouterr().out)["network"] == {"hidden": 64, "iterations": 7, "mirrors": True}
     assert main(["configs", "--training", "--json"]) == 0
     assert {c["name"] for c in json.loads(capsys.readouterr().out)} == set(training_configs())
 
