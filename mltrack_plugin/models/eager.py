@@ -48,7 +48,9 @@ def network_of(file: ModelFile) -> nn.Module:
     state = TorchScriptEngine(file.content, "cpu", str(file.path)).state_dict()
     try:
         network = build_network(file.card.architecture, file.card.hyperparameters)
-        network.load_state_dict(state)
+        # Constants from the card, which archives hold beside the weights.
+        constants = {name for name, _ in network.named_buffers()} - set(network.state_dict())
+        network.load_state_dict({name: value for name, value in state.items() if name not in constants})
     except (ConfigurationError, RuntimeError) as error:
         raise ModelError(
             f"{file.path}: the weights do not fit the architecture of its card: {error}"
