@@ -42,8 +42,8 @@ Array = npt.NDArray[Any]
 REACH = 2
 #: Significance beyond what is asked for at which no other partner is tried.
 CLEAR = 25.0
-#: Largest distance from the beam axis along it at which a pair may start, mm.
-LARGEST_Z0 = 250.0
+#: How much further out along the beam axis than the window of vertices a pair may start, mm.
+VERTEX_MARGIN = 25.0
 
 
 @kernel
@@ -77,7 +77,7 @@ def pair_state(first: int, second: int, event: Event, settings: Array, state: Ar
     if abs(half) > 0.5:
         return False
     lam = (b[2] - a[2]) / (chord * math.asin(half) / half if abs(half) > 1e-6 else chord)
-    if abs(a[2] - lam * ra) > LARGEST_Z0:
+    if abs(a[2] - lam * ra) > settings[SEED_VERTEX] + VERTEX_MARGIN:
         return False
     for k in range(STATE):
         state[k] = 0.0
