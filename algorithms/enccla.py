@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -26,8 +26,7 @@ class EncClaTracking(HitModelAlgorithm):
     (``min_probability``).
     """
 
-    #: Architectures of the models that it applies.
-    architectures: ClassVar[tuple[str, ...]] = ("enccla",)
+    architectures = ("enccla",)
 
     class Config(HitModelConfig):
         """Settings of a classifier of hits."""
@@ -46,15 +45,6 @@ class EncClaTracking(HitModelAlgorithm):
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)
         self._proto_tracks = self.write_handle(ProtoTracks, self.config.proto_tracks)
-
-    def initialize(self) -> None:
-        """Load the model.
-
-        Raises:
-            ModelError: if it is missing, damaged, made for another detector, or no classifier.
-        """
-        super().initialize()
-        self.model.card.check_architecture(self.architectures, self.architectures[0])
 
     def execute(self, event_store: EventStore) -> ProcessCode:
         seen, rows = self.visible(event_store)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.algorithm import Config as BaseConfig
-from mltrack_plugin.errors import EventError, ModelError
+from mltrack_plugin.algorithm import ProcessCode
+from mltrack_plugin.algorithms.model_algorithm import ModelAlgorithm, ModelConfig
+from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.sequences.pointers import distinct_tracks, hits_of_tracks, resolve_claims
 
-if TYPE_CHECKING:
-    from mltrack_plugin.models.archive import TrackModel
 
-
-class EncDecTracking(Algorithm):
+class EncDecTracking(ModelAlgorithm):
     """Grows a track from each seed; hits that several tracks claim go to the one that claims them most.
 
     An algorithm that writes ``seeds`` may run before it (``truth-seeds``, or one of yours). Without one, the network
@@ -29,15 +27,12 @@ class EncDecTracking(Algorithm):
     the seed is one and all steps up to this hit are right. Events without seeds have no tracks.
     """
 
-    class Config(BaseConfig):
+    kind = "sequence"
+    architectures = ("encdec",)
+
+    class Config(ModelConfig):
         """Settings of encdec."""
 
-        #: Shipped model (see ``mltrack models``) or path of a model archive; architecture encdec.
-        model: str
-        #: Where the network runs; auto = GPU if there is one.
-        device: Literal["auto", "cpu", "cuda"] = "auto"
-        #: Detector of the input, checked against the model's; ``None`` = what the input states, if it does.
-        detector: str | None = None
         #: Without given seeds: smallest probability of being the first hit of a track that makes a hit a seed.
         min_first: float = Field(default=0.2, gt=0, le=1)
         #: Input keys.
@@ -53,28 +48,6 @@ class EncDecTracking(Algorithm):
         self._selection = self.read_handle(HitSelection, self.config.selected_hits, optional=True)
         self._seeds = self.read_handle(ProtoTracks, self.config.seeds, optional=True)
         self._proto_tracks = self.write_handle(ProtoTracks, self.config.proto_tracks)
-        self._loaded: TrackModel | None = None
-
-    def initialize(self) -> None:
-        """Load the model.
-
-        Raises:
-            ModelError: if it is missing, damaged, of another architecture, or made for another detector.
-        """
-        from mltrack_plugin.models.archive import load_model
-
-        model = load_model(self.config.model, device=self.config.device)
-        model.card.check_kind("sequence", "encdec")
-        model.card.check_architecture(("encdec",), "encdec")
-        model.card.check_detector(self.config.detector, "the input")
-        self._loaded = model
-
-    @property
-    def model(self) -> TrackModel:
-        """The loaded model (raises ``ModelError`` before ``initialize``)."""
-        if self._loaded is None:
-            raise ModelError(f"model {self.config.model!r} is not loaded: call initialize() first")
-        return self._loaded
 
     def execute(self, event_store: EventStore) -> ProcessCode:
         hits = self._hits(event_store)
@@ -88,15 +61,6 @@ class EncDecTracking(Algorithm):
             labels[rows], membership[rows] = self._find(hits.take(rows), given)
         self._proto_tracks(event_store, ProtoTracks.from_labels(labels, membership))
         return ProcessCode.SUCCESS
-
-    def describe(self) -> dict[str, str]:
-        card = self.model.card
-        return {
-            "model": card.name,
-            "model_version": card.version,
-            "model_sha256": self.model.sha256,
-            "model_device": self.model.device,
-        }
 
     def _find(self, hits: Hits, seeds: Array | None) -> tuple[Array, Array]:
         """Track of each hit (n,), -1 = none, and its membership (n,); seeds (S, k) rows, -1 = none, or own ones."""

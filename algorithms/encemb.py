@@ -11,11 +11,4 @@ class EncEmbTracking(EncRegTracking):
     Selection, validity ranges and errors are those of ``encreg``; the cost is linear in the number of hits.
     """
 
-    def initialize(self) -> None:
-        """Load the model.
-
-        Raises:
-            ModelError: if it is missing, damaged, made for another detector, or no embedding model.
-        """
-        super().initialize()
-        self.model.card.check_architecture(("encemb",), "encemb")
+    architectures = ("encemb",)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.algorithm import Config as BaseConfig
-from mltrack_plugin.errors import ModelError
+from mltrack_plugin.algorithm import ProcessCode
+from mltrack_plugin.algorithms.model_algorithm import ModelAlgorithm, ModelConfig
 from mltrack_plugin.event_data import Hits, ProtoTracks
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.event_store import EventStore
@@ -27,26 +27,22 @@ from mltrack_plugin.graphs.seeded import (
     seeded_nodes,
 )
 
-if TYPE_CHECKING:
-    from mltrack_plugin.models.archive import TrackModel
 
-
-class GnnHits(Algorithm):
+class GnnHits(ModelAlgorithm):
     """Seeds on the three inner barrel layers, a graph of the nearest hits around each, a classifier that scores them.
 
     Of each seed's graph the best hit on each layer is taken if its score suffices; candidates that share hits are
     resolved, best first. An event without seeds (or without barrel hits) has no candidates.
     """
 
-    class Config(BaseConfig):
+    kind = "graph"
+    architectures = ("gnn-hits",)
+
+    class Config(ModelConfig):
         """Settings of gnn-hits."""
 
         #: Shipped model (see ``mltrack models``) or path of a model archive.
         model: str = "gnn-hits"
-        #: Where the network runs; auto = GPU if there is one.
-        device: Literal["auto", "cpu", "cuda"] = "auto"
-        #: Detector of the input, checked against the model's; ``None`` = what the input states, if it does.
-        detector: str | None = None
         #: Seeds: largest difference in azimuth of neighbouring hits, radian.
         max_dphi: float = Field(default=0.05, gt=0, le=np.pi)
         #: Seeds: largest change of dphi/dr between the segments, radian/mm.
@@ -68,28 +64,6 @@ class GnnHits(Algorithm):
         super().__init__(config, **settings)
         self._hits = self.read_handle(Hits, self.config.hits)
         self._proto_tracks = self.write_handle(ProtoTracks, self.config.proto_tracks)
-        self._loaded: TrackModel | None = None
-
-    def initialize(self) -> None:
-        """Load the model.
-
-        Raises:
-            ModelError: if it is missing, damaged, no hit classifier, or made for another detector.
-        """
-        from mltrack_plugin.models.archive import load_model
-
-        model = load_model(self.config.model, device=self.config.device)
-        model.card.check_kind("graph", "gnn-hits")
-        model.card.check_architecture(("gnn-hits",), "gnn-hits")
-        model.card.check_detector(self.config.detector, "the input")
-        self._loaded = model
-
-    @property
-    def model(self) -> TrackModel:
-        """The loaded model (raises ``ModelError`` before ``initialize``)."""
-        if self._loaded is None:
-            raise ModelError(f"model {self.config.model!r} is not loaded: call initialize() first")
-        return self._loaded
 
     def execute(self, event_store: EventStore) -> ProcessCode:
         config, hits = self.config, self._hits(event_store)
@@ -121,12 +95,3 @@ class GnnHits(Algorithm):
             flat[present] = self.model.apply(nodes[part].reshape(-1, nodes.shape[-1])[present], edges)
             score[part] = flat.reshape(-1, N_LAYERS * HITS_PER_LAYER)
         return score
-
-    def describe(self) -> dict[str, str]:
-        card = self.model.card
-        return {
-            "model": card.name,
-            "model_version": card.version,
-            "model_sha256": self.model.sha256,
-            "model_device": self.model.device,
-        }

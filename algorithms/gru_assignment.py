@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.algorithm import Config as BaseConfig
-from mltrack_plugin.errors import ModelError
+from mltrack_plugin.algorithm import ProcessCode
+from mltrack_plugin.algorithms.model_algorithm import ModelAlgorithm, ModelConfig
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
 from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.sequences.barrel import barrel_layer, cylindrical
 from mltrack_plugin.sequences.slots import order_by_azimuth
 
-if TYPE_CHECKING:
-    from mltrack_plugin.models.archive import TrackModel
-
 _log = logging.getLogger(__name__)
 
 
-class GruTrackAssignment(Algorithm):
+class GruTrackAssignment(ModelAlgorithm):
     """Hits of low-multiplicity events to tracks: each hit goes to its most probable slot, each slot is a candidate.
 
     The network has a fixed number of slots. In an event with more tracks the first ones in azimuth take the slots and
@@ -32,15 +29,12 @@ class GruTrackAssignment(Algorithm):
     barrel hits has no tracks.
     """
 
-    class Config(BaseConfig):
+    kind = "sequence"
+    architectures = ("gru-assignment",)
+
+    class Config(ModelConfig):
         """Settings of gru-assignment."""
 
-        #: Shipped model (see ``mltrack models``) or path of a model archive; architecture gru-assignment.
-        model: str
-        #: Where the network runs; auto = GPU if there is one.
-        device: Literal["auto", "cpu", "cuda"] = "auto"
-        #: Detector of the input, checked against the model's; ``None`` = what the input states, if it does.
-        detector: str | None = None
         #: Hits whose most probable slot is less probable than this are on no track.
         min_probability: float = Field(default=0.0, ge=0, le=1)
         #: Candidates with fewer hits are dropped.
@@ -56,30 +50,11 @@ class GruTrackAssignment(Algorithm):
         self._hits = self.read_handle(Hits, self.config.hits)
         self._selection = self.read_handle(HitSelection, self.config.selected_hits, optional=True)
         self._proto_tracks = self.write_handle(ProtoTracks, self.config.proto_tracks)
-        self._loaded: TrackModel | None = None
         self._full = self._without_barrel = 0
 
     def initialize(self) -> None:
-        """Load the model.
-
-        Raises:
-            ModelError: if it is missing, damaged, of another architecture, or made for another detector.
-        """
-        from mltrack_plugin.models.archive import load_model
-
-        model = load_model(self.config.model, device=self.config.device)
-        model.card.check_kind("sequence", "gru-assignment")
-        model.card.check_architecture(("gru-assignment",), "gru-assignment")
-        model.card.check_detector(self.config.detector, "the input")
-        self._loaded = model
+        super().initialize()
         self._full = self._without_barrel = 0
-
-    @property
-    def model(self) -> TrackModel:
-        """The loaded model (raises ``ModelError`` before ``initialize``)."""
-        if self._loaded is None:
-            raise ModelError(f"model {self.config.model!r} is not loaded: call initialize() first")
-        return self._loaded
 
     def execute(self, event_store: EventStore) -> ProcessCode:
         hits = self._hits(event_store)
@@ -114,15 +89,6 @@ class GruTrackAssignment(Algorithm):
                 "%d events have no hits on the barrel layers, where gru-assignment looks for tracks: no tracks",
                 self._without_barrel,
             )
-
-    def describe(self) -> dict[str, str]:
-        card = self.model.card
-        return {
-            "model": card.name,
-            "model_version": card.version,
-            "model_sha256": self.model.sha256,
-            "model_device": self.model.device,
-        }
 
     def _assign(self, hits: Hits) -> tuple[Any, Any]:
         """Slot (n,) of each hit from 0, -1 = none, and its probability (n,)."""

@@ -4,38 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Algorithm
 from mltrack_plugin.algorithm import Config as BaseConfig
-from mltrack_plugin.errors import ModelError
+from mltrack_plugin.algorithms.model_algorithm import ModelAlgorithm, ModelConfig
 from mltrack_plugin.event_data import Hits, HitSelection
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.event_store import EventStore
 
-if TYPE_CHECKING:
-    from mltrack_plugin.models.archive import TrackModel
-
 _log = logging.getLogger(__name__)
 
 
-class HitModelConfig(BaseConfig):
+class HitModelConfig(ModelConfig):
     """Settings of every algorithm that applies a network to the hits of an event."""
 
-    #: Shipped model (see ``mltrack models``) or path of a model archive.
-    model: str
-    #: Where the network runs; auto = GPU if there is one.
-    device: Literal["auto", "cpu", "cuda"] = "auto"
     #: How attention is computed; anything but "sdpa" in float32 needs a .pt archive. "flash": flash-attn, on a GPU
     #: in half precision; "math": written out, the reference.
     attention: Literal["sdpa", "flash", "math"] = "sdpa"
     #: Type of the numbers that the network computes with.
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    #: Detector of the input, checked against the model's; ``None`` = what the input states, if it does.
-    detector: str | None = None
     #: Share of an event's hits that must lie in the model's ranges; the others are left out.
     min_valid_fraction: float = Field(default=0.9, ge=0, le=1)
     #: Input keys.
@@ -43,7 +33,7 @@ class HitModelConfig(BaseConfig):
     selected_hits: str = "selected_hits"
 
 
-class HitModelAlgorithm(Algorithm):
+class HitModelAlgorithm(ModelAlgorithm):
     """Base: applies a model of the kind "hits" to the hits of an event (one event at a time).
 
     If ``preprocess-hits`` runs before it, only the selected hits are seen by the network. Hits outside
@@ -52,38 +42,27 @@ class HitModelAlgorithm(Algorithm):
     """
 
     Config: ClassVar[type[BaseConfig]] = HitModelConfig
+    kind = "hits"
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)
         self._hits = self.read_handle(Hits, self.config.hits)
         self._selection = self.read_handle(HitSelection, self.config.selected_hits, optional=True)
-        self._loaded: TrackModel | None = None
         self._outside = 0
 
     def initialize(self) -> None:
         """Load the model.
 
         Raises:
-            ModelError: if it is missing, damaged, or made for another detector.
+            ModelError: if it is missing, damaged, of another architecture, or made for another detector.
             ConfigurationError: if this machine or the network does not have the attention asked for.
         """
-        from mltrack_plugin.models.archive import load_model
-
-        model = load_model(self.config.model, device=self.config.device)
-        model.card.check_detector(self.config.detector, "the input")
+        super().initialize()
         if (self.config.attention, self.config.precision) != ("sdpa", "float32"):
             from mltrack_plugin.models.eager import with_backend
 
-            model = with_backend(model, self.config.attention, self.config.precision)
-        self._loaded = model
+            self._loaded = with_backend(self.model, self.config.attention, self.config.precision)
         self._outside = 0
-
-    @property
-    def model(self) -> TrackModel:
-        """The loaded model (raises ``ModelError`` before ``initialize``)."""
-        if self._loaded is None:
-            raise ModelError(f"model {self.config.model!r} is not loaded: call initialize() first")
-        return self._loaded
 
     def visible(self, event_store: EventStore) -> tuple[Hits, Array | None]:
         """The hits that the network sees, and their rows (m,) of all hits; ``None`` if it sees all."""
@@ -107,12 +86,5 @@ class HitModelAlgorithm(Algorithm):
             )
 
     def describe(self) -> dict[str, str]:
-        card = self.model.card
-        return {
-            "model": card.name,
-            "model_version": card.version,
-            "model_sha256": self.model.sha256,
-            "model_device": self.model.device,
-            "model_attention": self.config.attention,
-            "model_precision": self.config.precision,
-        }
+        how = {"model_attention": self.config.attention, "model_precision": self.config.precision}
+        return super().describe() | how

@@ -4,78 +4,37 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Algorithm
 from mltrack_plugin.algorithm import Config as BaseConfig
-from mltrack_plugin.errors import EventError, ModelError
+from mltrack_plugin.algorithms.model_algorithm import ModelAlgorithm, ModelConfig
+from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.images.raster import PlaneRaster, plane_image, plane_pixels
 
-if TYPE_CHECKING:
-    from mltrack_plugin.models.track_model import TrackModel
-
 _log = logging.getLogger(__name__)
 
 
-class ImageModelConfig(BaseConfig):
+class ImageModelConfig(ModelConfig):
     """Settings of every algorithm that applies a network to images."""
 
-    #: Shipped model (see ``mltrack models``) or path of a model archive.
-    model: str
-    #: Where the network runs; auto = GPU if there is one.
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    #: Detector of the input, checked against the model's; ``None`` = what the input states, if it does.
-    detector: str | None = None
     #: Input key.
     hits: str = "hits"
 
 
-class ImageAlgorithm(Algorithm):
+class ImageAlgorithm(ModelAlgorithm):
     """Base: reads hits and applies a model of the kind "image" and of one of ``architectures``."""
 
     Config: ClassVar[type[BaseConfig]] = ImageModelConfig
-    #: Architectures whose outputs the algorithm understands.
-    architectures: ClassVar[tuple[str, ...]] = ()
+    kind = "image"
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)
         self._hits = self.read_handle(Hits, self.config.hits)
-        self._loaded: TrackModel | None = None
-
-    def initialize(self) -> None:
-        """Load the model.
-
-        Raises:
-            ModelError: if it is missing, damaged, of another kind, or made for another detector.
-        """
-        from mltrack_plugin.models.archive import load_model
-
-        model = load_model(self.config.model, device=self.config.device)
-        model.card.check_kind("image", self.name)
-        model.card.check_architecture(self.architectures, self.name)
-        model.card.check_detector(self.config.detector, "the input")
-        self._loaded = model
-
-    @property
-    def model(self) -> TrackModel:
-        """The loaded model (raises ``ModelError`` before ``initialize``)."""
-        if self._loaded is None:
-            raise ModelError(f"model {self.config.model!r} is not loaded: call initialize() first")
-        return self._loaded
-
-    def describe(self) -> dict[str, str]:
-        card = self.model.card
-        return {
-            "model": card.name,
-            "model_version": card.version,
-            "model_sha256": self.model.sha256,
-            "model_device": self.model.device,
-        }
 
 
 class PlanePixels(NamedTuple):

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.algorithm import Config as BaseConfig
-from mltrack_plugin.errors import ModelError
+from mltrack_plugin.algorithm import ProcessCode
+from mltrack_plugin.algorithms.model_algorithm import ModelAlgorithm, ModelConfig
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks, TrackEstimates, Tracks
 from mltrack_plugin.event_store import EventStore
 
 if TYPE_CHECKING:
-    from mltrack_plugin.models.archive import TrackModel
     from mltrack_plugin.models.refiner import RefinerConfig
 
 
-class RefineTracks(Algorithm):
+class RefineTracks(ModelAlgorithm):
     """Refines groups of hits, from whatever clustering, by a network that knows what tracks look like.
 
     For each cluster the network sees its hits and those around it, and gives the probability of each to belong to the
@@ -30,15 +29,12 @@ class RefineTracks(Algorithm):
     ``membership`` of the tracks is the probability of each hit, ``quality`` that of the track.
     """
 
-    class Config(BaseConfig):
+    kind = "clusters"
+    architectures = ("refiner",)
+
+    class Config(ModelConfig):
         """Settings of refine-tracks."""
 
-        #: Shipped model (see ``mltrack models``) or path of a model archive; architecture refiner.
-        model: str
-        #: Where the network runs; auto = GPU if there is one.
-        device: Literal["auto", "cpu", "cuda"] = "auto"
-        #: Detector of the input, checked against the model's; ``None`` = what the input states, if it does.
-        detector: str | None = None
         #: Smallest probability with which a hit is on a track.
         min_membership: float = Field(default=0.5, ge=0, le=1)
         #: Tracks with fewer hits are dropped.
@@ -66,31 +62,13 @@ class RefineTracks(Algorithm):
         self._candidates = self.read_handle(ProtoTracks, self.config.proto_tracks)
         self._tracks = self.write_handle(Tracks, self.config.tracks)
         self._estimates = self.write_handle(TrackEstimates, self.config.estimates)
-        self._loaded: TrackModel | None = None
         self._settings: RefinerConfig | None = None
 
     def initialize(self) -> None:
-        """Load the model.
-
-        Raises:
-            ModelError: if it is missing, damaged, of another architecture, or made for another detector.
-        """
-        from mltrack_plugin.models.archive import load_model
         from mltrack_plugin.models.refiner import RefinerConfig
 
-        model = load_model(self.config.model, device=self.config.device)
-        model.card.check_kind("clusters", "refine-tracks")
-        model.card.check_architecture(("refiner",), "refine-tracks")
-        model.card.check_detector(self.config.detector, "the input")
-        self._loaded = model
-        self._settings = RefinerConfig.model_validate(model.card.hyperparameters)
-
-    @property
-    def model(self) -> TrackModel:
-        """The loaded model (raises ``ModelError`` before ``initialize``)."""
-        if self._loaded is None:
-            raise ModelError(f"model {self.config.model!r} is not loaded: call initialize() first")
-        return self._loaded
+        super().initialize()
+        self._settings = RefinerConfig.model_validate(self.model.card.hyperparameters)
 
     def execute(self, event_store: EventStore) -> ProcessCode:
         from mltrack_plugin.refinement.rounds import refine
@@ -130,12 +108,3 @@ class RefineTracks(Algorithm):
         names = np.asarray(self.model.card.outputs[2 : 2 + refined.parameters.shape[1]])
         self._estimates(event_store, TrackEstimates(refined.parameters[order], refined.sigmas[order], names))
         return ProcessCode.SUCCESS
-
-    def describe(self) -> dict[str, str]:
-        card = self.model.card
-        return {
-            "model": card.name,
-            "model_version": card.version,
-            "model_sha256": self.model.sha256,
-            "model_device": self.model.device,
-        }

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.algorithm import Config as BaseConfig
-from mltrack_plugin.errors import ModelError
+from mltrack_plugin.algorithm import ProcessCode
+from mltrack_plugin.algorithms.model_algorithm import ModelAlgorithm, ModelConfig
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
 from mltrack_plugin.event_store import EventStore
 from mltrack_plugin.sequences.barrel import N_LAYERS, barrel_layer, cylindrical
@@ -25,13 +25,10 @@ from mltrack_plugin.sequences.builder import (
 from mltrack_plugin.sequences.resolution import overlap_hits, ranking, resolve_shared
 from mltrack_plugin.tracking.quality import hit_compatibility
 
-if TYPE_CHECKING:
-    from mltrack_plugin.models.archive import TrackModel
-
 _log = logging.getLogger(__name__)
 
 
-class RnnTrackBuilder(Algorithm):
+class RnnTrackBuilder(ModelAlgorithm):
     """Finds tracks in the barrel with a hit predictor: Gaussian, or without covariances of its own.
 
     Pairs of hits on the two innermost layers are extended by the hits within the gate of the predicted covariance, with
@@ -39,19 +36,15 @@ class RnnTrackBuilder(Algorithm):
     from the prediction. Hits outside the barrel are on no track; an event without barrel hits has no tracks.
     """
 
-    class Config(BuilderConfig):
+    kind = "sequence"
+    architectures = ("gaussian-hit-predictor", "hit-predictor")
+
+    class Config(ModelConfig, BuilderConfig):
         """Settings of rnn-track-builder."""
 
-        #: Shipped model (see ``mltrack models``) or path of a model archive; architecture gaussian-hit-predictor, or
-        #: hit-predictor.
-        model: str
         #: For a hit-predictor, which states no covariance: spread of the hits around its predictions in r phi and z on
         #: the second, third, ... layer, mm; the defaults are the residuals of the shipped one.
         spread: tuple[tuple[float, float], ...] = Field(HIT_SPREAD, min_length=N_LAYERS - 1)
-        #: Where the network runs; auto = GPU if there is one.
-        device: Literal["auto", "cpu", "cuda"] = "auto"
-        #: Detector of the input, checked against the model's; ``None`` = what the input states, if it does.
-        detector: str | None = None
         #: Tracks with hits on fewer layers are dropped.
         min_hits: int = Field(default=4, ge=3)
         #: Hits that a candidate may lose to better ones before it is dropped.
@@ -69,30 +62,11 @@ class RnnTrackBuilder(Algorithm):
         self._hits = self.read_handle(Hits, self.config.hits)
         self._selection = self.read_handle(HitSelection, self.config.selected_hits, optional=True)
         self._proto_tracks = self.write_handle(ProtoTracks, self.config.proto_tracks)
-        self._loaded: TrackModel | None = None
         self._without_barrel = 0
 
     def initialize(self) -> None:
-        """Load the model.
-
-        Raises:
-            ModelError: if it is missing, damaged, of another architecture, or made for another detector.
-        """
-        from mltrack_plugin.models.archive import load_model
-
-        model = load_model(self.config.model, device=self.config.device)
-        model.card.check_kind("sequence", "rnn-track-builder")
-        model.card.check_architecture(("gaussian-hit-predictor", "hit-predictor"), "rnn-track-builder")
-        model.card.check_detector(self.config.detector, "the input")
-        self._loaded = model
+        super().initialize()
         self._without_barrel = 0
-
-    @property
-    def model(self) -> TrackModel:
-        """The loaded model (raises ``ModelError`` before ``initialize``)."""
-        if self._loaded is None:
-            raise ModelError(f"model {self.config.model!r} is not loaded: call initialize() first")
-        return self._loaded
 
     def execute(self, event_store: EventStore) -> ProcessCode:
         hits = self._hits(event_store)
@@ -113,15 +87,6 @@ class RnnTrackBuilder(Algorithm):
                 "%d events have no hits on the barrel layers, where rnn-track-builder looks for tracks: no tracks",
                 self._without_barrel,
             )
-
-    def describe(self) -> dict[str, str]:
-        card = self.model.card
-        return {
-            "model": card.name,
-            "model_version": card.version,
-            "model_sha256": self.model.sha256,
-            "model_device": self.model.device,
-        }
 
     def _find(self, hits: Hits, layer: Any, rows: Any, n_hits: int) -> ProtoTracks:
         """Tracks of barrel hits, as rows of all ``n_hits`` hits of the event."""

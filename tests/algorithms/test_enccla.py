@@ -106,7 +106,7 @@ def test_too_many_hits_are_refused(card, run):
 
 def test_models_that_do_something_else_are_refused(card):
     card(architecture="encreg")
-    with pytest.raises(ModelError, match=r"architecture 'encreg'; enccla understands enccla"):
+    with pytest.raises(ModelError, match=r"architecture 'encreg'; EncClaTracking understands enccla"):
         EncClaTracking(model="m").initialize()
     card()
     with pytest.raises(ModelError, match=r"trained for generic"):

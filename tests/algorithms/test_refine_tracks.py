@@ -119,10 +119,10 @@ def test_events_without_hits_or_groups(card, run):
 
 def test_other_models_detectors_and_settings_are_refused(card):
     card(architecture="encreg")
-    with pytest.raises(ModelError, match="architecture 'encreg'; refine-tracks understands refiner"):
+    with pytest.raises(ModelError, match="architecture 'encreg'; RefineTracks understands refiner"):
         RefineTracks(model="m").initialize()
     card(kind="sequence")
-    with pytest.raises(ModelError, match="reads sequences of hits, but refine-tracks needs"):
+    with pytest.raises(ModelError, match="reads sequences of hits, but RefineTracks needs"):
         RefineTracks(model="m").initialize()
     card()
     with pytest.raises(ModelError, match="generic"):
