@@ -12,21 +12,29 @@ from numba import njit
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def kernel(function: F) -> F:
+def kernel(function: F, **options: Any) -> F:
     """Compile to machine code at the first call; kept on disk for later processes where that is possible.
 
     One thread and no reordering of sums: the same input gives the same bits.
     """
     try:
-        compiled: Any = njit(cache=True, error_model="numpy")(function)
+        compiled: Any = njit(cache=True, error_model="numpy", **options)(function)
     except RuntimeError:
         # Neither the package's folder nor the user's cache can be written.
-        return cast("F", njit(error_model="numpy")(function))
+        return cast("F", njit(error_model="numpy", **options)(function))
     # numba looks at the file of the function alone, but its code contains the kernels that it calls.
     index: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if hasattr(index, "_source_stamp"):
         index._source_stamp = (index._source_stamp, _state(Path(function.__code__.co_filename).parent))
     return cast("F", compiled)
+
+
+def inlined(function: F) -> F:
+    """As `kernel`, for small functions: compiled into those that call them.
+
+    A call costs more than its arithmetic where arrays are passed, whose references are counted with locked instructions.
+    """
+    return kernel(function, forceinline=True)
 
 
 @cache

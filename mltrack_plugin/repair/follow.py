@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.compiled import kernel
+from mltrack_plugin.repair.ahead import crossing, first_ahead, next_layer, ways
 from mltrack_plugin.repair.layers import (
     BLOCKED,
     DENSITY,
@@ -24,8 +25,6 @@ from mltrack_plugin.repair.layers import (
     TABLE,
     TAGS,
     Event,
-    beyond,
-    crossing,
     lookup,
 )
 from mltrack_plugin.repair.smoother import RECORD, smoothed_state
@@ -66,10 +65,9 @@ SETTINGS = (
 ) = range(17)  # fmt: skip
 
 #: Scratch memory of a track: its fit (MAX_HITS, RECORD), see `smoother`; rows STATE_ROW and following (5, WIDTH); rows
-#: of hits that were looked up (MAX_FOUND,); layers ahead, the arc length to them, which layers have been looked at
-#: (3, m).
+#: of hits that were looked up (MAX_FOUND,); which layers have been looked at (m,).
 Work = tuple[Array, Array, Array, Array]
-RECORDS, BUFFER, FOUND, AHEAD = range(4)
+RECORDS, BUFFER, FOUND, SEEN = range(4)
 WIDTH = 80
 #: State of the fit, states that are moved about, arc lengths, records of the latest step.
 STATE_ROW, TRIAL, MOVED, ARCS, LAST = range(5)
@@ -81,7 +79,7 @@ def new_work(n_layers: int) -> Work:
         np.zeros((MAX_HITS, RECORD)),
         np.zeros((5, WIDTH)),
         np.zeros(MAX_FOUND, dtype=np.int64),
-        np.zeros((3, n_layers)),
+        np.zeros(n_layers),
     )
 
 
@@ -147,25 +145,6 @@ def same_module(event: Event, rows: Array, n: int, row: int) -> bool:
 
 
 @kernel
-def layers_ahead(state: Array, backwards: bool, event: Event, ahead: Array) -> int:
-    """Layers not yet looked at that a state will cross, in order, into ``ahead``; returns their number."""
-    n = 0
-    for k in range(len(event[LAYERS])):
-        if ahead[2, k] > 0.0 or beyond(state, event[LAYERS][k], backwards):
-            continue
-        s = abs(crossing(state, event[LAYERS][k], backwards))
-        if not math.isfinite(s):
-            continue
-        j = n - 1
-        while j >= 0 and ahead[1, j] > s:
-            ahead[0, j + 1], ahead[1, j + 1] = ahead[0, j], ahead[1, j]
-            j -= 1
-        ahead[0, j + 1], ahead[1, j + 1] = k, s
-        n += 1
-    return n
-
-
-@kernel
 def follow_end(
     state: Array,
     backwards: bool,
@@ -187,26 +166,17 @@ def follow_end(
     Returns:
         the new number of hits.
     """
-    last = work[BUFFER][LAST]
+    last, seen = work[BUFFER][LAST], work[SEEN]
     holes = 0
-    for j in range(layers_ahead(state, backwards, event, work[AHEAD])):
-        k = int(work[AHEAD][0, j])
+    out, up = ways(state, backwards)
+    barrel, disc = first_ahead(state, out, up, event[LAYERS])
+    while True:
+        k, s, running, barrel, disc = next_layer(
+            state, backwards, out, up, barrel, disc, 0.0, seen, event[LAYERS]
+        )
+        if k < 0:
+            break
         layer = event[LAYERS][k]
-        s = crossing(state, layer, backwards)
-        if not math.isfinite(s):
-            continue
-        if layer[DISC] > 0.0:
-            half = 0.5 * state[5] * s
-            chord = s * (1.0 - half * half / 6.0)
-            sin, cos = math.sin(half), math.cos(half)
-            x = state[0] + chord * (state[3] * cos - state[4] * sin)
-            y = state[1] + chord * (state[4] * cos + state[3] * sin)
-            running = math.sqrt(x * x + y * y)
-        else:
-            running = state[2] + state[6] * s
-        margin = 20.0 + 0.02 * abs(running)
-        if not layer[LOW] - margin < running < layer[HIGH] + margin:
-            continue
         move(state, s, last)
         if backwards and state[0] * state[3] + state[1] * state[4] < 0.0:
             # Past the beam axis: there a track opposite in azimuth begins.
@@ -234,7 +204,7 @@ def follow_end(
 @kernel
 def fill_gaps(rows: Array, n: int, mine: int, event: Event, settings: Array, work: Work) -> int:
     """Look for hits between those of a fitted track, and for second hits on their layers; as `follow_end`."""
-    state, moved, seen = work[BUFFER][TRIAL], work[BUFFER][MOVED], work[AHEAD][2]
+    state, moved, seen = work[BUFFER][TRIAL], work[BUFFER][MOVED], work[SEEN]
     gate = settings[ATTACH_CHI2]
     end = n
     for i in range(n):
@@ -288,7 +258,7 @@ def complete(rows: Array, n: int, mine: int, event: Event, settings: Array, work
     Returns:
         the new number of hits; new rows are appended.
     """
-    seen = work[AHEAD][2]
+    seen = work[SEEN]
     for k in range(len(seen)):
         seen[k] = 0.0
     for i in range(n):

@@ -16,8 +16,9 @@ Array = npt.NDArray[Any]
 #: Columns of the table of layers: disc (1) or barrel (0); middle and half width of the range of r (z of a disc) of its
 #: hits, range of the running coordinate z (r on a disc), largest standard deviations of its hits along r-phi and along
 #: the running coordinate, mm; hits per mm^2 (on a
-#: disc times r^2); cells in phi and along the running coordinate, and the first cell.
-DISC, POSITION, SPREAD, LOW, HIGH, SIGMA_ACROSS, SIGMA_ALONG, DENSITY, N_PHI, N_ALONG, FIRST = range(11)
+#: disc times r^2); cells in phi and along the running coordinate, and the first cell; number of barrels, which are the
+#: first of the layers, from the inside out, while discs follow in the order of z.
+DISC, POSITION, SPREAD, LOW, HIGH, SIGMA_ACROSS, SIGMA_ALONG, DENSITY, N_PHI, N_ALONG, FIRST, BARRELS = range(12)
 
 
 class EventColumns(NamedTuple):
@@ -32,7 +33,7 @@ class EventColumns(NamedTuple):
     #: (n, 4) int64: layer, dense from 0; module (two hits of one module, not negative, are not of one track);
     #: group, -1 = none; 1 where the hit is not to be had.
     tags: Array
-    #: (m, 11) float64, see DISC.
+    #: (m, 12) float64, see DISC.
     layers: Array
     #: (n_cells + 1,) and (n,) int64: rows of hits in each cell.
     start: Array
@@ -45,6 +46,25 @@ TABLE, TAGS, LAYERS, START, ROWS = range(5)
 #: Columns of the table and of the tags.
 PHI, RUNNING = 7, 8
 LAYER, MODULE, GROUP, BLOCKED = range(4)
+
+
+def along_the_way(layer: Array, r: Array, z: Array, along_r: Array, along_z: Array) -> Array:
+    """Numbers of layers so that barrels come first, from the inside out, then discs in the order of z."""
+    order = np.argsort(layer, kind="stable")
+    counts = np.bincount(layer)
+    starts = np.cumsum(counts) - counts
+
+    def extremes(values: Array) -> tuple[Array, Array]:
+        ordered = values[order]
+        return np.minimum.reduceat(ordered, starts), np.maximum.reduceat(ordered, starts)
+
+    (r_low, r_high), (z_low, z_high) = extremes(r), extremes(z)
+    has_r, has_z = extremes(along_r)[1] > 0, extremes(along_z)[1] > 0
+    disc = np.where(has_r == has_z, r_high - r_low > z_high - z_low, has_r)
+    position = 0.5 * np.where(disc, z_low + z_high, r_low + r_high)
+    number = np.empty(len(counts), dtype=np.int64)
+    number[np.lexsort((position, disc))] = np.arange(len(counts))
+    return number[layer]
 
 
 def make_event(
@@ -64,6 +84,7 @@ def make_event(
     x, y, z = positions.T
     r = np.hypot(x, y)
     n = len(r)
+    layer = along_the_way(layer, r, z, along_r, along_z)
     order = np.argsort(layer, kind="stable")
     counts = np.bincount(layer)
     starts = np.cumsum(counts) - counts
@@ -84,13 +105,14 @@ def make_event(
     n_phi = np.maximum(counts // n_along, 1)
     first = np.cumsum(n_along * n_phi) - n_along * n_phi
 
-    layers = np.empty((len(counts), 11))
+    layers = np.empty((len(counts), 12))
     layers[:, DISC], layers[:, POSITION], layers[:, SPREAD] = disc, position, 0.5 * (far - near)
     layers[:, LOW], layers[:, HIGH] = low, high
     layers[:, SIGMA_ACROSS] = extremes(across)[1]
     layers[:, SIGMA_ALONG] = np.where(disc, extremes(along_r)[1], extremes(along_z)[1])
     layers[:, DENSITY] = counts / (2 * np.pi * np.where(disc, size, np.maximum(size, 1e3)))
     layers[:, N_PHI], layers[:, N_ALONG], layers[:, FIRST] = n_phi, n_along, first
+    layers[:, BARRELS] = (~disc).sum()
 
     on_axis = r == 0
     cos, sin = np.where(on_axis, 1.0, x) / np.where(on_axis, 1.0, r), y / np.where(on_axis, 1.0, r)
@@ -118,60 +140,6 @@ def make_event(
         start=np.concatenate([[0], np.cumsum(cell_counts)]),
         rows=np.argsort(cell, kind="stable"),
     )
-
-
-@kernel
-def crossing(state: Array, layer: Array, backwards: bool) -> float:
-    """Arc length to the first crossing of a layer ahead of a state (behind it if ``backwards``); NaN without one."""
-    sign = -1.0 if backwards else 1.0
-    if layer[DISC] > 0.0:
-        if abs(state[6]) < 1e-6:
-            return math.nan
-        s = (layer[POSITION] - state[2]) / state[6]
-        # Half a turn is as far as a track is followed.
-        return s if s * sign > 0.0 and abs(s * state[5]) < math.pi else math.nan
-    x, y, omega = state[0], state[1], state[5]
-    along = x * state[3] + y * state[4]
-    across = y * state[3] - x * state[4]
-    half = 0.5 * (x * x + y * y - layer[POSITION] ** 2)
-    # tan(turn / 2) / omega solves a quadratic equation.
-    a = 2.0 * (across * omega + 1.0) + half * omega * omega
-    root = along * along - half * a
-    if root < 0.0:
-        return math.nan
-    root = math.sqrt(root)
-    best = math.nan
-    for q in (-along - root, -along + root):
-        if q == 0.0:
-            continue
-        # The two solutions are half / q.
-        t = half / q
-        turn = 2.0 * math.atan(omega * t)
-        s = 2.0 * t if abs(turn) < 1e-6 else turn / omega
-        if s * sign > 0.0 and not abs(s) >= abs(best):
-            best = s
-    return best
-
-
-@kernel
-def beyond(state: Array, layer: Array, backwards: bool) -> bool:
-    """Whether a state surely misses the hits of a layer; a cheap look before `crossing`."""
-    r = math.sqrt(state[0] * state[0] + state[1] * state[1])
-    if layer[DISC] > 0.0:
-        s = (layer[POSITION] - state[2]) / state[6] if abs(state[6]) > 1e-6 else math.inf
-        if s > 0.0 if backwards else s < 0.0:
-            return True
-        # A chord is 0.95 of its arc or more where the turn is below 1.1.
-        s = abs(s)
-        return bool(s * abs(state[5]) < 1.1 and 0.95 * s - r > 1.05 * layer[HIGH] + 30.0)
-    if backwards or state[0] * state[3] + state[1] * state[4] < 0.0:
-        return False
-    if layer[POSITION] + layer[SPREAD] < r:
-        # Only a track that curls comes back to it.
-        return bool(abs(state[5]) * r < 0.5)
-    z = state[2] + state[6] * (layer[POSITION] - layer[SPREAD] - r)
-    margin = 0.05 * abs(z) + 30.0
-    return bool(z < layer[LOW] - margin if state[6] < 0.0 else z > layer[HIGH] + margin)
 
 
 @kernel

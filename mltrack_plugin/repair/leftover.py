@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.compiled import kernel
+from mltrack_plugin.repair.ahead import first_ahead, next_layer, ways
 from mltrack_plugin.repair.complete import completed, fit_and_drop, significance
 from mltrack_plugin.repair.follow import (
-    AHEAD,
     BEND,
     BUFFER,
     DROP_CHI2,
@@ -25,14 +25,14 @@ from mltrack_plugin.repair.follow import (
     SEED_HOLES,
     SEED_PARTNERS,
     SEED_VERTEX,
+    SEEN,
     STATE_ROW,
     THICKNESS,
     TRIAL,
     Work,
     follow_end,
-    layers_ahead,
 )
-from mltrack_plugin.repair.layers import BLOCKED, LAYER, LAYERS, TABLE, TAGS, Event, crossing, lookup
+from mltrack_plugin.repair.layers import BLOCKED, LAYER, LAYERS, TABLE, TAGS, Event, lookup
 from mltrack_plugin.repair.smoother import move_only
 from mltrack_plugin.repair.state import STATE, cross_material
 
@@ -40,6 +40,8 @@ Array = npt.NDArray[Any]
 
 #: Layers ahead of a hit on which its partner is looked for.
 REACH = 2
+#: Layers ahead that are looked at, at most.
+MAX_AHEAD = 12
 #: Significance beyond what is asked for at which no other partner is tried.
 CLEAR = 25.0
 #: How much further out along the beam axis than the window of vertices a pair may start, mm.
@@ -119,21 +121,26 @@ def track_from(
     partners = np.empty(REACH * MAX_FOUND, dtype=np.int64)
     if not towards(first, event, settings, state):
         return 0, 0.0
-    seen = work[AHEAD][2]
+    seen = work[SEEN]
     for k in range(len(seen)):
         seen[k] = 0.0
     seen[event[TAGS][first, LAYER]] = 1.0
     n_partners = 0
-    n_ahead = min(layers_ahead(state, False, event, work[AHEAD]), 12)
+    out, up = ways(state, False)
+    barrel, disc = first_ahead(state, out, up, event[LAYERS])
+    spread = math.sqrt(state[22])
     reached = 0
-    for j in range(n_ahead):
-        layer = event[LAYERS][int(work[AHEAD][0, j])]
+    for _ in range(MAX_AHEAD):
+        layer, s, _running, barrel, disc = next_layer(
+            state, False, out, up, barrel, disc, spread, seen, event[LAYERS]
+        )
+        if layer < 0:
+            break
         for k in range(STATE):
             guess[k] = state[k]
-        s = crossing(guess, layer, False)
         move_only(guess, s)
         guess[8], guess[20] = s * s * state[13], s * s * state[22]
-        n = lookup(guess, event, int(work[AHEAD][0, j]), 1.0, 60.0, work[FOUND])
+        n = lookup(guess, event, layer, 1.0, 60.0, work[FOUND])
         reached += n > 0
         for i in range(n):
             if not event[TAGS][work[FOUND][i], BLOCKED]:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from mltrack_plugin.compiled import kernel
+from mltrack_plugin.compiled import inlined
 
 Array = npt.NDArray[Any]
 
@@ -41,7 +41,7 @@ ENERGY_LOSS = 0.036
 _LARGEST_ANGLE = 0.1
 
 
-@kernel
+@inlined
 def arc(omega: float, s: float) -> tuple[float, float, float, float, float]:
     """Of an arc of length s: sin and cos of its turn psi, its chord along and across, (psi - sin psi) / omega^2."""
     psi = omega * s
@@ -57,7 +57,14 @@ def arc(omega: float, s: float) -> tuple[float, float, float, float, float]:
     return sin, cos, sin / omega, (1.0 - cos) / omega, (psi - sin) / (omega * omega)
 
 
-@kernel
+@inlined
+def chord(state: Array, s: float) -> tuple[float, float]:
+    """Transverse displacement (x, y) after the arc length s."""
+    _, _, ahead, aside, _ = arc(state[5], s)
+    return ahead * state[3] - aside * state[4], ahead * state[4] + aside * state[3]
+
+
+@inlined
 def to_closest(state: Array, x: float, y: float) -> float:
     """Arc length from a state to the point closest to (x, y) in the transverse plane."""
     dx, dy = x - state[0], y - state[1]
@@ -71,7 +78,7 @@ def to_closest(state: Array, x: float, y: float) -> float:
     return float(math.atan2(sideways, ahead) / omega)
 
 
-@kernel
+@inlined
 def residual(state: Array, s: float, hit: Array) -> tuple[float, float]:
     """(u, w) of a hit seen from the point at arc length s from the state, without moving the state."""
     sin, cos, ahead, aside, _ = arc(state[5], s)
@@ -82,7 +89,7 @@ def residual(state: Array, s: float, hit: Array) -> tuple[float, float]:
     return (hit[1] - y) * c1 - (hit[0] - x) * s1, hit[2] - state[2] - state[6] * s
 
 
-@kernel
+@inlined
 def move(state: Array, s: float, record: Array) -> None:
     """Move a state along its helix by the arc length s (negative = backwards); the step is put down in ``record``."""
     sin, cos, a, b, rest = arc(state[5], s)
@@ -137,7 +144,7 @@ def move(state: Array, s: float, record: Array) -> None:
     state[21] = wl
 
 
-@kernel
+@inlined
 def projected(state: Array, hit: Array) -> tuple[float, float, float]:
     """Covariance (uu, uw, ww) of a hit's residuals from its position errors alone, mm^2."""
     c, s, lam = state[3], state[4], state[6]
@@ -148,13 +155,13 @@ def projected(state: Array, hit: Array) -> tuple[float, float, float]:
     return nn, -lam * nt, hit[6] + lam * lam * tt
 
 
-@kernel
+@inlined
 def chi2_of(u: float, w: float, uu: float, uw: float, ww: float) -> float:
     """(u, w) times the inverse of ((uu, uw), (uw, ww)) times (u, w)."""
     return (u * u * ww - 2.0 * u * w * uw + w * w * uu) / (uu * ww - uw * uw)
 
 
-@kernel
+@inlined
 def update(state: Array, hit: Array, gain: Array) -> float:
     """Kalman update with the hit at whose closest point the state is.
 
@@ -200,7 +207,7 @@ def update(state: Array, hit: Array, gain: Array) -> float:
     return float(u * u * iuu + 2.0 * u * w * iuw + w * w * iww)
 
 
-@kernel
+@inlined
 def shift(state: Array, u: float, phi: float, omega: float, w: float, lam: float) -> None:
     """Change the parameters of a state."""
     c, s = state[3], state[4]
@@ -214,14 +221,14 @@ def shift(state: Array, u: float, phi: float, omega: float, w: float, lam: float
     state[6] += lam
 
 
-@kernel
+@inlined
 def crossed_material(state: Array, thickness: float) -> float:
     """Radiation lengths of a layer on the way, which is a barrel or a disc, whichever is met more steeply."""
     slope = math.sqrt(1.0 + state[6] * state[6])
     return float(thickness * min(slope, slope / max(abs(state[6]), 1e-9)))
 
 
-@kernel
+@inlined
 def deflection2(state: Array, crossed: float, bend: float) -> float:
     """Variance of the scattering angle in a plane (Highland), for a pion; rad^2."""
     if crossed <= 0.0:
@@ -232,7 +239,7 @@ def deflection2(state: Array, crossed: float, bend: float) -> float:
     return float(min(max(angle, 0.0), _LARGEST_ANGLE) ** 2)
 
 
-@kernel
+@inlined
 def cross_material(state: Array, thickness: float, bend: float, backwards: bool) -> None:
     """Scattering and mean energy loss of a pion in one layer.
 
@@ -255,7 +262,7 @@ def cross_material(state: Array, thickness: float, bend: float, backwards: bool)
     state[5] *= 1.0 - loss if backwards else 1.0 + loss
 
 
-@kernel
+@inlined
 def bent_between(state: Array, before: float, after: float, thickness: float, bend: float) -> None:
     """Widen an interpolated state by the scattering in the layer it is on, which neighbouring hits do not see.
 
