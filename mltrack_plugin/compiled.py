@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
+from numba.core.cgutils import get_null_value
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,3 +45,19 @@ def _state(folder: Path) -> tuple[tuple[str, int, int], ...]:
     """Names, times and sizes of the source files of a package."""
     found = ((path.name, path.stat()) for path in sorted(folder.glob("*.py")))
     return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in found)
+
+
+@intrinsic
+def uncounted(typingctx: Any, array: Any) -> Any:
+    """The same array without a count of its references, inside kernels, while their caller holds it.
+
+    Counting takes a locked instruction at every view of an array, which costs more than the arithmetic of a small
+    kernel.
+    """
+
+    def borrow(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        copy = make_array(array)(context, builder, value=arguments[0])
+        copy.meminfo = get_null_value(copy.meminfo.type)
+        return copy._getvalue()
+
+    return array(array), borrow

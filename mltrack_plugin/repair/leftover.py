@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.compiled import kernel
+from mltrack_plugin.compiled import kernel, uncounted
 from mltrack_plugin.repair.ahead import first_ahead, next_layer, ways
 from mltrack_plugin.repair.complete import completed, fit_and_drop, significance
 from mltrack_plugin.repair.follow import (
@@ -216,6 +216,8 @@ def new_tracks(
     """
     rows = np.empty(MAX_HITS + 1, dtype=np.int64)
     hit_chi2 = np.empty(MAX_HITS + 1)
+    event = (uncounted(event[0]), uncounted(event[1]), uncounted(event[2]), uncounted(event[3]), uncounted(event[4]))
+    work = (uncounted(work[0]), uncounted(work[1]), uncounted(work[2]), uncounted(work[3]))
     for first in order:
         if event[TAGS][first, BLOCKED]:
             continue
