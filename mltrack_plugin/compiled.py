@@ -35,7 +35,7 @@ def kernel(function: F, **options: Any) -> F:
 def inlined(function: F) -> F:
     """As `kernel`, for small functions: compiled into those that call them.
 
-    A call costs more than its arithmetic where arrays are passed, whose references are counted with locked instructions.
+    A call costs more than its arithmetic where arrays are passed, whose references are counted.
     """
     return kernel(function, forceinline=True)
 
@@ -47,7 +47,7 @@ def _state(folder: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in found)
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def uncounted(typingctx: Any, array: Any) -> Any:
     """The same array without a count of its references, inside kernels, while their caller holds it.
 

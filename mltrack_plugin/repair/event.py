@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.compiled import kernel
+from mltrack_plugin.compiled import kernel, uncounted
 from mltrack_plugin.repair.complete import completed, fit_and_drop, significance
 from mltrack_plugin.repair.core import find_core
 from mltrack_plugin.repair.follow import (
@@ -22,8 +22,9 @@ from mltrack_plugin.repair.follow import (
     SIGNIFICANCE,
     THICKNESS,
     Work,
+    borrowed_work,
 )
-from mltrack_plugin.repair.layers import BLOCKED, GROUP, LAYER, TAGS, Event
+from mltrack_plugin.repair.layers import BLOCKED, GROUP, LAYER, TAGS, Event, borrowed
 
 Array = npt.NDArray[Any]
 
@@ -96,6 +97,9 @@ def candidates(
         offsets of the candidates, their rows, (n_rows, 2) CLAIM and CHI2 of each hit, (n_candidates, 3) score,
         CHI2 and CLEAR.
     """
+    loose = settings.copy()
+    loose[THICKNESS] *= settings[LOOSE] * settings[LOOSE]
+    event, work, settings = borrowed(event), borrowed_work(work), uncounted(settings)
     tags = event[TAGS]
     out_rows = np.empty(2 * len(indices) + 8 * MAX_HITS, dtype=np.int64)
     out_values = np.empty((len(out_rows), 2))
@@ -105,8 +109,6 @@ def candidates(
     rows = np.empty(2 * MAX_HITS + 1, dtype=np.int64)
     hit_chi2 = np.empty(MAX_HITS + 1)
     claim = np.empty(MAX_HITS + 1)
-    loose = settings.copy()
-    loose[THICKNESS] *= settings[LOOSE] * settings[LOOSE]
     n_out = 0
     for g in range(n_groups):
         pool = indices[offsets[g] : offsets[g + 1]].copy()
@@ -210,6 +212,7 @@ def finish(
     Returns:
         label (n_hits,) of each hit, -1 = none, and its chi2 given the other hits of the track.
     """
+    event, work, settings = borrowed(event), borrowed_work(work), uncounted(settings)
     n_hits = len(owner)
     label = np.full(n_hits, -1, dtype=np.int64)
     label_chi2 = np.zeros(n_hits)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.compiled import kernel
+from mltrack_plugin.compiled import kernel, uncounted
 from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks
 from mltrack_plugin.repair.follow import BEND, THICKNESS
-from mltrack_plugin.repair.inputs import event_columns, settings_array, straight_track
-from mltrack_plugin.repair.layers import TABLE
+from mltrack_plugin.repair.inputs import checked_sigmas, positions_of, settings_array, straight_track
+from mltrack_plugin.repair.layers import hit_table
 from mltrack_plugin.repair.smoother import RECORD, fit_track, smoothed_state
 from mltrack_plugin.repair.state import STATE, STEP, move, to_closest
 from mltrack_plugin.tracking.helix import perigee_jacobian, to_perigee
@@ -36,6 +36,7 @@ def fit_all(
         (n_tracks, 5) d0, phi, omega, z0, cot theta at the perigee; (n_tracks, 5, 5) their covariance; (n_tracks,) chi2;
         (n_entries,) chi2 of each hit given the other hits of its track. NaN where no helix is determined.
     """
+    table, indices = uncounted(table), uncounted(indices)
     n_tracks = len(offsets) - 1
     longest = 1
     for i in range(n_tracks):
@@ -116,7 +117,7 @@ def fit_tracks(
             np.zeros((0, 5)), np.zeros((0, 5, 5)), np.zeros(0), np.zeros(0, dtype=np.int32), np.zeros(0)
         )
     inner, covariance, chi2, hit_chi2 = fit_all(
-        event_columns(hits, sigmas)[TABLE],
+        hit_table(positions_of(hits), checked_sigmas(sigmas, len(hits))),
         np.array(tracks.offsets),
         np.array(tracks.hit_indices),
         float(settings[THICKNESS]),

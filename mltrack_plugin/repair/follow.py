@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.compiled import kernel
+from mltrack_plugin.compiled import inlined, kernel, uncounted
 from mltrack_plugin.repair.ahead import crossing, first_ahead, next_layer, ways
 from mltrack_plugin.repair.layers import (
     BLOCKED,
@@ -83,7 +83,13 @@ def new_work(n_layers: int) -> Work:
     )
 
 
-@kernel
+@inlined
+def borrowed_work(work: Work) -> Work:
+    """Scratch memory without counts of references."""
+    return uncounted(work[0]), uncounted(work[1]), uncounted(work[2]), uncounted(work[3])
+
+
+@inlined
 def random_density(layer: Array, running: float) -> float:
     """Hits per mm^2 of a layer where the running coordinate is ``running``; on discs it falls with r squared."""
     if layer[DISC] > 0.0:
@@ -137,7 +143,7 @@ def best_hit(
 def same_module(event: Event, rows: Array, n: int, row: int) -> bool:
     """Whether one of the first n rows is a hit of the same module."""
     module = event[TAGS][row, MODULE]
-    if module >= 0:
+    if module != -1:
         for i in range(n):
             if event[TAGS][rows[i], MODULE] == module:
                 return True

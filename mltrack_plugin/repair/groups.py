@@ -18,7 +18,7 @@ from mltrack_plugin.repair.inputs import (
     settings_array,
     straight_track,
 )
-from mltrack_plugin.repair.layers import BLOCKED, LAYERS, TAGS
+from mltrack_plugin.repair.layers import BLOCKED
 from mltrack_plugin.repair.seeds import SeedPass, follow_passes
 from mltrack_plugin.tracking.quality import hit_compatibility
 
@@ -62,18 +62,20 @@ def repair_groups(
         checked_sigmas(sigmas, n)
         return ProtoTracks.from_labels(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
     event = event_columns(hits, sigmas)
-    work = new_work(len(event[LAYERS]))
+    work = new_work(len(event.layers))
     taken = np.zeros(n, dtype=np.bool_)
     if found is not None:
         taken[found.hit_indices] = True
         groups = ProtoTracks.from_labels(np.where(taken, -1, groups.labels(n)))
-    event[TAGS][:, BLOCKED] = taken
+    taken = taken[event.given]
+    event.tags[:, BLOCKED] = taken
     # Writable copies, so that the kernels are compiled once, for one type.
     labels, chi2 = repair_event(
-        np.array(groups.offsets), np.array(groups.hit_indices), taken, event, values, work
+        np.array(groups.offsets), event.place[groups.hit_indices], taken, event.columns, values, work
     )
     if seeds is not None:
-        follow_passes(event, (seeds,), labels, chi2, taken, field_z, settings, work)
+        follow_passes(event.columns, (seeds,), labels, chi2, taken, field_z, settings, work)
+    labels, chi2 = labels[event.place], chi2[event.place]
     membership = hit_compatibility(chi2).astype(np.float32)
     if found is not None:
         labels[found.hit_indices] = found.track_of_entry() + (labels.max() + 1)

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mltrack_plugin.compiled import inlined, kernel
 from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data import Hits
 from mltrack_plugin.repair.follow import SETTINGS
-from mltrack_plugin.repair.layers import Event, make_event
+from mltrack_plugin.repair.layers import EventColumns, make_event
 from mltrack_plugin.tracking.helix import GEV_PER_TESLA_MM
 
 Array = npt.NDArray[Any]
@@ -64,7 +65,7 @@ def checked_sigmas(sigmas: npt.ArrayLike, n: int) -> Array:
     return errors
 
 
-def event_columns(hits: Hits, sigmas: npt.ArrayLike) -> Event:
+def event_columns(hits: Hits, sigmas: npt.ArrayLike) -> EventColumns:
     """Hits, one or more, and their layers as the kernels take them.
 
     Args:
@@ -75,9 +76,14 @@ def event_columns(hits: Hits, sigmas: npt.ArrayLike) -> Event:
     Raises:
         EventDataError: if the hits have no layers, or ``sigmas`` are wrong.
     """
-    layer, module = detector_layers(hits)
-    event = make_event(hits.positions.astype(np.float64), layer, module, *checked_sigmas(sigmas, len(hits)).T)
-    return event.table, event.tags, event.layers, event.start, event.rows
+    return make_event(positions_of(hits), *detector_layers(hits), checked_sigmas(sigmas, len(hits)))
+
+
+def positions_of(hits: Hits) -> Array:
+    """(n, 3) float64, mm."""
+    positions = np.empty((len(hits), 3))
+    positions[:, 0], positions[:, 1], positions[:, 2] = hits.x, hits.y, hits.z
+    return positions
 
 
 def detector_layers(hits: Hits) -> tuple[Array, Array]:
@@ -97,13 +103,51 @@ def detector_layers(hits: Hits) -> tuple[Array, Array]:
             f"repair-tracks needs the layer of each hit, but the hits have no {missing} and no geometry_id "
             "(volume_id and layer_id, or geometry_id); map the branches in the reader's settings"
         )
-    layer = np.unique(key, return_inverse=True)[1].reshape(-1)
+    layer = dense_numbers(key)
     if hits.geometry_id is not None:
-        return layer, np.unique(hits.geometry_id, return_inverse=True)[1].reshape(-1)
+        return layer, hits.geometry_id.astype(np.int64)
     if hits.module_id is not None:
         module = layer << 32 | hits.module_id.astype(np.int64)
         return layer, np.where(hits.module_id < 0, -1, module)
     return layer, np.full(len(hits), -1, dtype=np.int64)
+
+
+@kernel
+def dense_numbers(keys: Array) -> Array:
+    """(n,) numbers from 0 on for keys (n,) int64, in the order in which they come for the first time."""
+    n, size, used = len(keys), 1024, 0
+    numbers = np.empty(n, dtype=np.int64)
+    slots, values = np.full(size, -1, dtype=np.int64), np.empty(size, dtype=np.int64)
+    for i in range(n):
+        if i > 0 and keys[i] == keys[i - 1]:
+            numbers[i] = numbers[i - 1]
+            continue
+        at = hashed(keys[i]) % size
+        while slots[at] >= 0 and values[at] != keys[i]:
+            at = (at + 1) % size
+        if slots[at] < 0:
+            slots[at], values[at] = used, keys[i]
+            used += 1
+            numbers[i] = used - 1
+            if 2 * used > size:
+                old_slots, old_values = slots, values
+                size *= 4
+                slots, values = np.full(size, -1, dtype=np.int64), np.empty(size, dtype=np.int64)
+                for j in range(len(old_slots)):
+                    if old_slots[j] >= 0:
+                        at = hashed(old_values[j]) % size
+                        while slots[at] >= 0:
+                            at = (at + 1) % size
+                        slots[at], values[at] = old_slots[j], old_values[j]
+        else:
+            numbers[i] = slots[at]
+    return numbers
+
+
+@inlined
+def hashed(key: int) -> int:
+    """A number of 31 bits that differs where keys differ in a few bits."""
+    return int(((key ^ (key >> 29)) * 0x1E3779B97F4A7C15 >> 32) & 0x7FFFFFFF)
 
 
 def volumes_of(hits: Hits) -> Array:

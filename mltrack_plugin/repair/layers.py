@@ -1,4 +1,4 @@
-"""Layers of the detector as an event shows them, and a grid on each in which hits are looked up."""
+"""Layers of the detector as an event shows them, and the hits of each in the order of a grid."""
 
 from __future__ import annotations
 
@@ -8,68 +8,62 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.compiled import kernel
+from mltrack_plugin.compiled import inlined, kernel, uncounted
+from mltrack_plugin.repair.state import HIT
 
 Array = npt.NDArray[Any]
 
 
 #: Columns of the table of layers: disc (1) or barrel (0); middle and half width of the range of r (z of a disc) of its
 #: hits, range of the running coordinate z (r on a disc), largest standard deviations of its hits along r-phi and along
-#: the running coordinate, mm; hits per mm^2 (on a
-#: disc times r^2); cells in phi and along the running coordinate, and the first cell; number of barrels, which are the
-#: first of the layers, from the inside out, while discs follow in the order of z.
-DISC, POSITION, SPREAD, LOW, HIGH, SIGMA_ACROSS, SIGMA_ALONG, DENSITY, N_PHI, N_ALONG, FIRST, BARRELS = range(12)
+#: the running coordinate, mm; hits per mm^2 (on a disc times r^2); cells in phi and along the running coordinate, and
+#: the first cell; number of barrels, which are the first of the layers, from the inside out, while discs follow in the
+#: order of z.
+(
+    DISC, POSITION, SPREAD, LOW, HIGH, SIGMA_ACROSS, SIGMA_ALONG, DENSITY, N_PHI, N_ALONG, FIRST, BARRELS,
+) = range(12)  # fmt: skip
 
 
 class EventColumns(NamedTuple):
     """Hits and layers of an event, n > 0 hits and m layers.
 
-    Few and wide arrays, since each costs at every call of a kernel. Kernels take them as a plain tuple: the types of
-    their arguments are part of what is kept on disk, where a class of this package would not survive its renaming.
+    Hits are in the order of the cells of a grid on each layer, so that neighbours are near each other in memory.
+
+    Few and wide arrays, since each costs at every call of a kernel. Kernels take the first four as a plain tuple: the
+    types of their arguments are part of what is kept on disk, where a class of this package would not survive its
+    renaming.
     """
 
     #: (n, 9) float64: x, y, z, covariance xx, xy, yy and zz (mm, mm^2), phi, running coordinate of the layer.
     table: Array
-    #: (n, 4) int64: layer, dense from 0; module (two hits of one module, not negative, are not of one track);
+    #: (n, 4) int64: layer, dense from 0; module (two hits of one module, -1 = unknown, are not of one track);
     #: group, -1 = none; 1 where the hit is not to be had.
     tags: Array
     #: (m, 12) float64, see DISC.
     layers: Array
-    #: (n_cells + 1,) and (n,) int64: rows of hits in each cell.
+    #: (n_cells + 1,) int64: first hit of each cell.
     start: Array
-    rows: Array
+    #: (n,) int64: place of each hit among those that were given, and the other way round.
+    given: Array
+    place: Array
+
+    @property
+    def columns(self) -> Event:
+        """What kernels take."""
+        return self.table, self.tags, self.layers, self.start
 
 
 #: The columns of an event as kernels see them.
-Event = tuple[Array, Array, Array, Array, Array]
-TABLE, TAGS, LAYERS, START, ROWS = range(5)
+Event = tuple[Array, Array, Array, Array]
+TABLE, TAGS, LAYERS, START = range(4)
 #: Columns of the table and of the tags.
 PHI, RUNNING = 7, 8
 LAYER, MODULE, GROUP, BLOCKED = range(4)
+#: Columns of the extent of a layer's hits: number, ranges of r and z, largest sigmas.
+COUNT, R_LOW, R_HIGH, Z_LOW, Z_HIGH, ACROSS, ALONG_R, ALONG_Z = range(8)
 
 
-def along_the_way(layer: Array, r: Array, z: Array, along_r: Array, along_z: Array) -> Array:
-    """Numbers of layers so that barrels come first, from the inside out, then discs in the order of z."""
-    order = np.argsort(layer, kind="stable")
-    counts = np.bincount(layer)
-    starts = np.cumsum(counts) - counts
-
-    def extremes(values: Array) -> tuple[Array, Array]:
-        ordered = values[order]
-        return np.minimum.reduceat(ordered, starts), np.maximum.reduceat(ordered, starts)
-
-    (r_low, r_high), (z_low, z_high) = extremes(r), extremes(z)
-    has_r, has_z = extremes(along_r)[1] > 0, extremes(along_z)[1] > 0
-    disc = np.where(has_r == has_z, r_high - r_low > z_high - z_low, has_r)
-    position = 0.5 * np.where(disc, z_low + z_high, r_low + r_high)
-    number = np.empty(len(counts), dtype=np.int64)
-    number[np.lexsort((position, disc))] = np.arange(len(counts))
-    return number[layer]
-
-
-def make_event(
-    positions: Array, layer: Array, module: Array, across: Array, along_r: Array, along_z: Array
-) -> EventColumns:
+def make_event(positions: Array, layer: Array, module: Array, sigmas: Array) -> EventColumns:
     """Hits and layers in the form that the kernels take; all hits free and of no group.
 
     A layer whose hits have an error along z and none along r is a barrel, the other way round a disc; where both
@@ -77,69 +71,136 @@ def make_event(
 
     Args:
         positions: (n, 3) float64, mm, n > 0.
-        layer: (n,) int64, dense from 0.
-        module: (n,) int64, negative = unknown.
-        across, along_r, along_z: (n,) standard deviations, mm.
+        layer: (n,) int64, dense from 0, in any order.
+        module: (n,) int64, -1 = unknown.
+        sigmas: (n, 3) standard deviations along r-phi, r and z, mm.
     """
-    x, y, z = positions.T
-    r = np.hypot(x, y)
-    n = len(r)
-    layer = along_the_way(layer, r, z, along_r, along_z)
-    order = np.argsort(layer, kind="stable")
-    counts = np.bincount(layer)
-    starts = np.cumsum(counts) - counts
+    extent = layer_extents(positions, layer, sigmas, int(layer.max()) + 1)
+    layers, number = layer_table(extent)
+    return EventColumns(*sorted_hits(positions, layer, module, sigmas, layers, number))
 
-    def extremes(values: Array) -> tuple[Array, Array]:
-        ordered = values[order]
-        return np.minimum.reduceat(ordered, starts), np.maximum.reduceat(ordered, starts)
 
-    (r_low, r_high), (z_low, z_high) = extremes(r), extremes(z)
-    has_r, has_z = extremes(along_r)[1] > 0, extremes(along_z)[1] > 0
-    disc = np.where(has_r == has_z, r_high - r_low > z_high - z_low, has_r)
-    low, high = np.where(disc, r_low, z_low), np.where(disc, r_high, z_high)
-    near, far = np.where(disc, z_low, r_low), np.where(disc, z_high, r_high)
-    position = 0.5 * (near + far)
-    # A few hits say little about the extent of a layer.
-    size = np.where(disc, np.log(np.maximum(high / np.maximum(low, 1.0), 2.0)), position * (high - low))
-    n_along = np.maximum(np.sqrt(counts / 4).astype(np.int64), 1)
-    n_phi = np.maximum(counts // n_along, 1)
-    first = np.cumsum(n_along * n_phi) - n_along * n_phi
+@inlined
+def borrowed(event: Event) -> Event:
+    """The columns of an event without counts of references."""
+    return uncounted(event[0]), uncounted(event[1]), uncounted(event[2]), uncounted(event[3])
 
-    layers = np.empty((len(counts), 12))
-    layers[:, DISC], layers[:, POSITION], layers[:, SPREAD] = disc, position, 0.5 * (far - near)
-    layers[:, LOW], layers[:, HIGH] = low, high
-    layers[:, SIGMA_ACROSS] = extremes(across)[1]
-    layers[:, SIGMA_ALONG] = np.where(disc, extremes(along_r)[1], extremes(along_z)[1])
-    layers[:, DENSITY] = counts / (2 * np.pi * np.where(disc, size, np.maximum(size, 1e3)))
-    layers[:, N_PHI], layers[:, N_ALONG], layers[:, FIRST] = n_phi, n_along, first
-    layers[:, BARRELS] = (~disc).sum()
 
-    on_axis = r == 0
-    cos, sin = np.where(on_axis, 1.0, x) / np.where(on_axis, 1.0, r), y / np.where(on_axis, 1.0, r)
-    table = np.empty((n, 9))
-    table[:, 0], table[:, 1], table[:, 2] = x, y, z
-    table[:, 3] = along_r**2 * cos**2 + across**2 * sin**2
-    table[:, 4] = (along_r**2 - across**2) * cos * sin
-    table[:, 5] = along_r**2 * sin**2 + across**2 * cos**2
-    table[:, 6] = along_z**2
-    table[:, PHI], table[:, RUNNING] = np.arctan2(y, x), np.where(disc[layer], r, z)
+@kernel
+def layer_extents(positions: Array, layer: Array, sigmas: Array, n_layers: int) -> Array:
+    """(m, 8) COUNT and so on of each layer."""
+    extent = np.zeros((n_layers, 8))
+    extent[:, R_LOW] = extent[:, Z_LOW] = math.inf
+    extent[:, R_HIGH] = extent[:, Z_HIGH] = -math.inf
+    for i in range(len(layer)):
+        own = extent[layer[i]]
+        r, z = math.hypot(positions[i, 0], positions[i, 1]), positions[i, 2]
+        own[COUNT] += 1.0
+        own[R_LOW], own[R_HIGH] = min(own[R_LOW], r), max(own[R_HIGH], r)
+        own[Z_LOW], own[Z_HIGH] = min(own[Z_LOW], z), max(own[Z_HIGH], z)
+        for k in range(3):
+            own[ACROSS + k] = max(own[ACROSS + k], sigmas[i, k])
+    return extent
 
-    tags = np.zeros((n, 4), dtype=np.int64)
-    tags[:, LAYER], tags[:, MODULE], tags[:, GROUP] = layer, module, -1
-    column = np.minimum(
-        ((table[:, PHI] + np.pi) / (2 * np.pi) * n_phi[layer]).astype(np.int64), n_phi[layer] - 1
-    )
-    width = np.maximum(high - low, 1e-6)[layer]
-    row = ((table[:, RUNNING] - low[layer]) / width * n_along[layer]).astype(np.int64)
-    cell = first[layer] + np.clip(row, 0, n_along[layer] - 1) * n_phi[layer] + column
-    cell_counts = np.bincount(cell, minlength=int((n_along * n_phi).sum()))
-    return EventColumns(
-        table=table,
-        tags=tags,
-        layers=layers,
-        start=np.concatenate([[0], np.cumsum(cell_counts)]),
-        rows=np.argsort(cell, kind="stable"),
-    )
+
+@kernel
+def layer_table(extent: Array) -> tuple[Array, Array]:
+    """The table of layers, barrels first, and the (m,) new number of each layer."""
+    m = len(extent)
+    disc, position = np.zeros(m), np.zeros(m)
+    for k in range(m):
+        own = extent[k]
+        is_disc = own[ALONG_R] > 0.0
+        if is_disc == (own[ALONG_Z] > 0.0):
+            is_disc = own[R_HIGH] - own[R_LOW] > own[Z_HIGH] - own[Z_LOW]
+        disc[k] = is_disc
+        position[k] = 0.5 * (own[Z_LOW] + own[Z_HIGH] if is_disc else own[R_LOW] + own[R_HIGH])
+    by_position = np.argsort(position, kind="mergesort")
+    order = by_position[np.argsort(disc[by_position], kind="mergesort")]
+    layers, number = np.empty((m, 12)), np.empty(m, dtype=np.int64)
+    first = 0
+    for new in range(m):
+        old = order[new]
+        number[old] = new
+        own, row = extent[old], layers[new]
+        count = int(own[COUNT])
+        row[DISC], row[POSITION], row[BARRELS] = disc[old], position[old], m - disc.sum()
+        row[SIGMA_ACROSS] = own[ACROSS]
+        # A few hits say little about the extent of a layer: areas are not taken for too small.
+        if disc[old] > 0.0:
+            row[LOW], row[HIGH], row[SIGMA_ALONG] = own[R_LOW], own[R_HIGH], own[ALONG_R]
+            row[SPREAD] = 0.5 * (own[Z_HIGH] - own[Z_LOW])
+            size = math.log(max(own[R_HIGH] / max(own[R_LOW], 1.0), 2.0))
+        else:
+            row[LOW], row[HIGH], row[SIGMA_ALONG] = own[Z_LOW], own[Z_HIGH], own[ALONG_Z]
+            row[SPREAD] = 0.5 * (own[R_HIGH] - own[R_LOW])
+            size = max(position[old] * (own[Z_HIGH] - own[Z_LOW]), 1e3)
+        row[DENSITY] = count / (2.0 * math.pi * size)
+        n_along = max(int(math.sqrt(count / 4.0)), 1)
+        n_phi = max(count // n_along, 1)
+        row[N_PHI], row[N_ALONG], row[FIRST] = n_phi, n_along, first
+        first += n_along * n_phi
+    return layers, number
+
+
+@inlined
+def put_hit(position: Array, sigmas: Array, hit: Array) -> float:
+    """Position and covariance of a hit, the first HIT columns of the table; returns its radius."""
+    x, y = position[0], position[1]
+    across2, along_r2 = sigmas[0] ** 2, sigmas[1] ** 2
+    r = math.sqrt(x * x + y * y)
+    cos, sin = (x / r, y / r) if r > 0.0 else (1.0, 0.0)
+    hit[0], hit[1], hit[2] = x, y, position[2]
+    hit[3] = along_r2 * cos * cos + across2 * sin * sin
+    hit[4] = (along_r2 - across2) * cos * sin
+    hit[5] = along_r2 * sin * sin + across2 * cos * cos
+    hit[6] = sigmas[2] ** 2
+    return r
+
+
+@kernel
+def hit_table(positions: Array, sigmas: Array) -> Array:
+    """(n, HIT) hits as fits take them, in the given order; see `make_event`."""
+    table = np.empty((len(positions), HIT))
+    for i in range(len(positions)):
+        put_hit(positions[i], sigmas[i], table[i])
+    return table
+
+
+@kernel
+def sorted_hits(
+    positions: Array, layer: Array, module: Array, sigmas: Array, layers: Array, number: Array
+) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """Hits in the order of their cells: the fields of `EventColumns`."""
+    n, last = len(layer), layers[len(layers) - 1]
+    start = np.zeros(int(last[FIRST] + last[N_PHI] * last[N_ALONG]) + 1, dtype=np.int64)
+    cell, phis = np.empty(n, dtype=np.int64), np.empty(n)
+    for i in range(n):
+        own = layers[number[layer[i]]]
+        x, y = positions[i, 0], positions[i, 1]
+        phis[i] = math.atan2(y, x)
+        running = math.sqrt(x * x + y * y) if own[DISC] > 0.0 else positions[i, 2]
+        column = min(int((phis[i] + math.pi) / (2.0 * math.pi) * own[N_PHI]), int(own[N_PHI]) - 1)
+        row = int((running - own[LOW]) / max(own[HIGH] - own[LOW], 1e-6) * own[N_ALONG])
+        row = min(max(row, 0), int(own[N_ALONG]) - 1)
+        # The cells of one phi follow each other: windows are narrow in phi and long the other way.
+        cell[i] = int(own[FIRST]) + column * int(own[N_ALONG]) + row
+        start[cell[i] + 1] += 1
+    for i in range(1, len(start)):
+        start[i] += start[i - 1]
+    place, given = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    table, tags = np.empty((n, 9)), np.empty((n, 4), dtype=np.int64)
+    free = start.copy()
+    for i in range(n):
+        at = free[cell[i]]
+        free[cell[i]] += 1
+        place[i], given[at] = at, i
+        k = number[layer[i]]
+        hit, tag = table[at], tags[at]
+        r = put_hit(positions[i], sigmas[i], hit)
+        hit[PHI], hit[RUNNING] = phis[i], r if layers[k, DISC] > 0.0 else positions[i, 2]
+        tag[LAYER], tag[MODULE], tag[GROUP], tag[BLOCKED] = k, module[i], -1, 0
+    return table, tags, layers, start, given, place
 
 
 @kernel
@@ -187,14 +248,12 @@ def lookup(state: Array, event: Event, k: int, gate: float, limit: float, found:
     if column_high - column_low >= n_phi:
         column_low, column_high = 0, n_phi - 1
     n = 0
-    for i in range(row_low, row_high + 1):
-        for j in range(column_low, column_high + 1):
-            cell = first + i * n_phi + j % n_phi
-            for entry in range(event[START][cell], event[START][cell + 1]):
-                row = event[ROWS][entry]
-                distance = abs(event[TABLE][row, PHI] - phi)
-                distance = min(distance, 2.0 * math.pi - distance)
-                if distance <= width and abs(event[TABLE][row, RUNNING] - centre) <= along and n < len(found):
-                    found[n] = row
-                    n += 1
+    for j in range(column_low, column_high + 1):
+        cell = first + j % n_phi * n_along
+        for row in range(event[START][cell + row_low], event[START][cell + row_high + 1]):
+            distance = abs(event[TABLE][row, PHI] - phi)
+            distance = min(distance, 2.0 * math.pi - distance)
+            if distance <= width and abs(event[TABLE][row, RUNNING] - centre) <= along and n < len(found):
+                found[n] = row
+                n += 1
     return n

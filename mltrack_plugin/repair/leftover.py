@@ -30,9 +30,10 @@ from mltrack_plugin.repair.follow import (
     THICKNESS,
     TRIAL,
     Work,
+    borrowed_work,
     follow_end,
 )
-from mltrack_plugin.repair.layers import BLOCKED, LAYER, LAYERS, TABLE, TAGS, Event, lookup
+from mltrack_plugin.repair.layers import BLOCKED, LAYER, LAYERS, TABLE, TAGS, Event, borrowed, lookup
 from mltrack_plugin.repair.smoother import move_only
 from mltrack_plugin.repair.state import STATE, cross_material
 
@@ -216,8 +217,7 @@ def new_tracks(
     """
     rows = np.empty(MAX_HITS + 1, dtype=np.int64)
     hit_chi2 = np.empty(MAX_HITS + 1)
-    event = (uncounted(event[0]), uncounted(event[1]), uncounted(event[2]), uncounted(event[3]), uncounted(event[4]))
-    work = (uncounted(work[0]), uncounted(work[1]), uncounted(work[2]), uncounted(work[3]))
+    event, work, settings = borrowed(event), borrowed_work(work), uncounted(settings)
     for first in order:
         if event[TAGS][first, BLOCKED]:
             continue

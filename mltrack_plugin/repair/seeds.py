@@ -16,7 +16,7 @@ import numpy.typing as npt
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
 from mltrack_plugin.repair.follow import Work, new_work
 from mltrack_plugin.repair.inputs import checked_sigmas, detector_layers, event_columns, settings_array
-from mltrack_plugin.repair.layers import BLOCKED, LAYERS, TABLE, TAGS, Event
+from mltrack_plugin.repair.layers import BLOCKED, TABLE, TAGS, Event
 from mltrack_plugin.repair.leftover import new_tracks
 from mltrack_plugin.tracking.quality import hit_compatibility
 
@@ -76,17 +76,17 @@ def follow_seeds(
     """
     n = len(hits)
     settings_array(field_z)
-    labels, chi2 = np.full(n, -1, dtype=np.int64), np.zeros(n)
-    if n:
-        event = event_columns(hits, sigmas)
-        taken = np.zeros(n, dtype=np.bool_)
-        if selection is not None:
-            taken[:] = True
-            taken[selection.rows] = False
-        follow_passes(event, passes, labels, chi2, taken, field_z, settings, new_work(len(event[LAYERS])))
-    else:
+    if not n:
         detector_layers(hits)
         checked_sigmas(sigmas, n)
+        return ProtoTracks.from_labels(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
+    event = event_columns(hits, sigmas)
+    labels, chi2, taken = np.full(n, -1, dtype=np.int64), np.zeros(n), np.zeros(n, dtype=np.bool_)
+    if selection is not None:
+        taken[:] = True
+        taken[event.place[selection.rows]] = False
+    follow_passes(event.columns, passes, labels, chi2, taken, field_z, settings, new_work(len(event.layers)))
+    labels, chi2 = labels[event.place], chi2[event.place]
     return ProtoTracks.from_labels(labels, hit_compatibility(chi2).astype(np.float32))
 
 
@@ -100,7 +100,10 @@ def follow_passes(
     settings: Mapping[str, float],
     work: Work,
 ) -> None:
-    """Passes over the hits without a label that are not ``taken``; ``labels`` and ``chi2`` of found hits are set."""
+    """Passes over the hits without a label that are not ``taken``; ``labels`` and ``chi2`` of found hits are set.
+
+    All in the order of the event's columns.
+    """
     position = event[TABLE][:, :3]
     radius, distance = np.hypot(position[:, 0], position[:, 1]), (position**2).sum(axis=1)
     chance = math.log(_TRIALS_PER_HIT * len(labels))

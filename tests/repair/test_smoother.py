@@ -5,7 +5,7 @@ import pytest
 from layered_tracks import FIELD, make, perigees
 
 from mltrack_plugin.repair.follow import ARCS, BUFFER, LAST, MAX_HITS, RECORDS, STATE_ROW, TRIAL, new_work
-from mltrack_plugin.repair.layers import make_event
+from mltrack_plugin.repair.layers import hit_table
 from mltrack_plugin.repair.smoother import fit_track, smoothed_state, start_state
 from mltrack_plugin.repair.state import STATE, STEP, chi2_of, move, projected, residual, to_closest
 from mltrack_plugin.tracking import GEV_PER_TESLA_MM, HitResolution, fit_helices
@@ -16,9 +16,7 @@ BEND = GEV_PER_TESLA_MM * FIELD
 def fitted(event, rows, thickness=0.0):
     """Rows in order, scratch memory with the fit, chi2 of the hits and of the track."""
     positions = event.hits.positions.astype(float)
-    table = make_event(
-        positions, np.zeros(len(positions), int), np.full(len(positions), -1), *event.sigmas.T
-    ).table
+    table = hit_table(positions, event.sigmas)
     work, rows, hit_chi2 = new_work(1), np.array(rows), np.zeros(MAX_HITS)
     buffer = work[BUFFER]
     total = fit_track(
