@@ -42,8 +42,9 @@ class RepairTracks(Algorithm):
         drop_chi2: float = Field(default=80.0, gt=0, allow_inf_nan=False)
         #: Chi2 per degree of freedom above which a track is dropped.
         max_chi2: float = Field(default=5.0, gt=0, allow_inf_nan=False)
-        #: -log of the probability that a wrong start finds as many hits by chance, at least; 0 = no such requirement.
-        significance: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+        #: -log of the number of tracks that may come from groups by chance in an event, as in follow-seeds;
+        #: ``None`` = no such requirement.
+        significance: float | None = Field(default=None, allow_inf_nan=False)
         #: Odds that a track has a hit on a layer that it crosses; larger = hits are attached more freely.
         odds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
         #: Layers without a hit after which a track is not followed any further.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ def repair_groups(
     *,
     found: ProtoTracks | None = None,
     seeds: SeedPass | None = None,
+    significance: float | None = None,
     **settings: float,
 ) -> ProtoTracks:
     """Better groups from groups, with memberships.
@@ -45,6 +47,8 @@ def repair_groups(
         field_z: solenoid field along z, T, not 0.
         found: tracks that stay as they are and are part of the result; their hits are taken out of the groups.
         seeds: how tracks are built from hits left over; ``None`` = they are not.
+        significance: -log of the number of tracks from groups that may come about by chance in the event; ``None`` = no
+            such requirement.
         settings: of `~mltrack_plugin.repair.inputs.DEFAULTS`, by name.
 
     Raises:
@@ -53,6 +57,9 @@ def repair_groups(
         ValueError: if ``field_z`` is 0 or not finite.
     """
     n = len(hits)
+    if significance is not None:
+        # Every group is a chance.
+        settings["significance"] = math.log(max(len(groups.offsets) - 1, 1)) + significance
     values = settings_array(field_z, **settings)
     for tracks in (groups, found):
         if tracks is not None and len(tracks.hit_indices) and int(tracks.hit_indices.max()) >= n:

@@ -250,6 +250,28 @@ def test_groups_that_chance_may_have_made_are_dropped():
         assert len(tracks) == kept
 
 
+def test_every_group_is_a_chance():
+    """A track must be clearer, by the logarithm of their number, where there are more groups."""
+    event = make([perigees(40, seed=7, eta=0.5)[3]], seed=2, noise=300)
+    rows = np.flatnonzero(((event.owner == 0) & (event.step < 6)) | (event.owner < 0))
+    case = type(event)(hits=event.hits.take(rows), sigmas=event.sigmas[rows])
+    true = event.owner[rows] == 0
+    each = np.cumsum(~true)
+
+    def largest(labels):
+        low, high = 0.0, 100.0
+        while high - low > 0.01:
+            middle = 0.5 * (low + high)
+            found = len(repaired(case, labels, significance=middle, attach_chi2=1e-3))
+            low, high = (middle, high) if found else (low, middle)
+        return low
+
+    alone = largest(np.where(true, 0, -1))
+    among = largest(np.where(true, 0, each))
+    assert 10 < alone < 90
+    assert alone - among == pytest.approx(np.log(301), abs=0.05)
+
+
 def test_hits_on_the_beam_axis_do_no_harm():
     ones, rows = np.ones(6, dtype=np.int32), np.arange(6)
     hits = Hits(rows, np.zeros(6), np.zeros(6), rows, volume_id=ones, layer_id=rows)
