@@ -39,6 +39,8 @@ class SeedPassConfig(BaseConfig):
     radius: float = Field(default=200.0, gt=0, allow_inf_nan=False)
     #: Hits that have more possible partners start no track: where the event is too dense for such wide windows.
     max_partners: int = Field(default=1000, ge=1)
+    #: A hit that has as many possible partners on the next layer with hits is not paired with hits of the one after it.
+    enough_partners: int = Field(default=1000, ge=1)
     #: Material of a detector layer, radiation lengths; ``None`` = the algorithm's.
     thickness: float | None = Field(default=None, ge=0, lt=1)
 

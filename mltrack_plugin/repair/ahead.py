@@ -67,22 +67,29 @@ def ways(state: Array, backwards: bool) -> tuple[int, int]:
     return 1 if outwards else -1, 1 if (state[6] > 0.0) != backwards else -1
 
 
+@inlined
+def disc_behind(z: float, layers: Array) -> int:
+    """Number of the first disc at a larger z."""
+    low, high = int(layers[0, BARRELS]), len(layers)
+    while low < high:
+        middle = (low + high) // 2
+        if layers[middle, POSITION] <= z:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 @kernel
 def first_ahead(state: Array, out: int, up: int, layers: Array) -> tuple[int, int]:
     """Numbers of the barrel and the disc next to a state, on its way ``out`` and ``up`` (see `ways`)."""
-    n_barrels, n = int(layers[0, BARRELS]), len(layers)
+    n_barrels = int(layers[0, BARRELS])
     r = math.sqrt(state[0] * state[0] + state[1] * state[1])
     barrel = 0
     while barrel < n_barrels and layers[barrel, POSITION] <= r:
         barrel += 1
-    low, high = n_barrels, n
-    while low < high:
-        middle = (low + high) // 2
-        if layers[middle, POSITION] <= state[2]:
-            low = middle + 1
-        else:
-            high = middle
-    return barrel if out > 0 else barrel - 1, low if up > 0 else low - 1
+    disc = disc_behind(state[2], layers)
+    return barrel if out > 0 else barrel - 1, disc if up > 0 else disc - 1
 
 
 @kernel

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.compiled import inlined, kernel, uncounted
-from mltrack_plugin.repair.ahead import crossing, first_ahead, next_layer, ways
+from mltrack_plugin.repair.ahead import crossing, disc_behind, first_ahead, next_layer, ways
 from mltrack_plugin.repair.layers import (
+    BARRELS,
     BLOCKED,
     DENSITY,
     DISC,
@@ -57,12 +58,12 @@ MAX_FOUND = 128
 SETTINGS = (
     "thickness", "bend", "min_hits", "attach_chi2", "drop_chi2", "odds", "max_holes", "max_chi2", "loyalty",
     "seed_chi2", "loose", "seed_direction", "seed_vertex", "seed_holes",
-    "seed_attach", "significance", "seed_partners"
+    "seed_attach", "significance", "seed_partners", "seed_enough",
 )  # fmt: skip
 (
     THICKNESS, BEND, MIN_HITS, ATTACH_CHI2, DROP_CHI2, ODDS, MAX_HOLES, MAX_CHI2, LOYALTY, SEED_CHI2, LOOSE,
-    SEED_DIRECTION, SEED_VERTEX, SEED_HOLES, SEED_ATTACH, SIGNIFICANCE, SEED_PARTNERS,
-) = range(17)  # fmt: skip
+    SEED_DIRECTION, SEED_VERTEX, SEED_HOLES, SEED_ATTACH, SIGNIFICANCE, SEED_PARTNERS, SEED_ENOUGH,
+) = range(18)  # fmt: skip
 
 #: Scratch memory of a track: its fit (MAX_HITS, RECORD), see `smoother`; rows STATE_ROW and following (5, WIDTH); rows
 #: of hits that were looked up (MAX_FOUND,); which layers have been looked at (m,).
@@ -226,15 +227,15 @@ def fill_gaps(rows: Array, n: int, mine: int, event: Event, settings: Array, wor
         before = work[RECORDS][i - 1]
         r_low, r_high = before[0] ** 2 + before[1] ** 2, state[0] ** 2 + state[1] ** 2
         z_low, z_high = min(before[2], state[2]), max(before[2], state[2])
-        for k in range(len(event[LAYERS])):
-            if seen[k] > 0.0:
-                continue
+        # All barrels, then the discs in between.
+        n_barrels = int(event[LAYERS][0, BARRELS])
+        k, next_disc = -1, disc_behind(z_low, event[LAYERS])
+        while True:
+            k = k + 1 if k + 1 < n_barrels else max(k + 1, next_disc)
+            if k >= len(event[LAYERS]) or (k >= n_barrels and event[LAYERS][k, POSITION] >= z_high):
+                break
             layer = event[LAYERS][k]
-            position = layer[POSITION]
-            if layer[DISC] > 0.0:
-                if not z_low < position < z_high:
-                    continue
-            elif not r_low < position * position < r_high:
+            if seen[k] > 0.0 or (k < n_barrels and not r_low < layer[POSITION] ** 2 < r_high):
                 continue
             s = crossing(state, layer, True)
             if not math.isfinite(s):

@@ -34,6 +34,7 @@ DEFAULTS: dict[str, float] = {
     "seed_attach": 20.0,
     "significance": 0.0,
     "seed_partners": 1000,
+    "seed_enough": 1000,
 }
 
 

@@ -24,6 +24,7 @@ from mltrack_plugin.repair.follow import (
     SEED_DIRECTION,
     SEED_HOLES,
     SEED_PARTNERS,
+    SEED_ENOUGH,
     SEED_VERTEX,
     SEEN,
     STATE_ROW,
@@ -39,7 +40,7 @@ from mltrack_plugin.repair.state import STATE, cross_material
 
 Array = npt.NDArray[Any]
 
-#: Layers ahead of a hit on which its partner is looked for.
+#: Most layers ahead of a hit on which its partner is looked for.
 REACH = 2
 #: Layers ahead that are looked at, at most.
 MAX_AHEAD = 12
@@ -103,6 +104,15 @@ def pair_state(first: int, second: int, event: Event, settings: Array, state: Ar
 
 
 @kernel
+def is_among(row: int, rows: Array, n: int) -> bool:
+    """Whether a row is one of the first n."""
+    for i in range(n):
+        if rows[i] == row:
+            return True
+    return False
+
+
+@kernel
 def track_from(
     first: int,
     mine: int,
@@ -147,7 +157,7 @@ def track_from(
             if not event[TAGS][work[FOUND][i], BLOCKED]:
                 partners[n_partners] = work[FOUND][i]
                 n_partners += 1
-        if reached >= REACH:
+        if reached >= REACH or n_partners >= settings[SEED_ENOUGH]:
             break
     if n_partners > settings[SEED_PARTNERS]:
         return 0, 0.0
@@ -158,6 +168,8 @@ def track_from(
     for i in range(n_partners):
         if best_value > least + CLEAR:
             break
+        if is_among(partners[i], rows, best):
+            continue
         if not pair_state(first, partners[i], event, settings, work[BUFFER][TRIAL]):
             continue
         trial[0], trial[1] = first, partners[i]

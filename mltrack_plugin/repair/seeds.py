@@ -46,6 +46,8 @@ class SeedPass(NamedTuple):
     radius: float = 200.0
     #: Hits that have more possible partners start no track: where the event is too dense for such a wide window.
     max_partners: int = 1000
+    #: A hit that has as many possible partners on the next layer is not paired with hits of the one after it.
+    enough_partners: int = 1000
     #: Material of a layer, radiation lengths; ``None`` = that of the other settings.
     thickness: float | None = None
 
@@ -118,6 +120,7 @@ def follow_passes(
             "seed_direction": one.direction,
             "seed_vertex": one.vertex,
             "seed_partners": one.max_partners,
+            "seed_enough": one.enough_partners,
         }
         if one.thickness is not None:
             own["thickness"] = one.thickness
