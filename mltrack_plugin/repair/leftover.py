@@ -22,9 +22,9 @@ from mltrack_plugin.repair.follow import (
     SEED_ATTACH,
     SEED_CHI2,
     SEED_DIRECTION,
+    SEED_ENOUGH,
     SEED_HOLES,
     SEED_PARTNERS,
-    SEED_ENOUGH,
     SEED_VERTEX,
     SEEN,
     STATE_ROW,
@@ -106,10 +106,10 @@ def pair_state(first: int, second: int, event: Event, settings: Array, state: Ar
 @kernel
 def is_among(row: int, rows: Array, n: int) -> bool:
     """Whether a row is one of the first n."""
+    found = False
     for i in range(n):
-        if rows[i] == row:
-            return True
-    return False
+        found |= rows[i] == row
+    return found
 
 
 @kernel

@@ -85,6 +85,21 @@ def test_hits_with_many_possible_partners_start_no_track(event):
     assert len(followed(event, (SeedPass(max_partners=1000),))) == 25
 
 
+def test_a_hit_with_enough_partners_is_not_paired_beyond_the_next_layer():
+    """Tracks without a hit on the second layer, but with another particle's there."""
+    whole = make([p for p in perigees(40, seed=8, eta=0.4) if len(crossings(p)[0]) == 8][:10], seed=5)
+    kept = whole.step < 5
+    hits, step, owner = whole.hits.take(kept), whole.step[kept], whole.owner[kept]
+    turn = np.where(step == 1, 0.02, 0.0)
+    x, y = hits.x * np.cos(turn) - hits.y * np.sin(turn), hits.y * np.cos(turn) + hits.x * np.sin(turn)
+    turned = Hits(hits.hit_id, x, y, hits.z, volume_id=hits.volume_id, layer_id=hits.layer_id)
+    tracks = {frozenset(np.flatnonzero((owner == k) & (step != 1)).tolist()) for k in range(10)}
+    for enough, least, most in ((1, 0, 0), (2, 8, 10)):
+        one = SeedPass(significance=0.0, min_hits=4, max_holes=1, enough_partners=enough)
+        found = follow_seeds(turned, whole.sigmas[kept], FIELD, (one,), **THIN)
+        assert least <= len(partition(found) & tracks) <= most
+
+
 def test_hits_that_are_not_selected_take_no_part(event):
     rows = np.flatnonzero(event.owner != 7)
     selection = HitSelection(rows, np.array(["test"]), np.array([len(event.owner) - len(rows)]))
