@@ -26,7 +26,7 @@ class EncClaTracking(HitModelAlgorithm):
     (``min_probability``).
     """
 
-    architectures = ("enccla",)
+    architectures = ("enccla", "enccla-local")
 
     class Config(HitModelConfig):
         """Settings of a classifier of hits."""

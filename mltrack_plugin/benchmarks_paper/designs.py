@@ -14,6 +14,7 @@ _FA = "encreg-fa"
 DESIGN_OF = {
     "encdec": "EncDec",
     "enccla": "EncCla",
+    "enccla-local": "EncCla",
     "encreg": "EncReg",
     _FA: "EncReg-FA",
     "unet": "U-Net",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 #: Architecture name -> module, class of its configuration, class of the network.
 ARCHITECTURES = {
     "enccla": ("mltrack_plugin.models.enccla", "EncClaConfig", "EncCla"),
+    "enccla-local": ("mltrack_plugin.models.enccla_local", "EncClaLocalConfig", "EncClaLocal"),
     "encdec": ("mltrack_plugin.models.encdec", "EncDecConfig", "EncDec"),
     "encemb": ("mltrack_plugin.models.encemb", "EncEmbConfig", "EncEmb"),
     "encreg": ("mltrack_plugin.models.encreg", "EncRegConfig", "EncReg"),

@@ -15,21 +15,18 @@ Shapes: B events, N hits (padded), M hits of all events (packed), F features, d 
 
 # No "from __future__ import annotations" here: TorchScript cannot resolve class annotations given as text.
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mltrack_plugin.algorithm import Config
 from mltrack_plugin.clustering.quantile_bins import QuantileBins
 from mltrack_plugin.models.attention import Packing
+from mltrack_plugin.models.consensus import best_two, consensus
 from mltrack_plugin.models.encreg import EncReg, EncRegConfig
-
-#: Columns of the output.
-OUTPUTS = ("class", "probability", "second_class", "second_probability")
 
 
 class ParameterBins(Config):
@@ -52,30 +49,35 @@ def quantile_bins(bins: Sequence[ParameterBins]) -> QuantileBins:
     return QuantileBins(tuple(b.name for b in bins), tuple(np.array(b.edges) for b in bins))
 
 
-class EncClaConfig(EncRegConfig):
-    """Sizes and constants of an :class:`EncCla`."""
+class BinnedConfig(Config):
+    """The classes of a classifier of hits."""
 
-    #: Rounds of consensus before the output layer; 0 = none, as published.
-    consensus_rounds: int = Field(0, ge=0)
-    #: Columns in which hits are near each other or not.
-    consensus_columns: int = Field(3, ge=1)
     #: Bins of the track parameters; classes number their combinations, the last parameter running fastest.
     bins: tuple[ParameterBins, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _enough(self) -> "EncClaConfig":
+    def _enough(self) -> Self:
         if self.quantile_bins().n_classes < 2:
             raise ValueError("a classifier needs two classes or more")
         return self
 
     @classmethod
-    def with_bins(cls, settings: Mapping[str, Any], bins: QuantileBins) -> "EncClaConfig":
+    def with_bins(cls, settings: Mapping[str, Any], bins: QuantileBins) -> Self:
         """Other settings, and the bins."""
         return cls(**settings, bins=parameter_bins(bins))
 
     def quantile_bins(self) -> QuantileBins:
         """The bins as arrays."""
         return quantile_bins(self.bins)
+
+
+class EncClaConfig(EncRegConfig, BinnedConfig):
+    """Sizes and constants of an :class:`EncCla`."""
+
+    #: Rounds of consensus before the output layer; 0 = none, as published.
+    consensus_rounds: int = Field(0, ge=0)
+    #: Columns in which hits are near each other or not.
+    consensus_columns: int = Field(3, ge=1)
 
 
 class EncCla(EncReg):
@@ -113,29 +115,7 @@ class EncCla(EncReg):
 
     def consensus(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """(B, N, columns) -> (B, N, columns) after all rounds; bias (B, 1, 1, N) is -inf at padded hits."""
-        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-            eager = not torch.compiler.is_compiling()
-            if eager:
-                # Distances are differences of close numbers: not in half precision.
-                with torch.autocast(x.device.type, enabled=False):
-                    return self._rounds(x, bias)
-        return self._rounds(x, bias)
-
-    def _rounds(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        one = torch.ones_like(x[..., :1])
-        for _ in range(self.rounds):
-            scaled = x * torch.exp(-self.log_width)
-            # -|q - k|^2 / 2 = q k - k^2 / 2, but for a term that all keys share.
-            key = torch.cat([scaled, -0.5 * scaled.square().sum(dim=-1, keepdim=True)], dim=-1)
-            moved = functional.scaled_dot_product_attention(
-                torch.cat([scaled, one], dim=-1)[:, None],
-                key[:, None],
-                torch.cat([x, one], dim=-1)[:, None],
-                attn_mask=bias,
-                scale=1.0,
-            )
-            x = moved[:, 0, :, :-1]
-        return x
+        return consensus(x, self.log_width, self.rounds, bias)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """The classes of each hit.
@@ -147,16 +127,4 @@ class EncCla(EncReg):
         Returns:
             (B, N, 4): most probable class (a whole number), its probability, the second class, its probability.
         """
-        # In half precision the numbers of the classes would be rounded.
-        logits = self.logits(features, mask).float()
-        best, number = logits.topk(2, dim=-1)
-        probability = torch.exp(best - torch.logsumexp(logits, dim=-1, keepdim=True))
-        return torch.stack(
-            [
-                number[..., 0].float(),
-                probability[..., 0],
-                number[..., 1].float(),
-                probability[..., 1],
-            ],
-            dim=-1,
-        )
+        return best_two(self.logits(features, mask))

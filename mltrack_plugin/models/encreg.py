@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from mltrack_plugin.models.attention import EncoderBlock, EncoderConfig, Packing, key_bias
+from mltrack_plugin.models.surfaces import Surfaces
+from mltrack_plugin.surfaces import SurfacesConfig
 
 __all__ = ["EncReg", "EncRegConfig", "EncoderBlock", "HitEmbedding"]
 
@@ -30,6 +32,8 @@ class EncRegConfig(EncoderConfig):
     input_mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     #: The raw coordinates are divided by this, in their units.
     input_scale: tuple[float, ...] = (1.0, 1.0, 1.0)
+    #: Surfaces onto which hits are put first; none = hits stay where they are.
+    surfaces: SurfacesConfig = SurfacesConfig()
     #: "expanded" only: frequencies of the Fourier features of phi. Their dot products are what attention compares
     #: hits by, so the largest one sets how close two hits must be to stand out.
     phi_frequencies: tuple[int, ...] = (1, 2, 3, 4)
@@ -59,6 +63,7 @@ class HitEmbedding(nn.Module):
         super().__init__()
         self.expanded = config.inputs == "expanded"
         self.cylindrical = config.inputs == "cylindrical"
+        self.surfaces = Surfaces(config.surfaces)
         self.phi_frequencies = [float(k) for k in config.phi_frequencies]
         self.eta_frequencies = [float(k) for k in config.eta_frequencies]
         self.turning_features = config.turning_features
@@ -72,6 +77,7 @@ class HitEmbedding(nn.Module):
         self.linear = nn.Linear(n, config.d_model)
 
     def forward(self, features: Tensor) -> Tensor:
+        features = self.surfaces(features)
         if self.cylindrical:
             x, y, z = features[..., 0:1], features[..., 1:2], features[..., 2:3]
             azimuth = torch.remainder(torch.atan2(y, x), 2.0 * math.pi)

@@ -93,29 +93,56 @@ def _discriminants(
 ) -> tuple[Array, Array]:
     """(C, K) and (C,) float64: the logit of class c is weight[c] . u + bias[c] for normalised outputs u (K,)."""
     mean, scale = trained.output_mean.double().numpy(), trained.output_scale.double().numpy()
-    bins = network.bins
-    numbers, targets, errors = [], [], []
-    for i, event in enumerate(events):
-        values, row = hit_targets(event.particles, event.truth_links, bins.names)
-        target, _ = hit_targets(event.particles, event.truth_links, outputs)
-        target = np.clip((target - mean) / scale, -MAX_TARGET, MAX_TARGET)
-        numbers.append(bins.classes(values[row >= 0]))
-        targets.append(target[row >= 0])
-        if i < EVENTS and len(row):
+    number, target = class_targets(network.bins, outputs, mean, scale, events)
+    errors = []
+    for i, event in enumerate(events[:EVENTS]):
+        real = number[i] >= 0
+        if len(real):
             features = torch.from_numpy(np.array(event.hits.positions, dtype=np.float32))[None]
             with torch.inference_mode():
-                found = trained.normalised(features, torch.ones(1, len(row), dtype=torch.bool))
+                found = trained.normalised(features, torch.ones(1, len(real), dtype=torch.bool))
                 found = network.consensus(found, None)[0].numpy()
-            errors.append((found - target)[row >= 0])
+            errors.append((found - target[i])[real])
+    # Frequent classes come first where hits are undecided. After a consensus that would only merge tracks.
+    return discriminants(network.bins, number, target, np.concatenate(errors), prior=not network.rounds)
+
+
+def class_targets(
+    bins: QuantileBins, outputs: tuple[str, ...], mean: Array, scale: Array, events: Sequence[SimulatedEvent]
+) -> tuple[list[Array], list[Array]]:
+    """For each event the class (n,) of each hit, -1 for noise, and its normalised targets (n, K)."""
+    numbers, targets = [], []
+    for event in events:
+        values, row = hit_targets(event.particles, event.truth_links, bins.names)
+        target, _ = hit_targets(event.particles, event.truth_links, outputs)
+        numbers.append(np.where(row >= 0, bins.classes(values), -1))
+        targets.append(np.clip((target - mean) / scale, -MAX_TARGET, MAX_TARGET))
+    return numbers, targets
+
+
+def discriminants(
+    bins: QuantileBins, numbers: Sequence[Array], targets: Sequence[Array], errors: Array, *, prior: bool
+) -> tuple[Array, Array]:
+    """Linear discriminants of the classes for Gaussian errors around the mean of each class.
+
+    Args:
+        bins: whose combinations are the classes.
+        numbers, targets: see :func:`class_targets`.
+        errors: (m, K) of the normalised parameters that the classes are told by.
+        prior: let frequent classes come first.
+
+    Returns:
+        weight (C, K) and bias (C,) float64 of the logits.
+    """
     number, target = np.concatenate(numbers), np.concatenate(targets)
+    number, target = number[number >= 0], target[number >= 0]
     count = np.bincount(number, minlength=bins.n_classes)
     center = _class_means(number, count, target, bins)
     within = np.cov((target - center[number]).T)
-    covariance = np.atleast_2d(np.cov(np.concatenate(errors).T) + within) + 1e-6 * np.eye(target.shape[1])
+    covariance = np.atleast_2d(np.cov(errors.T) + within) + 1e-6 * np.eye(target.shape[1])
     weight = np.linalg.solve(covariance, center.T).T
     bias = -0.5 * (weight * center).sum(axis=1)
-    if not network.rounds:
-        # Frequent classes come first where hits are undecided. After a consensus that would only merge tracks.
+    if prior:
         bias += np.log((count + PRIOR) / count.sum())
     return weight, bias
 

@@ -16,7 +16,7 @@ from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.clustering.class_groups import class_groups
 from mltrack_plugin.clustering.quantile_bins import QuantileBins
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.models.enccla import OUTPUTS
+from mltrack_plugin.models.consensus import OUTPUTS
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.config import TrainingConfig
 from mltrack_plugin.training.data import PackedBatch, events_by_hits, pack

@@ -34,13 +34,8 @@ class EncClaTraining(ClassTraining):
 
     Args:
         config: the training run.
-        network: the classifier.
+        network: the classifier, with ``logits_packed(features, packing)``.
     """
-
-    def __init__(self, config: EncClaTrainingConfig, network: EncCla) -> None:
-        super().__init__(config, network)
-        if config.attention != "sdpa":
-            use_backend(network, config.attention)
 
     def losses(self, batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """As in the base; the last are the probabilities (M, C)."""
@@ -77,10 +72,12 @@ class EncClaTask(ClassTask):
         bins, events = self.measured_bins()
         if config.start_from is not None:
             network = started_from(self._encoder, bins, config.start_from, events, config.start_width)
-            return EncClaTraining(config, network)
-        network = EncCla(self.settings(bins))
-        if config.kernel_start is not None:
-            network.start_as_kernel(config.kernel_start)
+        else:
+            network = EncCla(self.settings(bins))
+            if config.kernel_start is not None:
+                network.start_as_kernel(config.kernel_start)
+        if config.attention != "sdpa":
+            use_backend(network, config.attention)
         return EncClaTraining(config, network)
 
     def settings(self, bins: QuantileBins) -> EncClaConfig:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 #: Architecture -> "module:class" of its :class:`~mltrack_plugin.training.task.Task`.
 TASKS = {
     "enccla": "mltrack_plugin.training.enccla:EncClaTask",
+    "enccla-local": "mltrack_plugin.training.enccla_local:EncClaLocalTask",
     "encdec": "mltrack_plugin.training.encdec:EncDecTask",
     "encemb": "mltrack_plugin.training.encemb:EncEmbTask",
     "encreg": "mltrack_plugin.training.encreg:EncRegTask",

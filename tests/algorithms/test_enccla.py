@@ -10,7 +10,7 @@ from mltrack_plugin.errors import EventError, ModelError
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
 from mltrack_plugin.models.archive import TrackModel
 from mltrack_plugin.models.card import ModelCard
-from mltrack_plugin.models.enccla import OUTPUTS
+from mltrack_plugin.models.consensus import OUTPUTS
 
 
 def model_card(**changes):

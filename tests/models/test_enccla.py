@@ -11,7 +11,8 @@ from mltrack_plugin.models.archive import load_model, pack
 from mltrack_plugin.models.attention import Packing
 from mltrack_plugin.models.card import ModelCard
 from mltrack_plugin.models.checkpoint import check_equal
-from mltrack_plugin.models.enccla import OUTPUTS, EncCla, EncClaConfig
+from mltrack_plugin.models.consensus import OUTPUTS
+from mltrack_plugin.models.enccla import EncCla, EncClaConfig
 from mltrack_plugin.training.config import load_training_config
 
 BINS = (

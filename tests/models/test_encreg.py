@@ -1,9 +1,12 @@
-"""The EncReg network: published sizes, equality with torch's own encoder, symmetry, masks, initial attention."""
+"""The EncReg network: published sizes, equality with torch's own encoder, symmetry, masks, start, surfaces."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from mltrack_plugin.models.archive import load_model, pack
+from mltrack_plugin.models.card import ModelCard
 from mltrack_plugin.models.encreg import EncReg, EncRegConfig
 
 
@@ -114,3 +117,49 @@ def test_wrong_sizes_are_refused():
         EncReg(EncRegConfig(d_model=30, n_heads=4))
     with pytest.raises(ValueError, match="kernel start"):
         raw(32, 4, 3).start_as_kernel(1.0)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pt2", ".onnx"])
+def test_hits_are_put_onto_surfaces_in_all_formats(suffix, tmp_path):
+    if suffix == ".onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    torch.manual_seed(1)
+    sizes = {"d_model": 16, "n_heads": 2, "d_ff": 16, "n_layers": 1, "output_mean": (0.0,) * 2}
+    sizes |= {"output_scale": (1.0,) * 2, "turning_features": True}
+    layers = {
+        "discs": (-3, 3),
+        "barrels": (4, 5),
+        "barrel_z": 2.5,
+        "barrel_distance": 0.2,
+        "disc_distance": 0.5,
+    }
+    network = EncReg(EncRegConfig(**sizes, surfaces=layers)).eval()
+    plain = EncReg(EncRegConfig(**sizes)).eval()
+    plain.load_state_dict(network.state_dict())
+    # On a disc, on a barrel, on neither.
+    smeared = torch.tensor([[[1.0, 0.5, 3.1], [3.0, 2.6, -1.0], [1.0, 1.0, 0.5]]])
+    placed = smeared.clone()
+    placed[0, 0, 2] = 3.0
+    placed[0, 1, :2] *= 4.0 / smeared[0, 1, :2].norm()
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    with torch.no_grad():
+        wanted = plain(placed, mask)
+        torch.testing.assert_close(network(smeared, mask), wanted)
+        assert (plain(smeared, mask) - wanted).abs().max() > 1e-3
+    card = ModelCard(
+        name="tiny-encreg",
+        architecture="encreg",
+        hyperparameters=EncRegConfig(**sizes, surfaces=layers).model_dump(mode="json"),
+        features=("x", "y", "z"),
+        units=dict.fromkeys("xyz", "mm"),
+        coordinate_system="cartesian",
+        detectors=("generic",),
+        outputs=("a", "b"),
+        output_scales=(1.0, 1.0),
+    )
+    path = tmp_path / f"tiny{suffix}"
+    path.write_bytes(pack(network, card, suffix))
+    np.testing.assert_allclose(
+        load_model(path).predict(smeared[0].numpy()), wanted[0].numpy(), rtol=1e-4, atol=1e-4
+    )
