@@ -12,3 +12,11 @@ class EncEmbTracking(EncRegTracking):
     """
 
     architectures = ("encemb",)
+
+    def initialize(self) -> None:
+        """As ``encreg``; small events have an engine of their own on a CPU."""
+        super().initialize()
+        if (self.config.attention, self.config.precision) == ("sdpa", "float32"):
+            from mltrack_plugin.models.encemb_small import with_small_events
+
+            self._loaded = with_small_events(self.model)
