@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -40,6 +41,10 @@ class ClusterHDBSCAN(Algorithm):
         backend: Backend = "package"
         #: With "knn": neighbours of each hit, more than a track usually has hits.
         neighbours: int = Field(default=16, ge=2)
+        #: With "knn": hits further apart (in units of the parameters' scales) are no neighbours. Most of the time goes
+        #: into the search for neighbours, so that a short distance saves much of it in events with many hits;
+        #: ``None`` = any distance.
+        max_distance: float | None = Field(default=None, gt=0, allow_inf_nan=False)
         #: Input key.
         hit_parameters: str = "hit_parameters"
         #: Output key.
@@ -74,6 +79,7 @@ class ClusterHDBSCAN(Algorithm):
             allow_single_cluster=self.config.allow_single_cluster,
             backend=self.config.backend,
             neighbours=self.config.neighbours,
+            max_distance=math.inf if self.config.max_distance is None else self.config.max_distance,
         )
         tracks = ProtoTracks.from_labels(labels, membership)
         # Rows ascend, so the canonical order survives the change from rows of parameters to rows of hits.

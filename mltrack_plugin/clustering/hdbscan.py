@@ -7,6 +7,7 @@ estimates" (2013); McInnes, Healy, Astels, JOSS 2 (2017) 205.
 from __future__ import annotations
 
 import importlib
+import math
 import warnings
 from types import ModuleType
 from typing import Literal
@@ -32,6 +33,7 @@ def cluster_hdbscan(
     allow_single_cluster: bool = False,
     backend: Backend = "package",
     neighbours: int = 16,
+    max_distance: float = math.inf,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Group points by density.
 
@@ -49,6 +51,7 @@ def cluster_hdbscan(
         allow_single_cluster: let all points be one cluster (an event with one track).
         backend: see :data:`Backend`; "knn" has no "leaf".
         neighbours: with "knn", neighbours of each point, more than a cluster usually has.
+        max_distance: with "knn", points further apart are no neighbours.
 
     Returns:
         labels (n,) int64, -1 = noise, and membership probabilities (n,) float32 in [0, 1], 0 for noise.
@@ -63,6 +66,8 @@ def cluster_hdbscan(
         raise ValueError(f"min_samples must be at least 1, got {min_samples}")
     if not epsilon >= 0:
         raise ValueError(f"epsilon must not be negative, got {epsilon}")
+    if not max_distance > 0:
+        raise ValueError(f"max_distance must be larger than 0, got {max_distance}")
     if backend == "knn" and cluster_selection_method != "eom":
         raise ValueError('the backend "knn" does not have the selection method "leaf"')
     array = np.ascontiguousarray(points, dtype=np.float64)
@@ -80,7 +85,9 @@ def cluster_hdbscan(
     if backend == "knn":
         from mltrack_plugin.clustering.knn_hdbscan import cluster_knn
 
-        return cluster_knn(array, min_cluster_size, min_samples, neighbours, allow_single_cluster, epsilon)
+        return cluster_knn(
+            array, min_cluster_size, min_samples, neighbours, allow_single_cluster, epsilon, max_distance
+        )
     hdbscan = load_package()
     with warnings.catch_warnings():
         # The package calls interfaces that its dependencies have deprecated; nothing a user can act on.

@@ -13,6 +13,7 @@ condensed tree and the excess of mass follow McInnes, Healy, "Accelerated hierar
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ def cluster_knn(
     neighbours: int,
     allow_single_cluster: bool,
     epsilon: float = 0.0,
+    max_distance: float = math.inf,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Group points by density; arguments are checked by :func:`~mltrack_plugin.clustering.cluster_hdbscan`.
 
@@ -45,23 +47,27 @@ def cluster_knn(
             clusters see another one.
         allow_single_cluster: let all points be one cluster.
         epsilon: groups that are this close to each other are not split.
+        max_distance: points further apart are no neighbours; a short one saves most of the time, which goes into the
+            search for neighbours.
 
     Returns:
         labels (n,) int64, -1 = noise, numbered by their first point; membership (n,) float32.
     """
     n = len(points)
     k = min(max(neighbours, min_samples), n - 1)
-    distance, index = cKDTree(points, leafsize=16).query(points, k=k + 1)
+    distance, index = cKDTree(points, leafsize=16).query(points, k=k + 1, distance_upper_bound=max_distance)
     distance, index = without_self(distance, index.astype(np.int64))
     core = distance[:, min_samples - 1].copy()
-    floor = max(float(core.max()) * _RESOLUTION, np.finfo(np.float64).tiny)
+    # Without a single edge there is no cluster and the floor does not matter.
+    largest = float(core.max(initial=0.0, where=np.isfinite(core)))
+    floor = max(largest * _RESOLUTION, np.finfo(np.float64).tiny)
     left, right, weight = spanning_forest(distance, index, core)
     order = np.argsort(weight, kind="stable")
     labels, membership = tree_clusters(
         left[order],
         right[order],
         np.maximum(weight[order], floor),
-        np.maximum(distance[:, -1], floor),
+        np.clip(distance[:, -1], floor, max_distance),
         min_cluster_size,
         allow_single_cluster,
         epsilon,
@@ -71,14 +77,18 @@ def cluster_knn(
 
 @kernel
 def without_self(distance: Array, index: Array) -> tuple[Array, Array]:
-    """Neighbour lists (n, k + 1) without the point itself, which need not come first if points coincide: (n, k)."""
+    """Neighbour lists (n, k + 1) without the point itself, which need not come first if points coincide: (n, k).
+
+    A missing neighbour, number n at an infinite distance, becomes the point itself at that distance.
+    """
     n, k = index.shape
     kept_distance, kept_index = np.empty((n, k - 1)), np.empty((n, k - 1), dtype=np.int64)
     for i in range(n):
         m = 0
         for j in range(k):
             if index[i, j] != i and m < k - 1:
-                kept_distance[i, m], kept_index[i, m] = distance[i, j], index[i, j]
+                kept_distance[i, m] = distance[i, j]
+                kept_index[i, m] = index[i, j] if index[i, j] < n else i
                 m += 1
     return kept_distance, kept_index
 
@@ -97,8 +107,8 @@ def spanning_forest(distance: Array, index: Array, core: Array) -> tuple[Array, 
 
     Args:
         distance: (n, k) to the neighbours, ascending.
-        index: (n, k) neighbours.
-        core: (n,) core distances.
+        index: (n, k) neighbours; the point itself where there are no more.
+        core: (n,) core distances; a point with an infinite one has no edges.
 
     Returns:
         both ends and the length of each edge, (m,) each; n - m is the number of connected parts.
@@ -129,6 +139,8 @@ def spanning_forest(distance: Array, index: Array, core: Array) -> tuple[Array, 
                 if part[other] == part[i]:
                     continue
                 w = max(d, core[i], core[other])
+                if w == np.inf:
+                    continue
                 low, high = min(i, other), max(i, other)
                 # An edge serves both of its parts; ties go to the smaller ends, the same from both sides.
                 for own in (part[i], part[other]):

@@ -28,6 +28,8 @@ Array = npt.NDArray[Any]
 
 #: Helices through three hits that are tried on a group that is no single track.
 MAX_TRIALS = 80
+#: Larger groups hold no single track that so few trials could find: their hits are left to others.
+MAX_GROUP = 4 * MAX_HITS
 
 
 @kernel
@@ -77,9 +79,9 @@ def find_core(
         rows: receives the hits of the part (room for MAX_HITS); ``work`` holds their fit.
 
     Returns:
-        number of hits and chi2; 0 and infinite if no three lie on a helix.
+        number of hits and chi2; 0 and infinite if no three lie on a helix, or if there are more than MAX_GROUP.
     """
-    if m < 3:
+    if m < 3 or m > MAX_GROUP:
         return 0, math.inf
     if m <= MAX_HITS:
         for i in range(m):

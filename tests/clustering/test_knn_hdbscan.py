@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial import distance_matrix
 
-from mltrack_plugin.clustering import cluster_hdbscan
+from mltrack_plugin.clustering import cluster_hdbscan, knn_hdbscan
 from mltrack_plugin.clustering.knn_hdbscan import cluster_knn, spanning_forest, without_self
 
 
@@ -74,6 +74,50 @@ def test_spanning_forest_has_the_weight_of_scipys():
     assert weight.sum() == pytest.approx(minimum_spanning_tree(reachability).sum(), rel=1e-12)
 
 
+@pytest.mark.parametrize("reach", [1.5, 2.5])
+def test_spanning_forest_within_a_distance_is_that_of_all_pairs_within_it(reach, monkeypatch):
+    points, _ = blobs(5, n_groups=12, width=1.0, noise=20)
+    n = len(points)
+    forests = []
+    monkeypatch.setattr(
+        knn_hdbscan, "spanning_forest", lambda *lists: forests.append(spanning_forest(*lists)) or forests[-1]
+    )
+    cluster_knn(points, 4, 2, n - 1, False, max_distance=reach)
+    all_pairs = distance_matrix(points, points)
+    core = np.sort(all_pairs, axis=1)[:, 2]
+    reachability = np.maximum(all_pairs, np.maximum(core[:, None], core[None, :]))
+    reachability[reachability >= reach] = 0.0
+    np.fill_diagonal(reachability, 0.0)
+    expected = minimum_spanning_tree(reachability)
+    assert 0 < expected.nnz < n - 1
+    (_, _, weight) = forests[0]
+    assert len(weight) == expected.nnz
+    assert weight.sum() == pytest.approx(expected.sum(), rel=1e-12)
+
+
+def test_groups_far_apart_are_the_same_within_a_distance():
+    points, truth = blobs(7, n_groups=50, noise=30)
+    # Clusters of six: a group of ten cannot be two.
+    labels, membership = cluster_hdbscan(points, 6, 2, backend="knn", neighbours=8, max_distance=0.5)
+    inside = (labels >= 0) & (truth >= 0)
+    assert labels.max() + 1 == 50
+    assert inside.sum() > 0.97 * (truth >= 0).sum()
+    assert adjusted_rand(labels[inside], truth[inside]) == 1.0
+    assert (labels[truth < 0] == -1).all()
+    assert ((membership > 0) == (labels >= 0)).all()
+
+
+def test_points_without_neighbours_are_noise():
+    points = 10.0 * np.arange(8.0)[:, None] * np.ones(3)
+    labels, membership = cluster_hdbscan(points, 4, 2, backend="knn", max_distance=1.0)
+    assert (labels == -1).all()
+    assert (membership == 0).all()
+    points = np.concatenate([points, points[:1] + 0.01 * np.eye(3)])
+    labels, _ = cluster_hdbscan(points, 4, 2, backend="knn", max_distance=1.0)
+    assert np.flatnonzero(labels == 0).tolist() == [0, 8, 9, 10]
+    assert labels.max() == 0
+
+
 def test_coinciding_points_are_one_cluster_each():
     points = np.repeat(np.arange(5.0)[:, None] * [1.0, 2.0], 6, axis=0)
     labels, membership = cluster_hdbscan(points, 4, 2, backend="knn", neighbours=8)
@@ -82,10 +126,10 @@ def test_coinciding_points_are_one_cluster_each():
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.integers(0, 10_000), st.integers(2, 40), st.booleans())
-def test_any_points_give_valid_labels(seed, n, single):
+@given(st.integers(0, 10_000), st.integers(2, 40), st.booleans(), st.sampled_from([0.05, 0.3, np.inf]))
+def test_any_points_give_valid_labels(seed, n, single, reach):
     points = np.random.default_rng(seed).normal(size=(n, 3)).round(1)
-    labels, membership = cluster_knn(points, 3, min(2, n - 1), 5, single)
+    labels, membership = cluster_knn(points, 3, min(2, n - 1), 5, single, max_distance=reach)
     used = np.unique(labels[labels >= 0])
     assert used.tolist() == list(range(len(used)))
     assert all((labels == label).sum() >= 3 for label in used)
@@ -115,3 +159,5 @@ def test_epsilon_keeps_close_groups_together():
 def test_what_the_graph_cannot_do_is_refused():
     with pytest.raises(ValueError, match="leaf"):
         cluster_hdbscan(np.eye(8), 4, 2, backend="knn", cluster_selection_method="leaf")
+    with pytest.raises(ValueError, match="max_distance must be larger than 0"):
+        cluster_hdbscan(np.eye(8), 4, 2, backend="knn", max_distance=0.0)

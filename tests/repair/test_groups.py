@@ -7,6 +7,7 @@ from layered_tracks import FIELD, SIGMA, crossings, finish, make, perigees
 from mltrack_plugin import compiled as kernels
 from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data import Hits, ProtoTracks
+from mltrack_plugin.repair.core import MAX_GROUP
 from mltrack_plugin.repair.groups import repair_groups
 from mltrack_plugin.repair.inputs import detector_layers
 from mltrack_plugin.repair.seeds import SeedPass
@@ -71,6 +72,17 @@ def test_a_group_of_two_tracks_is_split(event, labels):
     labels[event.owner == 1] = 0
     labels[event.owner == 9] = 8
     assert partition(repaired(event, labels)) == truth(event)
+
+
+def test_a_group_of_half_the_event_is_left_to_others():
+    """Too many hits for a search of helices in it, whose time grows with their square."""
+    event = make(perigees(60, seed=5, eta=0.9), seed=6)
+    inside = event.owner < 50
+    assert inside.sum() > MAX_GROUP
+    labels = np.where(inside, 0, event.owner)
+    rest = {p for p in truth(event) if event.owner[next(iter(p))] >= 50}
+    assert partition(repaired(event, labels)) == rest
+    assert partition(repaired(event, labels, seeds=SeedPass())) == truth(event)
 
 
 def test_groups_of_noise_disappear(event, labels):
