@@ -14,7 +14,6 @@ from mltrack_plugin.repair.follow import (
     BUFFER,
     DROP_CHI2,
     RECORDS,
-    SEED_ATTACH,
     STATE_ROW,
     THICKNESS,
     Work,
@@ -64,12 +63,13 @@ def fit_and_drop(
 
 
 @kernel
-def significance(rows: Array, n: int, event: Event, settings: Array, work: Work) -> float:
-    """How hard it is to find the hits of a track by chance, from the fit in ``work``.
+def significance(rows: Array, n: int, chi2: float, event: Event, settings: Array, work: Work) -> float:
+    """How much likelier the hits of a track are the track's than random ones, from the fit in ``work`` with ``chi2``.
 
-    The sum over its hits of -log of the number of random hits expected in the window in which the hit was looked for,
-    given the hits before it; hits in windows that hold one anyway count nothing. exp(-significance) is about the
-    probability that a wrong start is followed by as many hits.
+    The logarithm of the ratio of likelihoods: the sum over its hits of the logarithm of the density that the fit
+    expects at the hit, given the hits before it, over that of random hits; hits where random ones are denser anyway
+    count nothing but their chi2. Random hits have a mean ratio of 1, so a wrong start finds hits of this significance
+    with a probability of at most about exp(-significance).
     """
     total = 0.0
     for i in range(n):
@@ -78,13 +78,14 @@ def significance(rows: Array, n: int, event: Event, settings: Array, work: Work)
         layer = event[LAYERS][event[TAGS][rows[i], LAYER]]
         nn, nt, tt = projected(record, hit)
         a, b, c = record[8] + nn, record[11] + nt, record[20] + tt
-        area = math.pi * settings[SEED_ATTACH] * math.sqrt(max(a * c - b * b, 0.0))
+        # One over the largest density of the residual.
+        area = 2.0 * math.pi * math.sqrt(max(a * c - b * b, 0.0))
         if layer[DISC] > 0.0:
             area /= max(abs(record[6]), 0.1)
         expected = area * random_density(layer, hit[RUNNING])
         if expected < 1.0:
             total -= math.log(max(expected, 1e-9))
-    return total
+    return total - 0.5 * chi2
 
 
 @kernel

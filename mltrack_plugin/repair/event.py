@@ -118,7 +118,7 @@ def candidates(
             if n >= 3:
                 n, chi2 = completed(rows, n, chi2, g, event, settings, work, hit_chi2)
             # Now, because another fit may follow.
-            clear = significance(rows, n, event, settings, work) if math.isfinite(chi2) else 0.0
+            clear = significance(rows, n, chi2, event, settings, work) if math.isfinite(chi2) else 0.0
             as_it_is = False
             bad = 2 * members(rows, n, g, event) < size or chi2 > settings[MAX_CHI2] * (2 * n - 5)
             if turn == 0 and bad and settings[LOOSE] > 1.0 and size <= MAX_HITS:
@@ -130,7 +130,7 @@ def candidates(
                 as_it_is = more >= settings[MIN_HITS] and math.isfinite(more_chi2)
                 if as_it_is:
                     n, chi2 = more, more_chi2
-                    clear = significance(rows[MAX_HITS:], n, event, loose, work)
+                    clear = significance(rows[MAX_HITS:], n, chi2, event, loose, work)
                     for i in range(n):
                         rows[i], hit_chi2[i] = rows[MAX_HITS + i], claim[i]
             if not math.isfinite(chi2):
@@ -240,7 +240,7 @@ def finish(
             if not math.isfinite(chi2):
                 continue
             n, chi2 = completed(track, n, chi2, c, event, settings, work, hit_chi2)
-            clear = significance(track, n, event, settings, work)
+            clear = significance(track, n, chi2, event, settings, work)
         if not math.isfinite(chi2) or n < settings[MIN_HITS] or chi2 > settings[MAX_CHI2] * (2 * n - 5):
             continue
         if clear < settings[SIGNIFICANCE]:

@@ -201,7 +201,7 @@ def track_from(
         event[TAGS][first, BLOCKED] = 1
         if not chi2 < settings[SEED_CHI2] * (2 * n - 5):
             continue
-        value = significance(trial, n, event, settings, work)
+        value = significance(trial, n, chi2, event, settings, work)
         if value > best_value:
             best, best_value = n, value
             for j in range(n):

@@ -1,5 +1,7 @@
 """Each step of the repair on a case made for it, and what holds for any event."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from layered_tracks import FIELD, SIGMA, crossings, finish, make, perigees
@@ -258,30 +260,48 @@ def test_groups_that_chance_may_have_made_are_dropped():
     dense = type(event)(hits=event.hits.take(rows), sigmas=event.sigmas[rows])
     empty = type(event)(hits=event.hits.take(four), sigmas=event.sigmas[four])
     for case, labels, kept in ((empty, np.zeros(4, int), 1), (dense, np.where(four[rows], 0, -1), 0)):
-        tracks = repaired(case, labels, significance=12.0, attach_chi2=1e-3)
+        tracks = repaired(case, labels, significance=16.0, attach_chi2=1e-3)
         assert len(tracks) == kept
+
+
+def six_hits():
+    """Six hits of a track among 300 noise hits; which hits are the track's."""
+    event = make([perigees(40, seed=7, eta=0.5)[3]], seed=2, noise=300)
+    rows = np.flatnonzero(((event.owner == 0) & (event.step < 6)) | (event.owner < 0))
+    return type(event)(hits=event.hits.take(rows), sigmas=event.sigmas[rows]), event.owner[rows] == 0
+
+
+def largest_significance(case, labels):
+    """The largest one that may be asked for before the track is dropped."""
+    low, high = 0.0, 100.0
+    while high - low > 0.01:
+        middle = 0.5 * (low + high)
+        found = len(repaired(case, labels, significance=middle, attach_chi2=1e-3))
+        low, high = (middle, high) if found else (low, middle)
+    assert 10 < low < 90
+    return low
 
 
 def test_every_group_is_a_chance():
     """A track must be clearer, by the logarithm of their number, where there are more groups."""
-    event = make([perigees(40, seed=7, eta=0.5)[3]], seed=2, noise=300)
-    rows = np.flatnonzero(((event.owner == 0) & (event.step < 6)) | (event.owner < 0))
-    case = type(event)(hits=event.hits.take(rows), sigmas=event.sigmas[rows])
-    true = event.owner[rows] == 0
-    each = np.cumsum(~true)
-
-    def largest(labels):
-        low, high = 0.0, 100.0
-        while high - low > 0.01:
-            middle = 0.5 * (low + high)
-            found = len(repaired(case, labels, significance=middle, attach_chi2=1e-3))
-            low, high = (middle, high) if found else (low, middle)
-        return low
-
-    alone = largest(np.where(true, 0, -1))
-    among = largest(np.where(true, 0, each))
-    assert 10 < alone < 90
+    case, true = six_hits()
+    alone = largest_significance(case, np.where(true, 0, -1))
+    among = largest_significance(case, np.where(true, 0, np.cumsum(~true)))
     assert alone - among == pytest.approx(np.log(301), abs=0.05)
+
+
+def test_hits_that_fit_badly_make_a_track_less_clear():
+    """By half of what they add to chi2: at most half the square of the shift in units of the error."""
+    case, true = six_hits()
+    labels = np.where(true, 0, -1)
+    row = np.flatnonzero(true)[3]
+    hits = case.hits
+    shift = 3 * case.sigmas[row, 0] / np.hypot(hits.x[row], hits.y[row])
+    x, y = hits.x.copy(), hits.y.copy()
+    x[row], y[row] = hits.x[row] - shift * hits.y[row], hits.y[row] + shift * hits.x[row]
+    off = type(case)(hits=dataclasses.replace(hits, x=x, y=y), sigmas=case.sigmas)
+    lost = largest_significance(case, labels) - largest_significance(off, labels)
+    assert 0.2 < lost < 6.0
 
 
 def test_hits_on_the_beam_axis_do_no_harm():

@@ -62,7 +62,7 @@ def test_five_hits_are_a_track_where_chance_does_not_give_as_many():
         rows = np.flatnonzero((event.owner < 0) | (event.step < 5))
         owner = event.owner[rows]
         tracks = follow_seeds(
-            event.hits.take(rows), event.sigmas[rows], FIELD, (SeedPass(significance=10.0),), **THIN
+            event.hits.take(rows), event.sigmas[rows], FIELD, (SeedPass(significance=16.0),), **THIN
         )
         whole = {frozenset(np.flatnonzero(owner == k).tolist()) for k in range(10)}
         assert len(whole & partition(tracks)) == found
