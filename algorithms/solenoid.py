@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -54,14 +55,19 @@ class SolenoidConfig(Config):
         """
         from mltrack_plugin.repair.inputs import volumes_of
 
-        columns = np.empty((len(hits), 3))
-        columns[:] = (self.resolution.rphi, self.resolution.r, self.resolution.z)
-        if self.volumes:
-            by_number = np.empty((max(256, max(self.volumes) + 1), 3))
-            by_number[:] = columns[0] if len(columns) else 0.0
-            for number, resolution in self.volumes.items():
-                by_number[number] = (resolution.rphi, resolution.r, resolution.z)
-            volume = volumes_of(hits)
-            known = (volume >= 0) & (volume < len(by_number))
-            columns[known] = by_number[volume[known]]
-        return columns
+        by_number = self._by_number
+        if not self.volumes:
+            return np.repeat(by_number[-1:], len(hits), axis=0)
+        volume = volumes_of(hits)
+        if len(volume) and not 0 <= volume.min() <= volume.max() < len(by_number):
+            volume = np.where((volume >= 0) & (volume < len(by_number)), volume, len(by_number) - 1)
+        return np.asarray(by_number[volume])
+
+    @cached_property
+    def _by_number(self) -> np.ndarray[Any, Any]:
+        """Standard deviations by volume number, those of other volumes last."""
+        table = np.empty((max(256, max(self.volumes, default=0) + 2), 3))
+        table[:] = (self.resolution.rphi, self.resolution.r, self.resolution.z)
+        for number, resolution in self.volumes.items():
+            table[number] = (resolution.rphi, resolution.r, resolution.z)
+        return table

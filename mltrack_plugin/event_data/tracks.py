@@ -106,8 +106,10 @@ class ProtoTracks(Collection):
         # Stable, so that hit indices ascend within a group.
         by_label = assigned[np.argsort(labels[assigned], kind="stable")]
         sorted_labels = labels[by_label]
-        starts = np.flatnonzero(np.r_[True, sorted_labels[1:] != sorted_labels[:-1]][: len(by_label)])
-        counts = np.append(starts[1:], len(by_label)) - starts
+        first = np.ones(len(by_label), dtype=bool)
+        np.not_equal(sorted_labels[1:], sorted_labels[:-1], out=first[1:])
+        starts = np.flatnonzero(first)
+        counts = np.diff(starts, append=len(by_label))
         kept = np.flatnonzero(counts >= min_hits)
         order = kept[np.argsort(by_label[starts[kept]])]
         counts = counts[order]
@@ -115,7 +117,15 @@ class ProtoTracks(Collection):
         np.cumsum(counts, out=offsets[1:])
         entries = np.arange(offsets[-1]) + np.repeat(starts[order] - offsets[:-1], counts)
         hit_indices = by_label[entries]
-        return cls(offsets, hit_indices, None if membership is None else np.asarray(membership)[hit_indices])
+        if membership is not None:
+            n_hits = len(hit_indices)
+            membership = column("membership", np.asarray(membership)[hit_indices], np.float32, (n_hits,))
+        if cls is not ProtoTracks:
+            return cls(offsets, hit_indices, membership)
+        # Canonical as they are: their check would take as long as their making.
+        offsets.flags.writeable = hit_indices.flags.writeable = False
+        columns: dict[str, Any] = {"offsets": offsets, "hit_indices": hit_indices, "membership": membership}
+        return cls.trusted(columns)
 
     @classmethod
     def from_lists(cls, tracks: list[list[int]]) -> Self:

@@ -73,7 +73,8 @@ def repair_groups(
     taken = np.zeros(n, dtype=np.bool_)
     if found is not None:
         taken[found.hit_indices] = True
-        groups = ProtoTracks.from_labels(np.where(taken, -1, groups.labels(n)))
+        if taken[groups.hit_indices].any():
+            groups = ProtoTracks.from_labels(np.where(taken, -1, groups.labels(n)))
     taken = taken[event.given]
     event.tags[:, BLOCKED] = taken
     # Writable copies, so that the kernels are compiled once, for one type.
