@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
+from mltrack_plugin.clustering.nearest import nearest_neighbours
 from mltrack_plugin.compiled import kernel
 
 Array = npt.NDArray[Any]
@@ -55,8 +55,7 @@ def cluster_knn(
     """
     n = len(points)
     k = min(max(neighbours, min_samples), n - 1)
-    distance, index = cKDTree(points, leafsize=16).query(points, k=k + 1, distance_upper_bound=max_distance)
-    distance, index = without_self(distance, index.astype(np.int64))
+    distance, index = nearest_neighbours(points, k, max_distance)
     core = distance[:, min_samples - 1].copy()
     # Without a single edge there is no cluster and the floor does not matter.
     largest = float(core.max(initial=0.0, where=np.isfinite(core)))
@@ -73,24 +72,6 @@ def cluster_knn(
         epsilon,
     )
     return labels, membership
-
-
-@kernel
-def without_self(distance: Array, index: Array) -> tuple[Array, Array]:
-    """Neighbour lists (n, k + 1) without the point itself, which need not come first if points coincide: (n, k).
-
-    A missing neighbour, number n at an infinite distance, becomes the point itself at that distance.
-    """
-    n, k = index.shape
-    kept_distance, kept_index = np.empty((n, k - 1)), np.empty((n, k - 1), dtype=np.int64)
-    for i in range(n):
-        m = 0
-        for j in range(k):
-            if index[i, j] != i and m < k - 1:
-                kept_distance[i, m] = distance[i, j]
-                kept_index[i, m] = index[i, j] if index[i, j] < n else i
-                m += 1
-    return kept_distance, kept_index
 
 
 @kernel

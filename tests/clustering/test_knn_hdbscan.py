@@ -8,7 +8,8 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial import distance_matrix
 
 from mltrack_plugin.clustering import cluster_hdbscan, knn_hdbscan
-from mltrack_plugin.clustering.knn_hdbscan import cluster_knn, spanning_forest, without_self
+from mltrack_plugin.clustering.knn_hdbscan import cluster_knn, spanning_forest
+from mltrack_plugin.clustering.nearest import nearest_neighbours
 
 
 def blobs(seed, n_groups=30, per_group=10, width=0.05, dimensions=4, noise=0):
@@ -63,9 +64,7 @@ def test_spanning_forest_has_the_weight_of_scipys():
     points, _ = blobs(5, n_groups=12, width=1.0)
     n = len(points)
     all_pairs = distance_matrix(points, points)
-    order = np.argsort(all_pairs, axis=1, kind="stable")
-    lists = np.take_along_axis(all_pairs, order, axis=1), order
-    distance, index = without_self(*lists)
+    distance, index = nearest_neighbours(points, n - 1)
     core = distance[:, 1]
     _, _, weight = spanning_forest(distance, index, core)
     assert len(weight) == n - 1
