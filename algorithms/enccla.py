@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -26,7 +26,7 @@ class EncClaTracking(HitModelAlgorithm):
     (``min_probability``).
     """
 
-    architectures = ("enccla", "enccla-local")
+    architectures: ClassVar[tuple[str, ...]] = ("enccla", "enccla-local")
 
     class Config(HitModelConfig):
         """Settings of a classifier of hits."""
