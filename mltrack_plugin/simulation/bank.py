@@ -262,7 +262,7 @@ def compose(
     n = min(int(rng.integers(tracks[0], tracks[1] + 1)), last - first)
     particles = first + rng.choice(last - first, size=n, replace=False)
     if window is not None and window < n:
-        particles = particles[_in_window(bank.momentum[particles], window, rng)]
+        particles = particles[in_window(bank.momentum[particles], window, rng)]
         n = len(particles)
     starts = bank.hit_offsets[particles]
     counts = bank.hit_offsets[particles + 1] - starts
@@ -295,11 +295,11 @@ def compose(
     )
 
 
-def _in_window(momentum: Array, size: int, rng: np.random.Generator) -> Array:
-    """Rows, ascending, of about ``size`` momenta (n, 3) in a window around a random one; see :func:`compose`."""
-    n = len(momentum)
+def in_window(directions: Array, size: int, rng: np.random.Generator) -> Array:
+    """Rows, ascending, of about ``size`` vectors (n, 3) in a window around a random one; see :func:`compose`."""
+    n = len(directions)
     share = (size / n) ** 0.5
-    px, py, pz = momentum.astype(np.float64).T
+    px, py, pz = directions.astype(np.float64).T
     phi, rank = np.arctan2(py, px), np.argsort(np.argsort(pz / np.hypot(px, py)))
     center = rng.integers(n)
     # A window that would reach beyond the last one is moved inside.

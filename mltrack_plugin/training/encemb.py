@@ -16,9 +16,15 @@ from mltrack_plugin.clustering import cluster_hdbscan
 from mltrack_plugin.models.encemb import EncEmb, EncEmbConfig
 from mltrack_plugin.simulation.base import Dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
-from mltrack_plugin.training.config import ClusteringSettings, TrainingConfig, ValidationSet
+from mltrack_plugin.training.config import (
+    ClusteringSettings,
+    TrainingConfig,
+    ValidationSet,
+    portable_settings,
+)
 from mltrack_plugin.training.data import events_by_hits
 from mltrack_plugin.training.files import training_dataset
+from mltrack_plugin.training.left_over import LeftOverConfig, LeftOverDataset
 from mltrack_plugin.training.losses import anchor_loss
 from mltrack_plugin.training.targets import hit_targets
 from mltrack_plugin.training.task import Task, TaskModule
@@ -44,6 +50,8 @@ class Packed(NamedTuple):
     particle: Tensor
     #: (M, T) float32: normalised auxiliary targets.
     targets: Tensor
+    #: (M,) bool: hits that the loss compares with the others of their event.
+    anchors: Tensor
 
 
 #: Number of the validation set, one event, and its (M,) TrackML weights (None = all hits alike).
@@ -58,6 +66,8 @@ class EncEmbTrainingConfig(TrainingConfig):
     batch_hits: int = Field(8192, ge=1)
     #: Hits of an event that the loss compares with all others of that event.
     anchors: int = Field(512, ge=1)
+    #: Hits of particles with less transverse momentum (GeV) are only what the others are told apart from.
+    anchor_pt: float = Field(0.0, ge=0)
     #: Imagined hits at distance 0 of each anchor, which give the embedding a scale; see ``losses.anchor_loss``.
     background: float = Field(1.0, ge=0)
     #: Weight of the auxiliary regression of the track parameters.
@@ -66,6 +76,8 @@ class EncEmbTrainingConfig(TrainingConfig):
     auxiliary_targets: dict[str, float] = Field(default_factory=lambda: dict(AUXILIARY), min_length=1)
     #: Shipped model, archive or checkpoint with the same network to start from; None = untrained.
     start_from: str | None = None
+    #: Training and validation on the hits that the first steps of a job leave to the network; None = on whole events.
+    after: LeftOverConfig | None = None
     #: Untrained networks: start with attention to the nearest hits, of this sharpness; None = random initial weights.
     kernel_start: float | None = Field(None, gt=0)
     #: Layers that start this way.
@@ -76,16 +88,21 @@ class EncEmbTrainingConfig(TrainingConfig):
     clustering: ClusteringSettings = ClusteringSettings()
 
 
-def pack(events: Sequence[SimulatedEvent], auxiliary: Mapping[str, float]) -> Packed:
+def pack(events: Sequence[SimulatedEvent], auxiliary: Mapping[str, float], anchor_pt: float = 0.0) -> Packed:
     """Events with at least one hit, one behind the other.
 
     Args:
         events: at least one of them with hits.
         auxiliary: targets and the spread of each that counts as 1.
+        anchor_pt: see :class:`EncEmbTrainingConfig`.
     """
     events = [event for event in events if len(event.hits)]
     found = [hit_targets(event.particles, event.truth_links, tuple(auxiliary)) for event in events]
     counts = torch.tensor([len(event.hits) for event in events])
+    anchors = [
+        np.append(event.particles.pt, 0.0)[row] >= anchor_pt
+        for event, (_, row) in zip(events, found, strict=True)
+    ]
     targets = np.concatenate([target for target, _ in found]) / np.array(
         list(auxiliary.values()), dtype=np.float32
     )
@@ -95,6 +112,7 @@ def pack(events: Sequence[SimulatedEvent], auxiliary: Mapping[str, float]) -> Pa
         counts=counts,
         particle=torch.from_numpy(np.concatenate([row for _, row in found])),
         targets=torch.from_numpy(targets.clip(-MAX_TARGET, MAX_TARGET).astype(np.float32)),
+        anchors=torch.from_numpy(np.concatenate(anchors)),
     )
 
 
@@ -122,10 +140,15 @@ class EmbeddingTraining(TaskModule):
             embedding = self.network.head(features)
             terms = []
             lengths = batch.counts.tolist()
-            for points, particle in zip(
-                torch.split(embedding, lengths), torch.split(batch.particle, lengths), strict=True
+            for points, particle, chosen in zip(
+                torch.split(embedding, lengths),
+                torch.split(batch.particle, lengths),
+                torch.split(batch.anchors, lengths),
+                strict=True,
             ):
-                terms.append(anchor_loss(points, particle, self.config.anchors, self.config.background))
+                terms.append(
+                    anchor_loss(points, particle, self.config.anchors, self.config.background, chosen)
+                )
             total = torch.stack([loss for loss, _ in terms]).sum()
             contrastive = total / max(1, sum(n for _, n in terms))
             real = batch.particle >= 0
@@ -180,8 +203,18 @@ class EncEmbTask(Task):
         return EmbeddingTraining(self.config, network)
 
     def training_batches(self, start: int) -> Iterator[Packed]:
-        batches = events_by_hits(self.source("train"), self.config.batch_hits, start)
-        return (pack(events, self.config.auxiliary_targets) for events in batches)
+        config: EncEmbTrainingConfig = self.config
+        batches = events_by_hits(self.source("train"), config.batch_hits, start)
+        return (pack(events, config.auxiliary_targets, config.anchor_pt) for events in batches)
+
+    @functools.cached_property
+    def dataset(self) -> Dataset:
+        return self._left_over(super().dataset)
+
+    def _left_over(self, dataset: Dataset) -> Dataset:
+        """What the steps of ``after`` leave of a data set's events."""
+        after = self.config.after
+        return dataset if after is None else LeftOverDataset(dataset, after, self.config.architecture)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -191,7 +224,8 @@ class EncEmbTask(Task):
     @functools.cached_property
     def validation_sets(self) -> list[Dataset]:
         return [
-            training_dataset(chosen.dataset, chosen.dataset_settings) for chosen in self.config.validation
+            self._left_over(training_dataset(chosen.dataset, chosen.dataset_settings))
+            for chosen in self.config.validation
         ]
 
     def validation_batches(self) -> Sequence[ValidationBatch]:
@@ -205,7 +239,7 @@ class EncEmbTask(Task):
             for event in map(self.source("validation", dataset), range(n)):
                 if len(event.hits):
                     weights = event_weights(event, dataset.detector)
-                    packed = pack([event], config.auxiliary_targets)
+                    packed = pack([event], config.auxiliary_targets, config.anchor_pt)
                     batches.append((which, packed, None if weights is None else torch.tensor(weights)))
         return batches
 
@@ -219,6 +253,8 @@ class EncEmbTask(Task):
         }
         if config.start_from is not None:
             card["training_recipe"]["started_from"] = self._started_from
+        if config.after is not None:
+            card["training_data"]["after"] = portable_settings(config.after.model_dump(mode="json"))
         reach = 1.2 * settings.length_scale
         return card | {
             "hyperparameters": settings.model_dump(mode="json"),

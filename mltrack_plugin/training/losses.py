@@ -56,7 +56,11 @@ def contrastive_loss(
 
 
 def anchor_loss(
-    points: Tensor, particle: Tensor, max_anchors: int, background: float = 0.0
+    points: Tensor,
+    particle: Tensor,
+    max_anchors: int,
+    background: float = 0.0,
+    chosen: Tensor | None = None,
 ) -> tuple[Tensor, int]:
     """Sum of the contrastive losses of one event's anchors; see :func:`contrastive_loss`.
 
@@ -64,6 +68,7 @@ def anchor_loss(
         points: (N, K).
         particle: (N,), -1 for noise.
         max_anchors: about this many hits, evenly spaced, are compared with all others.
+        chosen: (N,) bool: hits that may be anchors; None = all.
         background: number of imagined hits of other particles at distance 0 of each anchor. They give distances a
             scale of their own: hits of a particle attract each other even where no other particle is near.
 
@@ -71,12 +76,15 @@ def anchor_loss(
         the sum over anchors that have another hit of their particle, and the number of these anchors.
     """
     n = len(points)
+    rows = torch.arange(n, device=points.device)
+    if chosen is not None:
+        rows = rows[chosen]
     # Rounded up, so that memory stays bounded whatever the number of hits.
-    anchors = torch.arange(0, n, max(1, -(-n // max_anchors)), device=points.device)
+    anchors = rows[:: max(1, -(-len(rows) // max_anchors))]
     # |a - b|^2 = |a|^2 + |b|^2 - 2 a b on centred points: one matrix product instead of a distance per pair.
     centred = points - points.detach().mean(dim=0)
-    chosen = centred[anchors]
-    logits = chosen @ centred.T - 0.5 * centred.square().sum(dim=1)
+    mine = centred[anchors]
+    logits = mine @ centred.T - 0.5 * centred.square().sum(dim=1)
     itself = anchors[:, None] == torch.arange(n, device=points.device)
     logits = logits.masked_fill(itself, float("-inf"))
     positive = (particle[anchors][:, None] == particle) & (particle[anchors] >= 0)[:, None] & ~itself
@@ -84,7 +92,7 @@ def anchor_loss(
     mean = logits.masked_fill(~positive, 0.0).sum(dim=1) / count.clamp(min=1)
     total = torch.logsumexp(logits, dim=1)
     if background > 0:
-        total = torch.logaddexp(total, 0.5 * chosen.square().sum(dim=1) + math.log(background))
+        total = torch.logaddexp(total, 0.5 * mine.square().sum(dim=1) + math.log(background))
     loss = total - mean
     used = count > 0
     return loss[used].sum(), int(used.sum())
