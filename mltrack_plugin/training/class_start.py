@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.models.eager import eager_network
 from mltrack_plugin.models.enccla import EncCla, EncClaConfig
+from mltrack_plugin.models.encreg import EncRegConfig
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.targets import hit_targets
 
@@ -60,7 +61,9 @@ def started_from(
         bins = theirs
     elif card.architecture != "encreg":
         raise ConfigurationError(f"start_from: {source} is no EncReg or EncCla but {card.architecture}")
-    network = EncCla(EncClaConfig.with_bins(settings, bins))
+    config = EncClaConfig.with_bins(settings, bins)
+    _same_encoder(config, card.hyperparameters, source)
+    network = EncCla(config)
     state = network.state_dict()
     for name, value in trained.state_dict().items():
         taken = card.architecture == "enccla" or network.rounds > 0 or not name.startswith("head.")
@@ -86,6 +89,18 @@ def started_from(
                 bias = bias + weight @ trained.head.bias.double()
             layer.bias.copy_(bias)
     return network
+
+
+def _same_encoder(config: EncClaConfig, trained: Mapping[str, object], source: str) -> None:
+    """Raise ``ConfigurationError`` if a setting that no shape of a weight shows differs."""
+    names = EncRegConfig.model_fields.keys() - {"dropout", "output_mean", "output_scale"}
+    theirs = EncRegConfig.model_validate({name: trained[name] for name in names & trained.keys()})
+    for name in sorted(names):
+        if getattr(theirs, name) != getattr(config, name):
+            raise ConfigurationError(
+                f"start_from: {source} has another encoder ({name} differs: {getattr(theirs, name)} there, "
+                f"{getattr(config, name)} here)"
+            )
 
 
 def _discriminants(

@@ -12,6 +12,7 @@ from mltrack_plugin.clustering.quantile_bins import QuantileBins
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.models.archive import load_model
 from mltrack_plugin.models.checkpoint import export_checkpoint, load_checkpoint
+from mltrack_plugin.models.eager import eager_network
 from mltrack_plugin.simulation.redvid import RedvidConfig, redvid_event
 from mltrack_plugin.training.class_start import started_from
 from mltrack_plugin.training.config import load_training_config
@@ -77,6 +78,11 @@ def test_start_from_regression_knows_the_classes(rounds):
     values = np.concatenate([hit_targets(e.particles, e.truth_links, ("phi", "theta"))[0] for e in events])
     bins = QuantileBins.measured(values, {"phi": 12, "theta": 8})
     settings |= {"input_scale": (10.0,) * 3, "consensus_rounds": rounds}
+    # All shapes agree; only the settings tell that the hits would be seen where they are, not on the layers.
+    with pytest.raises(ConfigurationError, match=r"another encoder \(surfaces differs"):
+        started_from(settings, bins, "encreg-redvid-10-50-linear", events)
+    _, card = eager_network("encreg-redvid-10-50-linear")
+    settings["surfaces"] = card.hyperparameters["surfaces"]
     network = started_from(settings, bins, "encreg-redvid-10-50-linear", events).eval()
     narrow = started_from(settings, bins, "encreg-redvid-10-50-linear", events, width=0.25)
     torch.testing.assert_close(
