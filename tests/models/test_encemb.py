@@ -118,6 +118,17 @@ def test_attention_is_local():
     assert 2 <= int(changed.sum()) <= 32
 
 
+@pytest.mark.parametrize("cached", [1, 40, 10**6])
+def test_a_few_blocks_at_a_time_give_the_same_as_all_at_once(network, cached):
+    """With gradients, and on a GPU, a layer takes all blocks at once."""
+    hits = torch.cat([random_hits(211, 1), random_hits(90, 2)])[None]
+    mask = torch.ones(1, hits.shape[1], dtype=torch.bool)
+    whole = network(hits, mask)
+    network.cached_hits = cached
+    with torch.no_grad():
+        torch.testing.assert_close(network(hits, mask), whole, rtol=0, atol=1e-6)
+
+
 def test_both_ways_of_attention_agree(network):
     hits = random_hits(100)
     fused = embed(network, hits)
