@@ -4,7 +4,6 @@
 
 The events are the first of split "test" with this seed; splits never share a source event. Takes about
 20 minutes, most of them for the dense networks on 200-500 particles.
-The events are the first of split "test" with this seed; splits never share a source event. Takes ten minutes.
 """
 
 from __future__ import annotations
