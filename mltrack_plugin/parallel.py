@@ -15,6 +15,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +163,8 @@ class WorkerPool:
             MltrackError: if a worker cannot initialize its sequence.
         """
         context = multiprocessing.get_context("spawn")
+        # The first process to start would start this one, too, and that unblocks the signal again.
+        resource_tracker.ensure_running()
         # Ctrl-C reaches all processes of the terminal; only this one may act on it. The mask is inherited,
         # so a worker that is still starting does not see the signal either.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -128,6 +128,43 @@ if __name__ == "__main__":
 """
 
 
+MASKS = """
+import sys
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from fake_sequence import GeneratedEvents, Halves, JsonLines
+from mltrack_plugin.sequencer import Sequencer
+
+start = SpawnProcess.start
+
+def started(self):
+    start(self)
+    status = Path(f"/proc/{self.pid}/status").read_text()
+    print(int(status.split("SigBlk:")[1].split()[0], 16))
+
+if __name__ == "__main__":
+    SpawnProcess.start = started
+    sequencer = Sequencer(workers=2).add_reader(GeneratedEvents(n_events=8)).add_algorithm(Halves())
+    sequencer.add_writer(JsonLines(path=sys.argv[1])).run()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads masks from Linux's /proc")
+def test_a_worker_that_still_starts_does_not_see_an_interrupt(tmp_path):
+    script = tmp_path / "job.py"
+    script.write_text(MASKS)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "support")}
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "out")],
+        env=environment,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    masks = [int(line) for line in done.stdout.split() if line.isdigit()]
+    assert len(masks) == 2
+    assert all(mask >> (signal.SIGINT - 1) & 1 for mask in masks)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_no_worker_survives_its_parent(tmp_path, number):
     script = tmp_path / "job.py"
