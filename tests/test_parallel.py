@@ -149,17 +149,18 @@ if __name__ == "__main__":
 """
 
 
+def job_of(folder: Path, text: str) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of a script that writes to ``out``."""
+    script = folder / "job.py"
+    script.write_text(text)
+    command = [sys.executable, str(script), str(folder / "out")]
+    return command, {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "support")}
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads masks from Linux's /proc")
 def test_a_worker_that_still_starts_does_not_see_an_interrupt(tmp_path):
-    script = tmp_path / "job.py"
-    script.write_text(MASKS)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "support")}
-    done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path / "out")],
-        env=environment,
-        stdout=subprocess.PIPE,
-        check=True,
-    )
+    command, environment = job_of(tmp_path, MASKS)
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
     masks = [int(line) for line in done.stdout.split() if line.isdigit()]
     assert len(masks) == 2
     assert all(mask >> (signal.SIGINT - 1) & 1 for mask in masks)
@@ -167,15 +168,8 @@ def test_a_worker_that_still_starts_does_not_see_an_interrupt(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_no_worker_survives_its_parent(tmp_path, number):
-    script = tmp_path / "job.py"
-    script.write_text(SCRIPT)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "support")}
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path / "out")],
-        env=environment,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    command, environment = job_of(tmp_path, SCRIPT)
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, start_new_session=True)
     try:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob(".out.journal/chunk-*")) and time.monotonic() < deadline:

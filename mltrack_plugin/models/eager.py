@@ -45,16 +45,19 @@ def network_of(file: ModelFile) -> nn.Module:
         raise ModelError(
             f"{file.path}: only .pt archives and checkpoints hold the weights by name; this is {file.path.suffix}"
         )
-    state = TorchScriptEngine(file.content, "cpu", str(file.path)).state_dict()
+    return network_with(file.card, TorchScriptEngine(file.content, "cpu", str(file.path)), str(file.path))
+
+
+def network_with(card: ModelCard, engine: TorchScriptEngine, source: str) -> nn.Module:
+    """The network of a card with the weights of a loaded archive (raises ``ModelError``, naming ``source``)."""
     try:
-        network = build_network(file.card.architecture, file.card.hyperparameters)
+        network = build_network(card.architecture, card.hyperparameters)
         # Constants from the card, which archives hold beside the weights.
         constants = {name for name, _ in network.named_buffers()} - set(network.state_dict())
+        state = engine.state_dict()
         network.load_state_dict({name: value for name, value in state.items() if name not in constants})
     except (ConfigurationError, RuntimeError) as error:
-        raise ModelError(
-            f"{file.path}: the weights do not fit the architecture of its card: {error}"
-        ) from None
+        raise ModelError(f"{source}: the weights do not fit the architecture of its card: {error}") from None
     return network.eval()
 
 

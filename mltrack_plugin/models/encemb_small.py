@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.compiled import inlined, kernel
-from mltrack_plugin.models.archive import read_model_file
-from mltrack_plugin.models.eager import network_of
+from mltrack_plugin.models.eager import network_with
 from mltrack_plugin.models.encemb import EncEmb
+from mltrack_plugin.models.torchscript import TorchScriptEngine
 
 if TYPE_CHECKING:
     from mltrack_plugin.models.track_model import Engine, TrackModel
@@ -56,9 +56,9 @@ def with_small_events(model: TrackModel) -> TrackModel:
 
     It stays as it is on a GPU, in another format than ``.pt``, and where its network has parts that are not known here.
     """
-    if model.device != "cpu" or model.path.suffix != ".pt":
+    if model.device != "cpu" or not isinstance(model.engine, TorchScriptEngine):
         return model
-    network = network_of(read_model_file(model.path, expected_sha256=model.sha256))
+    network = network_with(model.card, model.engine, str(model.path))
     if not isinstance(network, EncEmb) or not can_run(network):
         return model
     engine = SmallEventEngine(network, model.engine)

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from mltrack_plugin.algorithm import Config
 from mltrack_plugin.clustering.quantile_bins import QuantileBins
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.models.eager import eager_network
-from mltrack_plugin.models.enccla import EncCla, EncClaConfig
+from mltrack_plugin.models.enccla import BinnedConfig, EncCla, EncClaConfig
 from mltrack_plugin.models.encreg import EncRegConfig
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.targets import hit_targets
@@ -52,17 +53,10 @@ def started_from(
     found, card = eager_network(source)
     trained: Any = found
     if card.architecture == "enccla":
-        theirs = EncClaConfig(**card.hyperparameters).quantile_bins()  # type: ignore[arg-type]
-        if (theirs.names, theirs.shape) != (bins.names, bins.shape):
-            raise ConfigurationError(
-                f"start_from: {source} has the bins {dict(zip(theirs.names, theirs.shape, strict=True))}, "
-                f"not {dict(zip(bins.names, bins.shape, strict=True))}"
-            )
-        bins = theirs
+        bins = bins_of(EncClaConfig.model_validate(card.hyperparameters), bins, source)
     elif card.architecture != "encreg":
         raise ConfigurationError(f"start_from: {source} is no EncReg or EncCla but {card.architecture}")
     config = EncClaConfig.with_bins(settings, bins)
-    _same_encoder(config, card.hyperparameters, source)
     network = EncCla(config)
     state = network.state_dict()
     for name, value in trained.state_dict().items():
@@ -72,6 +66,8 @@ def started_from(
         if name not in state or state[name].shape != value.shape:
             raise ConfigurationError(f"start_from: {source} has another encoder ({name} differs)")
         state[name] = value
+    theirs = EncRegConfig.model_validate(shared_settings(EncRegConfig, card.hyperparameters))
+    same_encoder(config, theirs, {"dropout", "output_mean", "output_scale"}, source)
     network.load_state_dict(state)
     if card.architecture == "encreg":
         with torch.no_grad():
@@ -91,15 +87,39 @@ def started_from(
     return network
 
 
-def _same_encoder(config: EncClaConfig, trained: Mapping[str, object], source: str) -> None:
-    """Raise ``ConfigurationError`` if a setting that no shape of a weight shows differs."""
-    names = EncRegConfig.model_fields.keys() - {"dropout", "output_mean", "output_scale"}
-    theirs = EncRegConfig.model_validate({name: trained[name] for name in names & trained.keys()})
-    for name in sorted(names):
-        if getattr(theirs, name) != getattr(config, name):
+def bins_of(trained: BinnedConfig, bins: QuantileBins, source: str) -> QuantileBins:
+    """The bins of a trained classifier (raises ``ConfigurationError`` if it has other parameters or numbers)."""
+    theirs = trained.quantile_bins()
+    if (theirs.names, theirs.shape) != (bins.names, bins.shape):
+        raise ConfigurationError(
+            f"start_from: {source} has the bins {dict(zip(theirs.names, theirs.shape, strict=True))}, "
+            f"not {dict(zip(bins.names, bins.shape, strict=True))}"
+        )
+    return theirs
+
+
+def shared_settings(kind: type[Config], trained: Mapping[str, object]) -> dict[str, object]:
+    """Those of a trained network's settings that an encoder of a kind has, too."""
+    return {name: trained[name] for name in kind.model_fields.keys() & trained.keys()}
+
+
+def same_encoder(mine: Config, theirs: Config, free: set[str], source: str) -> None:
+    """Check what no shape of a weight shows: that both networks see hits in the same way.
+
+    Args:
+        mine: settings of the classifier.
+        theirs: settings of the trained encoder, which the classifier has, too.
+        free: settings that may differ.
+        source: for the message.
+
+    Raises:
+        ConfigurationError: naming the first setting that differs.
+    """
+    for name in sorted(type(theirs).model_fields.keys() - free):
+        if getattr(theirs, name) != getattr(mine, name):
             raise ConfigurationError(
                 f"start_from: {source} has another encoder ({name} differs: {getattr(theirs, name)} there, "
-                f"{getattr(config, name)} here)"
+                f"{getattr(mine, name)} here)"
             )
 
 

@@ -15,8 +15,16 @@ from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.models.consensus import consensus
 from mltrack_plugin.models.eager import eager_network
 from mltrack_plugin.models.enccla_local import EncClaLocal, EncClaLocalConfig
+from mltrack_plugin.models.encemb import EncEmbConfig
 from mltrack_plugin.simulation.event import SimulatedEvent
-from mltrack_plugin.training.class_start import EVENTS, class_targets, discriminants
+from mltrack_plugin.training.class_start import (
+    EVENTS,
+    bins_of,
+    class_targets,
+    discriminants,
+    same_encoder,
+    shared_settings,
+)
 from mltrack_plugin.training.targets import hit_targets
 
 #: Added to the diagonal of the normal equations, in hits.
@@ -53,16 +61,11 @@ def started_from_embedding(
     theirs: dict[str, Any] = trained.state_dict()
     whole = card.architecture == "enccla-local"
     if whole:
-        found = EncClaLocalConfig(**card.hyperparameters).quantile_bins()  # type: ignore[arg-type]
-        if (found.names, found.shape) != (bins.names, bins.shape):
-            raise ConfigurationError(
-                f"start_from: {source} has the bins {dict(zip(found.names, found.shape, strict=True))}, "
-                f"not {dict(zip(bins.names, bins.shape, strict=True))}"
-            )
-        bins = found
+        bins = bins_of(EncClaLocalConfig.model_validate(card.hyperparameters), bins, source)
     elif card.architecture != "encemb":
         raise ConfigurationError(f"start_from: {source} is no EncEmb or EncClaLocal but {card.architecture}")
-    network = EncClaLocal(EncClaLocalConfig.with_bins(settings, bins))
+    config = EncClaLocalConfig.with_bins(settings, bins)
+    network = EncClaLocal(config)
     state = network.state_dict()
     for name in sorted(state.keys() | theirs.keys()):
         if not whole and name.startswith(("head.", "scores.", "log_width")):
@@ -70,6 +73,8 @@ def started_from_embedding(
         if name not in state or name not in theirs or state[name].shape != theirs[name].shape:
             raise ConfigurationError(f"start_from: {source} has another encoder ({name} differs)")
         state[name] = theirs[name]
+    encoder = EncEmbConfig.model_validate(shared_settings(EncEmbConfig, card.hyperparameters))
+    same_encoder(config, encoder, {"embedding"}, source)
     if not whole:
         if len(theirs["head.bias"]) != network.embedding:
             raise ConfigurationError(

@@ -105,3 +105,7 @@ def test_other_starts_are_refused(embedding, events, bins):
     flat = {**settings(embedding), "embedding": 3}
     with pytest.raises(ConfigurationError, match="in 8 dimensions, not in 3"):
         started_from_embedding(flat, bins, SOURCE, events, TARGETS)
+    # All shapes agree: only the settings tell that hits would be sorted into other blocks.
+    for other in ({"block_size": 64}, {"length_scale": 7.0}):
+        with pytest.raises(ConfigurationError, match=rf"another encoder \({next(iter(other))} differs"):
+            started_from_embedding({**settings(embedding), **other}, bins, SOURCE, events, TARGETS)
