@@ -1,4 +1,4 @@
-"""The tiny variant of every shipped training configuration trains, and its checkpoint becomes a model."""
+"""Shipped training configurations: tiny variants train and become models; shipped models are what they say."""
 
 import hashlib
 import json
@@ -8,8 +8,9 @@ import pytest
 pytest.importorskip("lightning")
 
 from mltrack_plugin.errors import MissingExtraError
-from mltrack_plugin.models.archive import load_model
+from mltrack_plugin.models.archive import load_model, read_model_file
 from mltrack_plugin.models.checkpoint import export_checkpoint
+from mltrack_plugin.models.manifest import available_models
 from mltrack_plugin.simulation.datasets import dataset_entry
 from mltrack_plugin.training.config import load_training_config, training_configs
 from mltrack_plugin.training.metrics_file import read_metrics
@@ -45,3 +46,39 @@ def test_tiny_variant_trains_and_is_exported(name, banks, tmp_path):
     assert card.architecture == config.architecture
     assert card.training_recipe["command"] == f"mltrack train {name} --tiny"
     assert str(banks) not in card.to_json()
+
+
+@pytest.mark.parametrize("name", available_models())
+def test_every_shipped_model_is_what_its_configuration_trains(name):
+    card, config = read_model_file(name).card, load_training_config(name)
+    recipe = card.training_recipe
+    assert recipe["command"] == f"mltrack train {name}"
+    assert recipe["machine"]
+    assert recipe["wall_time_s"] > 0
+    # The whole training was one of this command.
+    assert "wall_time_from_step" not in recipe
+    assert (recipe["steps"], recipe["precision"]) == (config.steps, config.precision)
+    assert f"learning rate {config.learning_rate:g}" in recipe["optimiser"]
+    assert card.metrics["steps"] <= config.steps
+    for field in ("dataset", "seed"):
+        assert card.training_data[field] == getattr(config, field)
+    assert card.training_data["settings"] == config.dataset_settings
+    assert card.architecture == config.architecture
+    assert card.detectors == config.detectors
+    assert contains(card.hyperparameters, config.network)
+
+
+def contains(whole, part):
+    """Whether settings, with all defaults filled in, are those of a part of them."""
+    if isinstance(part, dict):
+        return all(key in whole and contains(whole[key], value) for key, value in part.items())
+    if isinstance(part, list):
+        return len(whole) == len(part) and all(map(contains, whole, part))
+    return whole == part
+
+
+def test_what_contains_tells_apart():
+    whole = {"a": [{"b": 1, "c": 2}], "d": 1.0}
+    assert contains(whole, {"a": [{"b": 1}], "d": 1})
+    for other in ({"a": [{"b": 2}]}, {"a": []}, {"e": 1}, {"a": [{"b": 1}, {"b": 1}]}):
+        assert not contains(whole, other)
