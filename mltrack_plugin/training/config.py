@@ -45,7 +45,7 @@ class TrainingConfig(Config):
     gradient_clip: float = Field(1.0, gt=0)
     #: Lightning precision.
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    #: Steps between validations; a checkpoint is written after each.
+    #: Steps between validations, the last of which follows the last step; a checkpoint is written after each.
     validation_every: int = Field(500, ge=1)
     #: Validation events.
     validation_events: int = Field(100, ge=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -26,15 +27,20 @@ from mltrack_plugin.training.task import Task
 from mltrack_plugin.training.tasks import make_task
 
 
-class _Stream(IterableDataset[Any]):
-    """The task's training batches from a given one on."""
+class _Epoch(IterableDataset[Any]):
+    """The task's training batches from a given one to the next validation, at the latest behind the last step."""
 
     def __init__(self, task: Task, start: int) -> None:
         self.task = task
         self.start = start
 
+    def __len__(self) -> int:
+        config = self.task.config
+        # A run that is complete is not gone on with, and Lightning warns of nothing to do.
+        return max(1, min(config.validation_every, config.steps - self.start))
+
     def __iter__(self) -> Iterator[Any]:
-        return self.task.training_batches(self.start)
+        return itertools.islice(self.task.training_batches(self.start), len(self))
 
 
 class TaskData(lightning.LightningDataModule):  # type: ignore[misc]
@@ -46,7 +52,7 @@ class TaskData(lightning.LightningDataModule):  # type: ignore[misc]
 
     def train_dataloader(self) -> DataLoader[Any]:
         start = self.trainer.global_step if self.trainer is not None else 0
-        return DataLoader(_Stream(self.task, start), batch_size=None)
+        return DataLoader(_Epoch(self.task, start), batch_size=None)
 
     def val_dataloader(self) -> DataLoader[Any]:
         return DataLoader(self._validation, batch_size=None)  # type: ignore[arg-type]
@@ -126,7 +132,6 @@ def _fit(
     metrics = MetricsFile(output / "metrics.csv", step)
     trainer = lightning.Trainer(
         max_steps=config.steps,
-        limit_train_batches=config.validation_every,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         gradient_clip_val=config.gradient_clip,
@@ -155,6 +160,8 @@ def quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         for message in (
             "Checkpoint directory .* exists and is not empty",  # the logger's folder lies in it
+            "Your `IterableDataset` has `__len__` defined",  # batches are not made by several workers
+            "The number of training batches .* is smaller than the logging interval",  # the last epoch may be short
             "The '.*_dataloader' does not have many workers",  # simulation is cheap beside the network
             ".*could not find the monitored key",  # Lightning ends the checkpoint's epoch again when it resumes
             "Experiment logs directory .* exists and is not empty",

@@ -63,6 +63,19 @@ def test_metrics_and_curves_lie_beside_the_checkpoints(finished):
     assert (finished / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("changes", [{"steps": 5}, {"steps": 2, "patience": 1}])
+def test_final_weights_are_validated_whatever_the_number_of_steps(changes, tmp_path):
+    last = run(tiny(**changes), tmp_path)
+    rows = read_metrics(tmp_path / "metrics.csv")
+    scores = [row for row in rows if "val_score" in row]
+    assert scores[-1]["step"] == changes["steps"] - 1
+    metrics = load_checkpoint(last)[1].metrics
+    assert metrics["steps"] == changes["steps"]
+    # The file has ten digits.
+    assert metrics["val_regression"] == pytest.approx(scores[-1]["val_regression"], rel=1e-8)
+    assert (tmp_path / "best.ckpt").exists()
+
+
 def test_metrics_of_an_interrupted_and_resumed_training_are_those_of_an_uninterrupted_one(finished, tmp_path):
     with pytest.raises(RuntimeError, match="power cut"):
         run(tiny(), tmp_path, callbacks=[Stop(5, RuntimeError("power cut"))])
