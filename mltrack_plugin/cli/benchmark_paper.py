@@ -68,9 +68,10 @@ def paper(
 
     from mltrack_plugin import __version__
     from mltrack_plugin.benchmarks_paper.rows import table_rows
+    from mltrack_plugin.models.archive import resolve_device
 
     torch.set_num_threads(threads)
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    device = resolve_device(device)
     chosen_sets = [name for name in DATASETS if not datasets or name in datasets]
     chosen_designs = [name for name in DESIGNS if not designs or name in designs]
     numbers = {name: events or (LARGE_EVENTS if name == _LARGE else EVENTS) for name in chosen_sets}

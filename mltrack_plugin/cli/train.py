@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,10 @@ def command(
         if not isinstance(stop.__context__, KeyboardInterrupt):
             raise
         if (folder / "last.ckpt").exists():
-            click.echo(f"go on with:  mltrack train {config} --output {folder} --resume", err=True)
+            words = ["mltrack", "train", config, "--output", str(folder), "--resume", "--device", device]
+            words += (["--threads", str(threads)] if threads else []) + (["--tiny"] if tiny else [])
+            words += [word for setting in settings for word in ("--set", setting)]
+            click.echo(f"go on with:  {shlex.join(words)}", err=True)
         raise stop.__context__ from None
     finally:
         _say_curves(folder)

@@ -78,7 +78,7 @@ def load_model(
             one expected; with the reason and what to do.
         MissingExtraError: for .onnx without the extra [onnx].
     """
-    device = _resolve_device(device)
+    device = resolve_device(device)
     return load_file(read_model_file(name_or_path, verify, expected_sha256), device)
 
 
@@ -216,7 +216,8 @@ def _locate(name_or_path: str | Path) -> tuple[Path, str | None]:
     return path, None
 
 
-def _resolve_device(device: str) -> str:
+def resolve_device(device: str) -> str:
+    """ "cpu" or "cuda": what "auto" means on this machine (raises ``ModelError`` for "cuda" without a GPU)."""
     if device == "cpu":
         return device
     import torch

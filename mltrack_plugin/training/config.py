@@ -113,6 +113,11 @@ def load_training_config(name_or_path: str, *, tiny: bool = False, **overrides: 
         )
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{path}: cannot be read as text ({error}); a training configuration is a YAML file, in which "
+            "own events are named by  dataset: files, dataset_settings: {path: FILE}"
+        ) from error
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(settings, dict):
@@ -120,6 +125,10 @@ def load_training_config(name_or_path: str, *, tiny: bool = False, **overrides: 
     small = settings.pop("tiny", {})
     if not isinstance(small, dict):
         raise ConfigurationError(f"{path}: tiny: expected settings by name, got {type(small).__name__}")
+    if tiny and not small:
+        raise ConfigurationError(
+            f"{path} has no small variant: it needs a block  tiny:  with the settings that make it small, e.g. steps"
+        )
     settings |= (small if tiny else {}) | overrides
     if not isinstance(settings.get("architecture"), str):
         raise ConfigurationError(f"{path}: architecture: the name of a network architecture is needed")

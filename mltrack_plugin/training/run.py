@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch.utils.data import DataLoader, IterableDataset
 
 from mltrack_plugin.errors import ConfigurationError, MissingExtraError
+from mltrack_plugin.models.archive import resolve_device
 from mltrack_plugin.training.config import TrainingConfig
 from mltrack_plugin.training.curves import draw_curves
 from mltrack_plugin.training.guard import StopWhenNotFinite, memory_errors
@@ -27,20 +27,23 @@ from mltrack_plugin.training.task import Task
 from mltrack_plugin.training.tasks import make_task
 
 
-class _Epoch(IterableDataset[Any]):
-    """The task's training batches from a given one to the next validation, at the latest behind the last step."""
+class _Stream(IterableDataset[Any]):
+    """The task's training batches from a given one on."""
 
     def __init__(self, task: Task, start: int) -> None:
         self.task = task
         self.start = start
 
-    def __len__(self) -> int:
-        config = self.task.config
-        # A run that is complete is not gone on with, and Lightning warns of nothing to do.
-        return max(1, min(config.validation_every, config.steps - self.start))
-
     def __iter__(self) -> Iterator[Any]:
-        return itertools.islice(self.task.training_batches(self.start), len(self))
+        return self.task.training_batches(self.start)
+
+
+class _ValidateTheEnd(Callback):  # type: ignore[misc]
+    """Validates after the last step, too, if the number of steps is no multiple of those between validations."""
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *arguments: Any) -> None:
+        # Reaching max_steps ends an epoch without a validation, a wish to stop does not.
+        trainer.should_stop = trainer.should_stop or trainer.global_step >= trainer.max_steps
 
 
 class TaskData(lightning.LightningDataModule):  # type: ignore[misc]
@@ -52,7 +55,7 @@ class TaskData(lightning.LightningDataModule):  # type: ignore[misc]
 
     def train_dataloader(self) -> DataLoader[Any]:
         start = self.trainer.global_step if self.trainer is not None else 0
-        return DataLoader(_Epoch(self.task, start), batch_size=None)
+        return DataLoader(_Stream(self.task, start), batch_size=None)
 
     def val_dataloader(self) -> DataLoader[Any]:
         return DataLoader(self._validation, batch_size=None)  # type: ignore[arg-type]
@@ -91,7 +94,8 @@ def train(
     Raises:
         ConfigurationError: if the folder holds a training already and ``resume`` is off, or the other way round; if
             the data set is of a detector that the model is not made for.
-        ModelError: if the checkpoint to resume is damaged, or one of another architecture or other sizes.
+        ModelError: if the checkpoint to resume is damaged, or one of another architecture or other sizes; if the device
+            is "cuda" and there is none.
         TrainingError: if loss or gradient is not finite, or memory exhausted; the last checkpoint stays good.
     """
     last = output / "last.ckpt"
@@ -109,7 +113,7 @@ def train(
     task.check_detector()
     with contextlib.closing(task):
         task.check(device)
-        _fit(task, output, resume, device, progress, callbacks)
+        _fit(task, output, resume, resolve_device(device), progress, callbacks)
     return last
 
 
@@ -132,13 +136,21 @@ def _fit(
     metrics = MetricsFile(output / "metrics.csv", step)
     trainer = lightning.Trainer(
         max_steps=config.steps,
+        limit_train_batches=config.validation_every,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         gradient_clip_val=config.gradient_clip,
         precision=config.precision,
-        accelerator={"cpu": "cpu", "cuda": "gpu"}.get(device, "auto"),
+        accelerator={"cpu": "cpu", "cuda": "gpu"}[device],
         devices=1,
-        callbacks=[CheckpointCard(task), CountSteps(), StopWhenNotFinite(last), *checkpoints, *callbacks],
+        callbacks=[
+            CheckpointCard(task),
+            CountSteps(),
+            StopWhenNotFinite(last),
+            _ValidateTheEnd(),
+            *checkpoints,
+            *callbacks,
+        ],
         logger=metrics,
         enable_progress_bar=progress,
         enable_model_summary=False,
@@ -160,8 +172,6 @@ def quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         for message in (
             "Checkpoint directory .* exists and is not empty",  # the logger's folder lies in it
-            "Your `IterableDataset` has `__len__` defined",  # batches are not made by several workers
-            "The number of training batches .* is smaller than the logging interval",  # the last epoch may be short
             "The '.*_dataloader' does not have many workers",  # simulation is cheap beside the network
             ".*could not find the monitored key",  # Lightning ends the checkpoint's epoch again when it resumes
             "Experiment logs directory .* exists and is not empty",

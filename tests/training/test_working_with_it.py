@@ -76,6 +76,21 @@ def test_final_weights_are_validated_whatever_the_number_of_steps(changes, tmp_p
     assert (tmp_path / "best.ckpt").exists()
 
 
+def test_short_last_epoch_is_the_same_after_an_interruption(tmp_path):
+    config, half = tiny(steps=5), tmp_path / "half"
+    run(config, tmp_path)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(config, half, callbacks=[Stop(4, RuntimeError("power cut"))])
+    run(config, half, resume=True)
+    assert (half / "metrics.csv").read_text() == (tmp_path / "metrics.csv").read_text()
+    weights = [
+        torch.load(folder / "last.ckpt", weights_only=True)["state_dict"] for folder in (half, tmp_path)
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
+    # Nothing is left to do.
+    assert run(config, half, resume=True) == half / "last.ckpt"
+
+
 def test_metrics_of_an_interrupted_and_resumed_training_are_those_of_an_uninterrupted_one(finished, tmp_path):
     with pytest.raises(RuntimeError, match="power cut"):
         run(tiny(), tmp_path, callbacks=[Stop(5, RuntimeError("power cut"))])
