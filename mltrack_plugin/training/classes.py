@@ -18,7 +18,7 @@ from mltrack_plugin.clustering.quantile_bins import QuantileBins
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.models.consensus import OUTPUTS
 from mltrack_plugin.simulation.event import SimulatedEvent
-from mltrack_plugin.training.config import TrainingConfig
+from mltrack_plugin.training.config import TrainingConfig, portable_settings
 from mltrack_plugin.training.data import PackedBatch, events_by_hits, pack
 from mltrack_plugin.training.encreg import measure
 from mltrack_plugin.training.targets import PARAMETERS, hit_targets
@@ -162,7 +162,8 @@ class ClassTask(Task):
         )
         recipe["batch_size"] = f"{config.batch_hits} hits"
         if config.start_from is not None:
-            recipe["started_from"] = config.start_from
+            # A name, not a path of this machine.
+            recipe |= portable_settings({"started_from": config.start_from})
         return card | {
             "hyperparameters": self.settings(module.network.bins).model_dump(mode="json"),
             "features": ["x", "y", "z"],

@@ -140,7 +140,7 @@ def load_training_config(name_or_path: str, *, tiny: bool = False, **overrides: 
 #: Settings of data sets that say where something is kept, which changes nothing in the events.
 _PLACES = ("bank_dir",)
 #: Settings of trainings that may hold paths.
-_WITH_PLACES = ("dataset_settings", "validation", "start_from", "after")
+_WITH_PLACES = ("dataset_settings", "validation", "start_from", "first_stage", "after")
 
 
 def portable_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -136,7 +136,7 @@ class EncDecTask(Task):
         if self.config.kernel_start is not None:
             network.start_as_kernel(self.config.kernel_start)
         if self.config.start_from is not None:
-            start_from(network, self.config.start_from, ())
+            self._started_from, _ = start_from(network, self.config.start_from, ())
         self._validity = measure(self.source("train"), ("pt",)).validity
         return PointerTraining(self.config, network)
 
@@ -167,7 +167,7 @@ class EncDecTask(Task):
             f"cross entropy of the next hit + {config.first_weight} cross entropy of being a first hit"
         )
         if config.start_from is not None:
-            card["training_recipe"]["started_from"] = config.start_from
+            card["training_recipe"]["started_from"] = self._started_from
         return card | {
             "kind": "sequence",
             "hyperparameters": self._settings().model_dump(mode="json"),

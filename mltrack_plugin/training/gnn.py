@@ -234,9 +234,6 @@ class GraphTask(Task):
 
     def card(self, module: TaskModule) -> dict[str, Any]:
         card = self.common_card()
-        # Where collisions are kept is no property of the data.
-        settings = {k: v for k, v in self.config.dataset_settings.items() if k != "bank_dir"}
-        card["training_data"] = card["training_data"] | {"settings": settings}
         card["training_recipe"]["loss"] = (
             f"binary cross-entropy of the scores + {self.config.weights_loss} x that of the segments' weights"
         )

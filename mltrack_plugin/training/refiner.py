@@ -22,7 +22,7 @@ from mltrack_plugin.refinement.corruption import Corruption, corrupted
 from mltrack_plugin.refinement.rounds import clusters_of, refine
 from mltrack_plugin.refinement.slots import Slots, make_slots, plane_points
 from mltrack_plugin.simulation.event import SimulatedEvent
-from mltrack_plugin.training.config import ClusteringSettings, TrainingConfig
+from mltrack_plugin.training.config import ClusteringSettings, TrainingConfig, portable_settings
 from mltrack_plugin.training.targets import PARAMETERS, hit_targets
 from mltrack_plugin.training.task import Task, TaskModule
 
@@ -309,7 +309,8 @@ class RefinerTask(Task):
             f"cross entropy of memberships + {config.track_weight} of track probability + "
             f"{config.parameter_weight} likelihood of parameters"
         )
-        card["training_data"] |= {"first_stage": config.first_stage, "events": config.training_events}
+        first_stage = portable_settings({"first_stage": config.first_stage})
+        card["training_data"] |= first_stage | {"events": config.training_events}
         names, reach = list(config.targets), self.settings.length_scale
         units = {name: PARAMETERS[name][0] for name in names}
         return card | {

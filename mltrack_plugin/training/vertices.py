@@ -77,10 +77,6 @@ class VertexTask(Task):
 
     def card(self, module: TaskModule) -> dict[str, Any]:
         content = self.common_card()
-        # Where collisions are kept changes nothing.
-        content["training_data"]["settings"] = {
-            name: value for name, value in self.config.dataset_settings.items() if name != "bank_dir"
-        }
         content["training_recipe"] |= {
             "loss": f"cross entropy of the primary's bin + {self.config.vertex_weight} binary cross entropy of all",
             "pileups": list(self.config.pileups),

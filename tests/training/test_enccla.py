@@ -61,7 +61,10 @@ def test_bins_hold_equally_many_hits():
 
 def test_classifier_goes_on_where_it_stopped(finished):
     config = load_training_config(NAME, tiny=True, start_from=str(finished))
-    network = make_task(config).module().network
+    task = make_task(config)
+    module = task.module()
+    network = module.network
+    assert task.card(module)["training_recipe"]["started_from"] == finished.name
     before, _ = load_checkpoint(finished)
     for name, value in before.state_dict().items():
         torch.testing.assert_close(network.state_dict()[name], value)

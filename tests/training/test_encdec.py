@@ -93,6 +93,6 @@ def test_a_training_starts_from_the_weights_of_another_model(tmp_path):
     weights = torch.load(checkpoint, weights_only=True)["state_dict"]
     for key, value in module.network.state_dict().items():
         torch.testing.assert_close(value, weights[f"network.{key}"])
-    assert second.card(module)["training_recipe"]["started_from"] == str(checkpoint)
+    assert second.card(module)["training_recipe"]["started_from"] == name
     with pytest.raises(ConfigurationError, match="other sizes"):
         make_task(load_training_config(NAMES[0], tiny=True, start_from=str(checkpoint), network={})).module()

@@ -23,6 +23,7 @@ from mltrack_plugin.training.encreg import RegressionTraining
 from mltrack_plugin.training.metrics_file import MetricsFile, read_metrics
 from mltrack_plugin.training.run import train
 from mltrack_plugin.training.task import bounded
+from mltrack_plugin.training.tasks import make_task
 
 NAME = "encreg-redvid-10-50-linear"
 
@@ -166,6 +167,22 @@ def test_card_names_command_time_and_machine(finished, monkeypatch):
     assert (card.training_data["seed"], card.training_data["dataset"]) == (1, "redvid-10-50-linear")
     text = card.to_json()
     assert str(finished) not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("gnn-segments", {"dataset": "files", "dataset_settings": {"path": "/a/place/own.root"}}),
+        ("vertex-cnn", {"dataset_settings": {"bank_dir": "/a/place/banks"}}),
+        ("refiner-redvid-linear", {"first_stage": "/a/place/own.pt"}),
+    ],
+)
+def test_cards_hold_no_paths(name, changes):
+    task = make_task(load_training_config(name, tiny=True, **changes))
+    card = json.dumps(task.card(None))
+    assert "/a/place" not in card
+    assert ("own." in card) == ("own." in str(changes))
+    assert "/a/place" not in training_command(task.config)
 
 
 def test_wall_time_adds_up_over_resumed_runs(tmp_path, monkeypatch):
