@@ -94,8 +94,8 @@ def train(
     Raises:
         ConfigurationError: if the folder holds a training already and ``resume`` is off, or the other way round; if
             the data set is of a detector that the model is not made for.
-        ModelError: if the checkpoint to resume is damaged, or one of another architecture or other sizes; if the device
-            is "cuda" and there is none.
+        ModelError: if the checkpoint to resume is damaged, or one of another training or network; if the device is
+            "cuda" and there is none.
         TrainingError: if loss or gradient is not finite, or memory exhausted; the last checkpoint stays good.
     """
     last = output / "last.ckpt"
@@ -123,7 +123,7 @@ def _fit(
     """As :func:`train`, of a task whose data set is open."""
     config, last = task.config, output / "last.ckpt"
     module = task.module()
-    step = checked_step(last, config.architecture, module) if resume else None
+    step = checked_step(last, task.card(module), config.network, module) if resume else None
     # At the end of the epoch, not of its validation: only then does a resumed run start with the next epoch.
     always: dict[str, Any] = {"enable_version_counter": False, "save_on_train_epoch_end": True}
     checkpoints = [

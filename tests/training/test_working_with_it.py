@@ -296,7 +296,8 @@ def test_checkpoint_of_another_architecture_or_size_is_not_resumed(finished, tmp
     folder.mkdir()
     (folder / "last.ckpt").write_bytes((finished / "last.ckpt").read_bytes())
     with pytest.raises(
-        ModelError, match=r"last\.ckpt is a checkpoint of the architecture 'encreg', but 'gru-assignment'"
+        ModelError,
+        match=r"last\.ckpt is a checkpoint of the architecture 'encreg', but this training is of 'gru-assignment'",
     ):
         train(
             other.model_copy(update={"detectors": ("redvid", "generic")}), folder, resume=True, device="cpu"
@@ -307,6 +308,30 @@ def test_checkpoint_of_another_architecture_or_size_is_not_resumed(finished, tmp
     (folder / "last.ckpt").write_bytes((finished / "last.ckpt").read_bytes()[:5000])
     with pytest.raises(ModelError, match=r"last\.ckpt"):
         run(tiny(), folder, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "other"}, f"of the training '{NAME}', but this training is of 'other'"),
+        (
+            {"dataset": "redvid-10-50-helical"},
+            "of the data set 'redvid-10-50-linear', but this .* of 'redvid-10-50-helical'",
+        ),
+        # No shape of a weight shows these.
+        ({"network": {"n_heads": 4}}, "n_heads of the network is 2, but 4 in this configuration"),
+        (
+            {"network": {"phi_frequencies": [1, 3]}},
+            r"phi_frequencies of the network is \[1, 2\], but \[1, 3\]",
+        ),
+    ],
+)
+def test_checkpoint_of_another_training_is_not_resumed(changes, message, finished, tmp_path):
+    if "network" in changes:
+        changes = {"network": tiny().network | changes["network"]}
+    (tmp_path / "last.ckpt").write_bytes((finished / "last.ckpt").read_bytes())
+    with pytest.raises(ModelError, match=rf"last\.ckpt.*{message}"):
+        run(tiny(**changes), tmp_path, resume=True)
 
 
 def test_events_of_another_detector_or_unit_are_refused(tmp_path):
