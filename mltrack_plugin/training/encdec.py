@@ -82,8 +82,11 @@ class PointerTraining(TaskModule):
         following, first = next_hits(particle)
         logits, first_logits = self.network.next_logits(features, mask, particle)
         real = particle >= 0
-        pointed = functional.cross_entropy(logits[real].float(), following[real])
-        right = (logits[real].argmax(dim=1) == following[real]).float().mean()
+        if bool(real.any()):
+            pointed = functional.cross_entropy(logits[real].float(), following[real])
+            right = (logits[real].argmax(dim=1) == following[real]).float().mean()
+        else:
+            pointed = right = first_logits.sum() * 0.0
         start = functional.binary_cross_entropy_with_logits(first_logits[mask].float(), first[mask].float())
         return pointed, start, right
 

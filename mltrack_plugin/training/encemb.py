@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mltrack_plugin.clustering import cluster_hdbscan
 from mltrack_plugin.models.encemb import EncEmb, EncEmbConfig
@@ -25,7 +24,7 @@ from mltrack_plugin.training.config import (
 from mltrack_plugin.training.data import events_by_hits
 from mltrack_plugin.training.files import training_dataset
 from mltrack_plugin.training.left_over import LeftOverConfig, LeftOverDataset
-from mltrack_plugin.training.losses import anchor_loss
+from mltrack_plugin.training.losses import anchor_loss, regression_loss
 from mltrack_plugin.training.targets import hit_targets
 from mltrack_plugin.training.task import Task, TaskModule
 from mltrack_plugin.training.validation import ValidationScores, event_weights
@@ -152,8 +151,8 @@ class EmbeddingTraining(TaskModule):
             total = torch.stack([loss for loss, _ in terms]).sum()
             contrastive = total / max(1, sum(n for _, n in terms))
             real = batch.particle >= 0
-            auxiliary = functional.smooth_l1_loss(
-                self.auxiliary(features[real]), batch.targets[real], beta=0.1
+            auxiliary = regression_loss(
+                self.auxiliary(features[real]), batch.targets[real], batch.particle[real], beta=0.1
             )
         return contrastive, auxiliary, embedding
 

@@ -95,6 +95,8 @@ class FilesDataset(Dataset):
         super().__init__(FILES, _TAG, settings)
         self._block = functools.lru_cache(maxsize=2)(self._read_block)
         self._order = functools.lru_cache(maxsize=2)(self._shuffled)
+        #: Whether a hit of a particle was seen.
+        self._has_truth = False
         #: Extent of the detector, and the event that showed it.
         self._size: tuple[float, str] | None = None
 
@@ -195,6 +197,7 @@ class FilesDataset(Dataset):
         for source in self._inputs:
             for read in source.reader.events(start - source.first, stop - source.first):
                 events.append(self._checked(read, f"{source.reader.source}: event {read.event_number}"))
+        self._check_truth(events, start)
         return events
 
     def _checked(self, read: ReadEvent, place: str) -> SimulatedEvent:
@@ -214,6 +217,19 @@ class FilesDataset(Dataset):
         event.truth_links.check_against(event.hits)
         self._check_size(event.hits, place)
         return event
+
+    def _check_truth(self, events: list[SimulatedEvent], first: int) -> None:
+        """Refuse an input whose truth is there but says nothing; later events may well hold noise alone."""
+        n_hits = sum(len(event.hits) for event in events)
+        self._has_truth = self._has_truth or any(
+            np.isin(event.truth_links.particle_id, event.particles.particle_id).any() for event in events
+        )
+        if n_hits and not self._has_truth:
+            raise InputError(
+                f"{self._inputs[0].reader.source}: none of the {n_hits} hits of the events {first} to "
+                f"{first + len(events) - 1} belongs to a particle: training needs hits with their truth. Look "
+                "at the input with  mltrack inspect"
+            )
 
     def _check_size(self, hits: Hits, place: str) -> None:
         """Refuse inputs whose coordinates are in different units."""

@@ -15,8 +15,13 @@ from torch.nn import functional
 
 
 def regression_loss(output: Tensor, target: Tensor, particle: Tensor, beta: float = 0.1) -> Tensor:
-    """Smooth L1 between normalised outputs and targets (B, N, K), over hits of particles; quadratic below ``beta``."""
+    """Smooth L1 between normalised outputs and targets (..., K), over hits of particles; quadratic below ``beta``.
+
+    0 where there are none.
+    """
     real = particle >= 0
+    if not bool(real.any()):
+        return output.sum() * 0.0
     return functional.smooth_l1_loss(output[real], target[real], beta=beta)
 
 

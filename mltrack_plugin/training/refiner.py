@@ -156,13 +156,13 @@ class RefinerTraining(TaskModule):
             matched = (chosen * batch.truth).sum(dim=1)
             right = (2 * matched > chosen.sum(dim=1)) & (2 * matched > batch.total)
             probability = functional.binary_cross_entropy_with_logits(track[:, 0], right.float())
-            mean = track[real, 1 : 1 + t].float()
-            log_sigma = track[real, 1 + t :].float().clamp(self.network.lowest, self.network.highest)
-            pull = (batch.targets[real] - mean) * torch.exp(-log_sigma)
-            # Clusters of several tracks have residuals that no Gaussian covers.
-            likelihood = (
-                functional.huber_loss(pull, torch.zeros_like(pull), delta=4.0) + log_sigma.mean()
-            ) * real.any()
+            likelihood = track.sum() * 0.0
+            if bool(real.any()):
+                mean = track[real, 1 : 1 + t].float()
+                log_sigma = track[real, 1 + t :].float().clamp(self.network.lowest, self.network.highest)
+                pull = (batch.targets[real] - mean) * torch.exp(-log_sigma)
+                # Clusters of several tracks have residuals that no Gaussian covers.
+                likelihood = functional.huber_loss(pull, torch.zeros_like(pull), delta=4.0) + log_sigma.mean()
             for i, term in enumerate((membership, probability, likelihood)):
                 sums[i] = sums[i] + share * term
         return sums[0], sums[1], sums[2]

@@ -2,6 +2,7 @@
 
 import shlex
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -9,9 +10,16 @@ import yaml
 pytest.importorskip("lightning")
 
 from mltrack_plugin.cli.main import main
-from mltrack_plugin.errors import ConfigurationError
+from mltrack_plugin.errors import ConfigurationError, InputError
+from mltrack_plugin.event_data import Particles, TruthLinks
+from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.io.root_events_writer import RootEventsWriter
+from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.training.config import load_training_config
+from mltrack_plugin.training.encdec import in_order
 from mltrack_plugin.training.encreg import RegressionTraining
+from mltrack_plugin.training.run import train
+from mltrack_plugin.training.tasks import make_task
 
 NAME = "encreg-redvid-10-50-linear"
 
@@ -63,3 +71,56 @@ def test_interrupted_training_names_the_command_that_goes_on(tmp_path, monkeypat
     monkeypatch.setattr(RegressionTraining, "training_step", original)
     assert main(shlex.split(said)[1:]) == 0
     assert torch.load(f"runs/{NAME}/last.ckpt", weights_only=True)["global_step"] == 5
+
+
+def write(path, listed):
+    """Four events of straight tracks whose hits all count as noise; with or without particles."""
+    writer = RootEventsWriter(path=str(path), detector="mydetector")
+    writer.initialize()
+    for number, event in enumerate(make_dataset("redvid-10-50-linear", {}).events(4, seed=1, split="train")):
+        store = EventStore(number)
+        store.add("hits", event.hits)
+        store.add("truth_links", TruthLinks(np.zeros(len(event.hits), dtype=np.uint64)))
+        rows = slice(None) if listed else slice(0)
+        store.add("particles", Particles(**{k: v[rows] for k, v in event.particles.arrays().items()}))
+        writer.write(store)
+    writer.finalize()
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_truth_that_says_nothing(listed, tmp_path):
+    write(tmp_path / "own.root", listed)
+    settings = {"path": str(tmp_path / "own.root"), "shares": (0.5, 0.5, 0.0)}
+    config = load_training_config(
+        "encemb-generic", tiny=True, dataset="files", dataset_settings=settings, detectors=["mydetector"]
+    )
+    with pytest.raises(
+        InputError, match=r"own\.root: none of the \d+ hits of the events 0 to 3 belongs to a"
+    ):
+        train(config, tmp_path / "run", device="cpu", threads=1, progress=False)
+
+
+def noise_alone(name, batch):
+    """The batch as if no hit, or no cluster, were of a particle."""
+    if name.startswith("encemb"):
+        return batch._replace(particle=torch.full_like(batch.particle, -1))
+    if name.startswith("refiner"):
+        return batch._replace(total=torch.zeros_like(batch.total), truth=torch.zeros_like(batch.truth))
+    if name.startswith("encdec"):
+        batch = in_order(batch)
+        return batch[0], batch[1], torch.full_like(batch[2], -1)
+    return *batch[:3], torch.full_like(batch[3], -1)
+
+
+@pytest.mark.parametrize(
+    "name", [NAME, "encemb-redvid-helical", "encdec-redvid-10-50-linear", "refiner-redvid-linear"]
+)
+def test_batch_of_noise_alone_is_no_reason_to_stop(name):
+    task = make_task(load_training_config(name, tiny=True))
+    module = task.module()
+    terms = module.losses(noise_alone(name, next(task.training_batches(0))))
+    # Some tasks give the points behind the losses.
+    total = sum(term for term in terms if isinstance(term, torch.Tensor) and not term.ndim)
+    assert torch.isfinite(total)
+    total.backward()
+    assert all(torch.isfinite(p.grad).all() for p in module.parameters() if p.grad is not None)
