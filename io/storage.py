@@ -131,7 +131,13 @@ def open_folder(path: str) -> Folder:
         return Folder(path, sorted(n for n in names if "__MACOSX/" not in n), archive, "")
     filesystem, root = url_to_fs(path)
     entries = filesystem.ls(root, detail=True)
-    names = [posixpath.basename(e["name"]) for e in entries if e["type"] == "file"]
+    # Links to files are of another type.
+    files = [
+        e["name"]
+        for e in entries
+        if e["type"] == "file" or (e.get("islink") and filesystem.isfile(e["name"]))
+    ]
+    names = [posixpath.basename(name) for name in files]
     return Folder(path, sorted(names), filesystem, root)
 
 

@@ -36,7 +36,7 @@ class NumbersType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         try:
             return tuple(kind(part) for kind, part in zip(self.kinds, parts, strict=True))
         except ValueError:
-            example = "20-80" if self.kinds[0] is int else "0.5-10"
+            example = "0.8,0.1,0.1" if len(self.kinds) > 2 else "20-80" if self.kinds[0] is int else "0.5-10"
             self.fail(f"{value!r} is not {self.name}; write for example {example}", param, ctx)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:

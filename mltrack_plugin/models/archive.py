@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mltrack_plugin import __version__
 from mltrack_plugin.errors import ModelError, OutputError
 from mltrack_plugin.models.card import ModelCard
-from mltrack_plugin.models.manifest import sha256_of, shipped_model
+from mltrack_plugin.models.manifest import available_models, sha256_of, shipped_model
 from mltrack_plugin.models.safezip import CheckedZip, read_checked, read_file
 from mltrack_plugin.models.track_model import Engine, TrackModel
 
@@ -208,12 +208,16 @@ def write_atomically(path: str | Path, content: bytes) -> Path:
 def _locate(name_or_path: str | Path) -> tuple[Path, str | None]:
     """The file, and its sha256 if it is a shipped model."""
     path = Path(name_or_path).expanduser()
-    if isinstance(name_or_path, str) and "/" not in name_or_path and path.suffix not in SUFFIXES:
+    if path.suffix in SUFFIXES:
+        return path, None
+    other_file = path.is_file() and str(name_or_path) not in available_models()
+    if isinstance(name_or_path, str) and "/" not in name_or_path and not other_file:
         path, entry = shipped_model(name_or_path)
         return path, entry.sha256
-    if path.suffix not in SUFFIXES:
-        raise ModelError(f"{path}: not a model archive; its name must end in {', '.join(SUFFIXES)}")
-    return path, None
+    raise ModelError(
+        f"{path}: not a model archive; its name must end in {', '.join(SUFFIXES)} (mltrack export makes one of a "
+        "checkpoint)"
+    )
 
 
 def resolve_device(device: str) -> str:

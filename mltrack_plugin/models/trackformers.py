@@ -95,7 +95,7 @@ def load_trackformers(
 
     Raises:
         ModelError: if the file is missing, damaged or no such checkpoint.
-        ConfigurationError: if a constant is missing, or the number of outputs does not fit the kind.
+        ConfigurationError: if a constant is missing or wrong, or the number of outputs does not fit the kind.
     """
     if kind not in KINDS:
         raise ConfigurationError(f"no kind of published model {kind!r}. {did_you_mean(kind, KINDS)}")
@@ -115,6 +115,12 @@ def load_trackformers(
             "not hold; give the mean and standard deviation of x, y, z (mm) in the training hits as "
             "input_mean and input_scale"
         )
+    if not facts.normalised and (input_mean is not None or input_scale is not None):
+        raise ConfigurationError(
+            f"{path}: models of {kind!r} were trained on coordinates as they are; leave input_mean and input_scale out"
+        )
+    if input_scale is not None and not min(input_scale) > 0:
+        raise ConfigurationError(f"{path}: input_scale must be three positive numbers, got {input_scale}")
     heads = heads or HEADS.get(d_model)
     if heads is None:
         raise ConfigurationError(

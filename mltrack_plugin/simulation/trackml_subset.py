@@ -12,7 +12,7 @@ from mltrack_plugin.errors import ConfigurationError, InputError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
 from mltrack_plugin.simulation.acts_chain import DetectorEvent, join_geometry_id
 from mltrack_plugin.simulation.bank import ParticleBank, bank_from_events
-from mltrack_plugin.simulation.base import split_window
+from mltrack_plugin.simulation.base import SPLITS, split_window
 
 Array = npt.NDArray[Any]
 
@@ -50,9 +50,10 @@ def trackml_bank(
         available = reader.num_events()
         first, size = split_window(available, shares, split)
         if not size:
+            everything = ",".join("1" if name == split else "0" for name in SPLITS)
             raise ConfigurationError(
                 f"{path}: the {split} split owns none of the {available} events; give other --shares, "
-                "e.g. 0,0,1"
+                f"e.g. {everything}"
             )
         events = []
         for read in reader.events(first, first + min(size, max_sources)):

@@ -101,6 +101,10 @@ def test_gun_from_the_command_line(tmp_path):
     [
         (["simulate", "redvid-10-50-linea", "--events", "1"], "Did you mean 'redvid-10-50-linear'"),
         ([*LINEAR, "--events", "1", "--output", "x.root", "--tracks", "3x"], "is not LOW-HIGH"),
+        (
+            ["simulate", "trackml-10-50", "--events", "1", "--output", "x.root", "--shares", "0.9,0.1"],
+            "is not X,X,X; write for example 0.8,0.1,0.1",
+        ),
         ([*LINEAR, "--events", "1", "--output", "x.root", "--tracks", "30-2"], "two rising numbers"),
         ([*LINEAR, "--events", "1", "--output", "x.root", "--noise", "-1"], "noise: Input should be greater"),
         ([*LINEAR, "--events", "0", "--output", "x.root"], "0 is not in the range"),

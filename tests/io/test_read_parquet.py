@@ -195,6 +195,14 @@ def test_trackml_tables(tmp_path: Path) -> None:
         table = event.collections["particles"]
         assert table.particle_id.tolist() == ids
         assert table.px.tolist() == [i % 7 + 3 for i in ids]
+    # Events of another place.
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for name in ("a-labelled.parquet", "b-labelled.parquet"):
+        (linked / name).symlink_to(tmp_path / name)
+    (linked / "folder").symlink_to(tmp_path, target_is_directory=True)
+    (linked / "c-labelled.parquet").symlink_to(tmp_path / "gone")
+    assert [e.event_number for e in read_all(open_events(str(linked)))] == [5, 6, 9]
     pq.write_table(trackml(9).drop_columns(["px"]), tmp_path / "b-labelled.parquet")
     with pytest.raises(InputError, match=r"b-labelled.parquet has no column 'px'. Did you mean"):
         read_all(open_events(str(tmp_path)))

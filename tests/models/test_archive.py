@@ -147,13 +147,20 @@ def test_devices(archive: Path) -> None:
             load_model(archive, device="cuda")
 
 
-def test_missing_files_and_names(tmp_path: Path) -> None:
+def test_missing_files_and_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match=r"gone\.pt: no such file"):
         load_model(tmp_path / "gone.pt")
     with pytest.raises(ModelError, match="no shipped model 'encreg-nothing' and no such file"):
         load_model("encreg-nothing")
     with pytest.raises(ModelError, match=r"must end in \.pt, \.pt2, \.onnx"):
         load_model(tmp_path / "model.ckpt")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "events.root").write_bytes(b"root")
+    with pytest.raises(ModelError, match=r"^events\.root: not a model archive; .*mltrack export"):
+        load_model("events.root")
+    # A file of the same name does not hide a shipped model.
+    (tmp_path / "encreg-redvid-10-50-linear").write_bytes(b"")
+    assert load_model("encreg-redvid-10-50-linear").card.name == "encreg-redvid-10-50-linear"
     (tmp_path / "folder.pt").mkdir()
     with pytest.raises(ModelError, match="is a folder"):
         load_model(tmp_path / "folder.pt")

@@ -86,6 +86,32 @@ def test_outputs_of_the_original_architecture(kind, d_model, heads, tmp_path):
     assert sum(p.numel() for p in network.parameters()) == sum(p.numel() for p in original.parameters())
 
 
+@pytest.mark.parametrize(
+    ("kind", "d_model", "outputs", "constants", "message"),
+    [
+        (
+            "trackml",
+            32,
+            4,
+            {"input_mean": MEAN, "input_scale": (300.0, 300.0, 0.0)},
+            "three positive numbers",
+        ),
+        ("redvid-linear", 32, 3, {"input_mean": MEAN}, "as they are; leave input_mean and input_scale out"),
+        (
+            "redvid-helical",
+            64,
+            3,
+            {"input_scale": SCALE},
+            "as they are; leave input_mean and input_scale out",
+        ),
+    ],
+)
+def test_constants_of_the_inputs_that_make_no_sense(kind, d_model, outputs, constants, message, tmp_path):
+    checkpoint(tmp_path / "best", d_model, 4, outputs)
+    with pytest.raises(ConfigurationError, match=message):
+        load_trackformers(tmp_path / "best", kind, **constants)
+
+
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason="the published checkpoints are not here")
 @pytest.mark.parametrize("file", REAL)
 def test_real_checkpoints(file):

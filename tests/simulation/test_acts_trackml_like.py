@@ -167,10 +167,12 @@ def test_command_line_cuts_a_subset_of_a_trackml_directory(tmp_path):
 
 def test_directory_without_truth_or_without_events_for_the_split(tmp_path):
     write_trackml_event(tmp_path, 1000, 5, 1)
-    with pytest.raises(ConfigurationError, match="the test split owns none of the 1 events"):
-        make_dataset("trackml-10-50", {"from_dir": tmp_path, "shares": (1, 0, 0)}).event(
-            0, seed=1, split="test"
-        )
+    for split, shares, advice in (("test", (1, 0, 0), "0,0,1"), ("train", (0, 0, 1), "1,0,0")):
+        message = f"the {split} split owns none of the 1 events; give other --shares, e.g. {advice}"
+        with pytest.raises(ConfigurationError, match=message):
+            make_dataset("trackml-10-50", {"from_dir": tmp_path, "shares": shares}).event(
+                0, seed=1, split=split
+            )
     (tmp_path / "event000001000-truth.csv.gz").unlink()
     with pytest.raises(InputError, match="no truth_links"):
         make_dataset("trackml-10-50", {"from_dir": tmp_path, "shares": (0, 0, 1)}).event(
