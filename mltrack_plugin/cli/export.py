@@ -88,4 +88,17 @@ def command(
     size = model.path.stat().st_size / 1e3
     click.echo(f"{model.path}: model {model.card.name}, {model.card.parameters} parameters, {size:.0f} kB")
     click.echo(f"sha256 {model.sha256}")
-    click.echo(f"Try it with:  mltrack run --input EVENTS --model {model.path}")
+    click.echo(_advice(model.path))
+
+
+def _advice(path: Path) -> str:
+    """How the model can be tried."""
+    from mltrack_plugin.errors import ConfigurationError
+    from mltrack_plugin.job_choice import jobs_for_model
+
+    try:
+        jobs_for_model(str(path))
+    except ConfigurationError:
+        # Of another detector, or for another kind of algorithm, than any shipped job.
+        return f"Name it in a job file (model: {path}), and try it with:  mltrack run --input EVENTS --config JOB.yaml"
+    return f"Try it with:  mltrack run --input EVENTS --model {path}"

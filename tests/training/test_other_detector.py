@@ -39,7 +39,10 @@ def test_commands_of_the_documentation_train_export_and_reconstruct(tmp_path, mo
     assert [line.split()[1] for line in lines] == ["simulate", "train", "export", "evaluate"]
     for line in lines:
         assert main(quickly(shlex.split(line)[1:])) == 0, line
-    assert "TrackML score" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "TrackML score" in said
+    # No shipped job is for this detector.
+    assert "Name it in a job file (model: mydetector.pt)" in said
     card = load_model(tmp_path / "mydetector.pt").card
     assert card.detectors == ("mydetector",)
     assert card.training_data["settings"]["path"] == "events.root"
