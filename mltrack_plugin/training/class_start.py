@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from mltrack_plugin.algorithm import Config
 from mltrack_plugin.clustering.quantile_bins import QuantileBins
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data.base import Array
@@ -17,6 +16,7 @@ from mltrack_plugin.models.enccla import BinnedConfig, EncCla, EncClaConfig
 from mltrack_plugin.models.encreg import EncRegConfig
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.targets import hit_targets
+from mltrack_plugin.training.warm_start import same_settings
 
 #: Events on which the errors of a regression are measured.
 EVENTS = 50
@@ -66,8 +66,9 @@ def started_from(
         if name not in state or state[name].shape != value.shape:
             raise ConfigurationError(f"start_from: {source} has another encoder ({name} differs)")
         state[name] = value
-    theirs = EncRegConfig.model_validate(shared_settings(EncRegConfig, card.hyperparameters))
-    same_encoder(config, theirs, {"dropout", "output_mean", "output_scale"}, source)
+    same_settings(
+        config, EncRegConfig, card.hyperparameters, {"dropout", "output_mean", "output_scale"}, source
+    )
     network.load_state_dict(state)
     if card.architecture == "encreg":
         with torch.no_grad():
@@ -96,31 +97,6 @@ def bins_of(trained: BinnedConfig, bins: QuantileBins, source: str) -> QuantileB
             f"not {dict(zip(bins.names, bins.shape, strict=True))}"
         )
     return theirs
-
-
-def shared_settings(kind: type[Config], trained: Mapping[str, object]) -> dict[str, object]:
-    """Those of a trained network's settings that an encoder of a kind has, too."""
-    return {name: trained[name] for name in kind.model_fields.keys() & trained.keys()}
-
-
-def same_encoder(mine: Config, theirs: Config, free: set[str], source: str) -> None:
-    """Check what no shape of a weight shows: that both networks see hits in the same way.
-
-    Args:
-        mine: settings of the classifier.
-        theirs: settings of the trained encoder, which the classifier has, too.
-        free: settings that may differ.
-        source: for the message.
-
-    Raises:
-        ConfigurationError: naming the first setting that differs.
-    """
-    for name in sorted(type(theirs).model_fields.keys() - free):
-        if getattr(theirs, name) != getattr(mine, name):
-            raise ConfigurationError(
-                f"start_from: {source} has another encoder ({name} differs: {getattr(theirs, name)} there, "
-                f"{getattr(mine, name)} here)"
-            )
 
 
 def _discriminants(

@@ -16,7 +16,7 @@ from mltrack_plugin.models.encreg import EncRegConfig
 from mltrack_plugin.sequences.pointers import distinct_tracks, hits_of_tracks, resolve_claims
 from mltrack_plugin.training.config import TrainingConfig
 from mltrack_plugin.training.data import Batch, EventBatches, collate
-from mltrack_plugin.training.encreg import measure
+from mltrack_plugin.training.encreg import FREE_SETTINGS, measure
 from mltrack_plugin.training.task import Task, TaskModule
 from mltrack_plugin.training.validation import ValidationScores, event_weights
 from mltrack_plugin.training.warm_start import start_from
@@ -135,11 +135,14 @@ class EncDecTask(Task):
         return EncDecConfig(encoder=encoder, **network)
 
     def module(self) -> PointerTraining:
-        network = EncDec(self._settings())
+        settings = self._settings()
+        network = EncDec(settings)
         if self.config.kernel_start is not None:
             network.start_as_kernel(self.config.kernel_start)
         if self.config.start_from is not None:
-            self._started_from, _ = start_from(network, self.config.start_from, ())
+            self._started_from, _ = start_from(
+                network, self.config.start_from, (), settings.encoder, FREE_SETTINGS
+            )
         self._validity = measure(self.source("train"), ("pt",)).validity
         return PointerTraining(self.config, network)
 

@@ -32,6 +32,8 @@ from mltrack_plugin.training.warm_start import start_from
 
 #: Auxiliary targets of particles from collisions, and the spread that counts as 1.
 AUXILIARY = {"sin_phi": 0.7, "cos_phi": 0.7, "eta": 1.5, "q_over_pt": 2.0, "z0": 60.0}
+#: Settings in which a network may differ from the one that it starts from: another detector and field have others.
+FREE_SETTINGS = {"patches", "length_scale", "block_size", "surfaces"}
 #: Normalised auxiliary targets are clipped here: a displaced particle must not outweigh the rest.
 MAX_TARGET = 4.0
 
@@ -194,9 +196,12 @@ class EncEmbTask(Task):
     Config = EncEmbTrainingConfig
 
     def module(self) -> EmbeddingTraining:
-        network = EncEmb(EncEmbConfig(**self.config.network))
+        settings = EncEmbConfig(**self.config.network)
+        network = EncEmb(settings)
         if self.config.start_from is not None:
-            self._started_from, _ = start_from(network, self.config.start_from, self.outputs)
+            self._started_from, _ = start_from(
+                network, self.config.start_from, self.outputs, settings, FREE_SETTINGS
+            )
         elif self.config.kernel_start is not None:
             network.start_as_kernel(self.config.kernel_start, self.config.kernel_layers)
         return EmbeddingTraining(self.config, network)

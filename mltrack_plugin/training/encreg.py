@@ -101,6 +101,8 @@ def measure(source: EventSource, targets: tuple[str, ...]) -> Statistics:
     )
 
 
+#: Settings in which a network may differ from the one that it starts from.
+FREE_SETTINGS = {"dropout", "surfaces", "input_mean", "input_scale", "output_mean", "output_scale"}
 #: Normalised targets are clipped here: a displaced particle must not outweigh the rest of its event.
 MAX_TARGET = 6.0
 
@@ -200,15 +202,14 @@ class EncRegTask(Task):
         config = self.config
         statistics = measure(self.source("train"), config.targets)
         largest = max(len(event.hits) for event in self.validation_events)
-        network = EncReg(
-            EncRegConfig(
-                **config.network,
-                input_mean=(0.0, 0.0, 0.0),
-                input_scale=(config.length_scale,) * 3,
-                output_mean=statistics.target_center,
-                output_scale=statistics.target_scale,
-            )
+        settings = EncRegConfig(
+            **config.network,
+            input_mean=(0.0, 0.0, 0.0),
+            input_scale=(config.length_scale,) * 3,
+            output_mean=statistics.target_center,
+            output_scale=statistics.target_scale,
         )
+        network = EncReg(settings)
         if config.kernel_start is not None:
             network.start_as_kernel(config.kernel_start)
         # Training events may be cut out of those that the model is for.
@@ -218,7 +219,9 @@ class EncRegTask(Task):
         detector = self.dataset.detector
         module.validation_weights = [event_weights(event, detector) for event in self.validation_events]
         if config.start_from is not None:
-            self._started_from, scales = start_from(network, config.start_from, config.targets)
+            self._started_from, scales = start_from(
+                network, config.start_from, config.targets, settings, FREE_SETTINGS
+            )
             with torch.no_grad():
                 for name, scale in scales.items():
                     module.log_scale[config.targets.index(name)] = math.log(scale)

@@ -22,10 +22,9 @@ from mltrack_plugin.training.class_start import (
     bins_of,
     class_targets,
     discriminants,
-    same_encoder,
-    shared_settings,
 )
 from mltrack_plugin.training.targets import hit_targets
+from mltrack_plugin.training.warm_start import same_settings
 
 #: Added to the diagonal of the normal equations, in hits.
 RIDGE = 1e-2
@@ -73,8 +72,7 @@ def started_from_embedding(
         if name not in state or name not in theirs or state[name].shape != theirs[name].shape:
             raise ConfigurationError(f"start_from: {source} has another encoder ({name} differs)")
         state[name] = theirs[name]
-    encoder = EncEmbConfig.model_validate(shared_settings(EncEmbConfig, card.hyperparameters))
-    same_encoder(config, encoder, {"embedding"}, source)
+    same_settings(config, EncEmbConfig, card.hyperparameters, {"embedding"}, source)
     if not whole:
         if len(theirs["head.bias"]) != network.embedding:
             raise ConfigurationError(

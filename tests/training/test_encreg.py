@@ -14,7 +14,7 @@ from mltrack_plugin.models.encreg import EncReg, EncRegConfig
 from mltrack_plugin.simulation.redvid import RedvidConfig, redvid_event
 from mltrack_plugin.training.config import load_training_config, training_command
 from mltrack_plugin.training.data import collate, events_by_hits, pack
-from mltrack_plugin.training.encreg import EncRegTask, RegressionTraining
+from mltrack_plugin.training.encreg import FREE_SETTINGS, EncRegTask, RegressionTraining
 from mltrack_plugin.training.run import train
 from mltrack_plugin.training.warm_start import start_from
 
@@ -111,9 +111,28 @@ def test_start_from_another_model_keeps_what_both_regress(finished):
 
 
 def test_start_from_a_network_of_other_sizes_is_refused(finished):
-    network = EncReg(EncRegConfig(**NETWORK | {"d_ff": 48}, output_mean=(0.0,) * 3, output_scale=(1.0,) * 3))
+    settings = EncRegConfig(**NETWORK | {"d_ff": 48}, output_mean=(0.0,) * 3, output_scale=(1.0,) * 3)
     with pytest.raises(ConfigurationError, match=r"other sizes.*down\.weight \(16x48 here, 16x32 there\)"):
-        start_from(network, str(finished), TARGETS)
+        start_from(EncReg(settings), str(finished), TARGETS, settings, FREE_SETTINGS)
+
+
+def test_start_from_a_network_that_sees_hits_in_another_way_is_refused(finished):
+    """Numbers of heads and frequencies show in no shape."""
+    _, *others = EncRegConfig.model_fields["phi_frequencies"].default
+    for name, value in (("n_heads", 4), ("phi_frequencies", [99, *others])):
+        other = config(start_from=str(finished), network=NETWORK | {name: value})
+        with pytest.raises(
+            ConfigurationError, match=rf"another encoder \({name} differs: .* there, .* here\)"
+        ):
+            EncRegTask(other).module()
+
+
+def test_size_of_the_detector_is_that_of_the_configuration_wherever_the_weights_come_from(finished):
+    scale = eager_network(finished)[0].embedding.scale[0].item()
+    task = EncRegTask(config(start_from=str(finished), length_scale=3 * scale))
+    module = task.module()
+    assert module.network.embedding.scale.tolist() == [3 * scale] * 3
+    assert task.card(module)["hyperparameters"]["input_scale"] == [3 * scale] * 3
 
 
 def test_weights_come_from_archives_and_checkpoints_only(tmp_path):
