@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -55,8 +55,8 @@ def start_from(
             f"start_from: {name_or_path} is a network of other sizes: {', '.join(differing[:3])}"
             + f" and {len(differing) - 3} more" * (len(differing) > 3)
         )
-    theirs_settings = card.hyperparameters.get("encoder", card.hyperparameters)
-    same_settings(settings, type(settings), theirs_settings, free, name_or_path)
+    trained: Any = card.hyperparameters.get("encoder", card.hyperparameters)
+    same_settings(settings, type(settings), trained, free, name_or_path)
     constants = {name for name, _ in network.named_buffers()}
     rows = {name: card.outputs.index(name) for name in targets if name in card.outputs}
     with torch.no_grad():
