@@ -15,13 +15,12 @@ from mltrack_plugin.models.eager import eager_network
 from mltrack_plugin.models.enccla import BinnedConfig, EncCla, EncClaConfig
 from mltrack_plugin.models.encreg import EncRegConfig
 from mltrack_plugin.simulation.event import SimulatedEvent
+from mltrack_plugin.training.encreg import MAX_TARGET
 from mltrack_plugin.training.targets import hit_targets
 from mltrack_plugin.training.warm_start import same_settings
 
 #: Events on which the errors of a regression are measured.
 EVENTS = 50
-#: Normalised targets are clipped here, as in the training of EncReg.
-MAX_TARGET = 6.0
 #: Hits that each class is given in addition to those found, so that an empty class is improbable, not impossible.
 PRIOR = 0.5
 

@@ -22,7 +22,7 @@ from mltrack_plugin.training.config import TrainingConfig, portable_settings
 from mltrack_plugin.training.data import PackedBatch, events_by_hits, pack
 from mltrack_plugin.training.encreg import measure
 from mltrack_plugin.training.targets import PARAMETERS, hit_targets
-from mltrack_plugin.training.task import Task, TaskModule
+from mltrack_plugin.training.task import Task, TaskModule, with_hits
 from mltrack_plugin.training.validation import ValidationScores, event_weights
 
 
@@ -131,8 +131,7 @@ class ClassTask(Task):
     @functools.cached_property
     def validation_events(self) -> list[SimulatedEvent]:
         """Those with hits."""
-        source = self.source("validation")
-        return [event for event in map(source, range(self.config.validation_events)) if len(event.hits)]
+        return with_hits(self.source("validation"), self.config.validation_events)
 
     def measured_bins(self) -> tuple[QuantileBins, list[SimulatedEvent]]:
         """Bins of the training events, and these events; the validity ranges are measured as well."""

@@ -17,7 +17,7 @@ from mltrack_plugin.sequences.pointers import distinct_tracks, hits_of_tracks, r
 from mltrack_plugin.training.config import TrainingConfig
 from mltrack_plugin.training.data import Batch, EventBatches, collate
 from mltrack_plugin.training.encreg import FREE_SETTINGS, measure
-from mltrack_plugin.training.task import Task, TaskModule
+from mltrack_plugin.training.task import Task, TaskModule, with_hits
 from mltrack_plugin.training.validation import ValidationScores, event_weights
 from mltrack_plugin.training.warm_start import start_from
 
@@ -152,8 +152,8 @@ class EncDecTask(Task):
 
     def validation_batches(self) -> Sequence[tuple[Batch, Tensor]]:
         """Events, and the weights (B, N) of their hits in the score."""
-        config, source = self.config, self.source("validation")
-        events = [event for i in range(config.validation_events) if len((event := source(i)).hits)]
+        config = self.config
+        events = with_hits(self.source("validation"), config.validation_events)
         batches = []
         for first in range(0, len(events), config.batch_size):
             chosen = events[first : first + config.batch_size]

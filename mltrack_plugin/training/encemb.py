@@ -26,7 +26,7 @@ from mltrack_plugin.training.files import training_dataset
 from mltrack_plugin.training.left_over import LeftOverConfig, LeftOverDataset
 from mltrack_plugin.training.losses import anchor_loss, regression_loss
 from mltrack_plugin.training.targets import hit_targets
-from mltrack_plugin.training.task import Task, TaskModule
+from mltrack_plugin.training.task import Task, TaskModule, with_hits
 from mltrack_plugin.training.validation import ValidationScores, event_weights
 from mltrack_plugin.training.warm_start import start_from
 
@@ -240,11 +240,10 @@ class EncEmbTask(Task):
         ] or [(self.dataset, config.validation_events)]
         batches: list[ValidationBatch] = []
         for which, (dataset, n) in enumerate(sets):
-            for event in map(self.source("validation", dataset), range(n)):
-                if len(event.hits):
-                    weights = event_weights(event, dataset.detector)
-                    packed = pack([event], config.auxiliary_targets, config.anchor_pt)
-                    batches.append((which, packed, None if weights is None else torch.tensor(weights)))
+            for event in with_hits(self.source("validation", dataset), n):
+                weights = event_weights(event, dataset.detector)
+                packed = pack([event], config.auxiliary_targets, config.anchor_pt)
+                batches.append((which, packed, None if weights is None else torch.tensor(weights)))
         return batches
 
     def card(self, module: TaskModule) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from mltrack_plugin.training.data import Batch, EventBatches, PackedBatch, colla
 from mltrack_plugin.training.files import training_dataset
 from mltrack_plugin.training.losses import anchor_loss, contrastive_loss, regression_loss
 from mltrack_plugin.training.targets import PARAMETERS, hit_targets
-from mltrack_plugin.training.task import EventSource, Task, TaskModule
+from mltrack_plugin.training.task import EventSource, Task, TaskModule, with_hits
 from mltrack_plugin.training.validation import ValidationScores, event_weights
 from mltrack_plugin.training.warm_start import start_from
 
@@ -243,7 +243,7 @@ class EncRegTask(Task):
             source, n = self.source("validation"), config.validation_events
         else:
             source, n = self.source("validation", self.validation_sets[0]), config.validation.events
-        return [event for event in map(source, range(n)) if len(event.hits)]
+        return with_hits(source, n)
 
     @functools.cached_property
     def validation_sets(self) -> list[Dataset]:

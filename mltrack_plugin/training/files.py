@@ -224,7 +224,7 @@ class FilesDataset(Dataset):
         self._has_truth = self._has_truth or any(
             np.isin(event.truth_links.particle_id, event.particles.particle_id).any() for event in events
         )
-        if n_hits and not self._has_truth:
+        if not self._has_truth:
             raise InputError(
                 f"{self._inputs[0].reader.source}: none of the {n_hits} hits of the events {first} to "
                 f"{first + len(events) - 1} belongs to a particle: training needs hits with their truth. Look "

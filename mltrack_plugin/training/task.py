@@ -54,6 +54,14 @@ def bounded(events: EventSource, max_hits: int, place: str, *, leave_out: bool) 
     return event
 
 
+def with_hits(events: EventSource, n: int) -> list[SimulatedEvent]:
+    """Those of the first ``n`` validation events that have hits (raises ``ConfigurationError`` if none has)."""
+    found = [event for event in map(events, range(n)) if len(event.hits)]
+    if not found:
+        raise ConfigurationError(f"none of the {n} validation events has hits; give more validation_events")
+    return found
+
+
 class TaskModule(lightning.LightningModule):  # type: ignore[misc]
     """Base of the modules: AdamW without decay of biases and norms, linear warm-up, cosine decay to zero.
 

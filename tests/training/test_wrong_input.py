@@ -18,6 +18,7 @@ from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.training.config import load_training_config
 from mltrack_plugin.training.encdec import in_order
 from mltrack_plugin.training.encreg import RegressionTraining
+from mltrack_plugin.training.left_over import taken
 from mltrack_plugin.training.run import train
 from mltrack_plugin.training.tasks import make_task
 
@@ -98,6 +99,25 @@ def test_truth_that_says_nothing(listed, tmp_path):
         InputError, match=r"own\.root: none of the \d+ hits of the events 0 to 3 belongs to a"
     ):
         train(config, tmp_path / "run", device="cpu", threads=1, progress=False)
+
+
+@pytest.mark.parametrize(
+    "name", [NAME, "encemb-redvid-helical", "encdec-redvid-10-50-linear", "enccla-redvid-10-50-linear"]
+)
+def test_validation_without_a_hit(name, monkeypatch):
+    task = make_task(load_training_config(name, tiny=True))
+    original = type(task).source
+
+    def source(self, split, dataset=None):
+        def event(index):
+            found = original(self, split, dataset)(index)
+            return found if split == "train" else taken(found, np.zeros(0, dtype=int))
+
+        return event
+
+    monkeypatch.setattr(type(task), "source", source)
+    with pytest.raises(ConfigurationError, match=r"none of the \d+ validation events has hits"):
+        task.validation_batches()
 
 
 def noise_alone(name, batch):
