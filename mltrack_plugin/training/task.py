@@ -34,24 +34,40 @@ def bounded(events: EventSource, max_hits: int, place: str, *, leave_out: bool) 
         events: by index.
         max_hits: see above.
         place: of the events, for messages.
-        leave_out: the next smaller event takes the place of a larger one; otherwise it is an error.
+        leave_out: the next smaller event, or where the events end the one before, takes the place of a larger one;
+            otherwise it is an error.
 
     Returns:
         events by index; raises ``EventError`` for an event that is too large.
     """
 
     def event(index: int) -> SimulatedEvent:
-        for number in range(index, index + (_MOST_LEFT_OUT if leave_out else 1)):
-            found = events(number)
-            if len(found.hits) <= max_hits:
-                return found
-        raise EventError(
-            f"{place}: event {index} has {len(found.hits)} hits, more than max_event_hits = {max_hits}"
-            + (f", and so have the {_MOST_LEFT_OUT - 1} behind it" if leave_out else "")
-            + ". Raise it if memory allows, train on smaller events, or give oversized_events: leave-out"
-        )
+        whole = events(index)
+        if len(whole.hits) <= max_hits:
+            return whole
+        others = _others(events, index) if leave_out else iter(())
+        smaller = next((found for found in others if len(found.hits) <= max_hits), None)
+        if smaller is None:
+            raise EventError(
+                f"{place}: event {index} has {len(whole.hits)} hits, more than max_event_hits = {max_hits}"
+                + (f", and none of up to {_MOST_LEFT_OUT - 1} others has less" if leave_out else "")
+                + ". Raise it if memory allows, train on smaller events, or give oversized_events: leave-out"
+            )
+        return smaller
 
     return event
+
+
+def _others(events: EventSource, index: int) -> Iterator[SimulatedEvent]:
+    """Events behind one; if they end, those before it."""
+    for number in range(index + 1, index + _MOST_LEFT_OUT):
+        try:
+            found = events(number)
+        except ConfigurationError:
+            # Own events come to an end.
+            yield from map(events, range(index - 1, max(-1, index - _MOST_LEFT_OUT), -1))
+            return
+        yield found
 
 
 def with_hits(events: EventSource, n: int) -> list[SimulatedEvent]:

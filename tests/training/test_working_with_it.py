@@ -355,8 +355,22 @@ def test_events_too_large_for_memory_are_an_error_or_left_out():
         strict(3)
     lenient = bounded(events, 100, "data set x", leave_out=True)
     np.testing.assert_array_equal(lenient(3).hits.x, events(4).hits.x)
-    with pytest.raises(EventError, match="and so have the 99 behind it"):
+    with pytest.raises(EventError, match="and none of up to 99 others has less"):
         bounded(events, 1, "data set x", leave_out=True)(0)
+
+
+def test_own_events_come_to_an_end_before_a_smaller_one_does():
+    def four(index):
+        if index > 3:
+            raise ConfigurationError("there is no event")
+        return events(index)
+
+    lenient = bounded(four, 100, "data set x", leave_out=True)
+    np.testing.assert_array_equal(lenient(3).hits.x, events(2).hits.x)
+    with pytest.raises(EventError, match=r"event 2 has \d+ hits"):
+        bounded(four, 1, "data set x", leave_out=True)(2)
+    with pytest.raises(ConfigurationError, match="there is no event"):
+        lenient(4)
 
 
 def test_limit_of_event_size_reaches_the_training(tmp_path):
