@@ -67,6 +67,11 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     return "There is none."
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of another package says, without its pages of details; its name if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def require_extra(module: str, extra: str, purpose: str, options: str = "") -> ModuleType:
     """Import an optional dependency.
 

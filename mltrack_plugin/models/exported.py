@@ -11,13 +11,14 @@ export removes source paths, and makes the bytes reproducible.
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 import json
 import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from mltrack_plugin.errors import ModelError
+from mltrack_plugin.errors import ModelError, first_line
 from mltrack_plugin.models.card import ModelCard
 from mltrack_plugin.models.safezip import CheckedZip, read_checked, write_canonical
 
@@ -68,7 +69,8 @@ def save(module: nn.Module, card: ModelCard) -> bytes:
     module = module.cpu().eval()
     buffer = io.BytesIO()
     try:
-        with warnings.catch_warnings():
+        # A graph that cannot be made is printed as far as it goes, page after page.
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             # torch's own internals warn here about their future; users can do nothing about it.
             warnings.simplefilter("ignore", (FutureWarning, DeprecationWarning))
             program = torch.export.export(
@@ -76,7 +78,10 @@ def save(module: nn.Module, card: ModelCard) -> bytes:
             )
             torch.export.save(program, buffer)
     except Exception as error:
-        raise ModelError(f"model {card.name!r} cannot be exported by torch.export: {error}") from error
+        raise ModelError(
+            f"model {card.name!r} cannot be exported by torch.export ({first_line(error)}); the format .pt holds every "
+            "network"
+        ) from error
     archive = read_checked(buffer.getvalue(), card.name)
     return _rebuild(archive, card.name, card.to_json().encode())
 

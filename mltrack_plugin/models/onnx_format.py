@@ -8,12 +8,13 @@ extensions).
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mltrack_plugin.errors import ModelError, require_extra
+from mltrack_plugin.errors import ModelError, first_line, require_extra
 from mltrack_plugin.models.card import ModelCard
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ def save(module: nn.Module, card: ModelCard) -> bytes:
             )
             proto: Any = program.model_proto  # type: ignore[union-attr]
     except Exception as error:
-        raise ModelError(f"model {card.name!r} cannot be exported to ONNX: {error}") from error
+        raise ModelError(
+            f"model {card.name!r} cannot be exported to ONNX ({first_line(error)}); the format .pt holds every network"
+        ) from error
     # Notes of the exporter hold source paths of its machine.
     proto.doc_string = ""
     del proto.metadata_props[:]
@@ -82,7 +85,7 @@ def read_card(content: bytes, source: str) -> ModelCard:
         onnx.checker.check_model(proto)
     except Exception as error:
         raise ModelError(
-            f"{source}: not an ONNX model, or damaged ({_first_line(error)}). Download or export it again"
+            f"{source}: not an ONNX model, or damaged ({first_line(error)}). Download or export it again"
         ) from None
     if domains := {node.domain for node in proto.graph.node} - {"", "ai.onnx"}:
         raise ModelError(f"{source}: needs operators of {', '.join(sorted(domains))}; the file is not opened")
@@ -123,7 +126,7 @@ class OnnxEngine:
             self._session = runtime.InferenceSession(content, options, providers=[provider])
         except Exception as error:
             raise ModelError(
-                f"{source}: ONNX Runtime {runtime.__version__} cannot load the model ({_first_line(error)})"
+                f"{source}: ONNX Runtime {runtime.__version__} cannot load the model ({first_line(error)})"
             ) from error
 
     def __call__(self, *inputs: Array) -> Array:
@@ -132,18 +135,14 @@ class OnnxEngine:
         return result
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's notes on its own internals and on packages that are not needed."""
+    """Without the exporter's notes on its own internals, on packages that are not needed, and on what it cannot do."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

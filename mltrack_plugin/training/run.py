@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch.utils.data import DataLoader, IterableDataset
 
 from mltrack_plugin.errors import ConfigurationError, MissingExtraError
+from mltrack_plugin.io.atomic import output_errors
 from mltrack_plugin.models.archive import resolve_device
 from mltrack_plugin.training.config import TrainingConfig
 from mltrack_plugin.training.curves import draw_curves
@@ -96,6 +97,7 @@ def train(
             the data set is of a detector that the model is not made for.
         ModelError: if the checkpoint to resume is damaged, or one of another training or network; if the device is
             "cuda" and there is none.
+        OutputError: if the folder cannot be made.
         TrainingError: if loss or gradient is not finite, or memory exhausted; the last checkpoint stays good.
     """
     last = output / "last.ckpt"
@@ -113,7 +115,10 @@ def train(
     task.check_detector()
     with contextlib.closing(task):
         task.check(device)
-        _fit(task, output, resume, resolve_device(device), progress, callbacks)
+        device = resolve_device(device)
+        with output_errors(output):
+            output.mkdir(parents=True, exist_ok=True)
+        _fit(task, output, resume, device, progress, callbacks)
     return last
 
 

@@ -184,9 +184,17 @@ def test_archive_gives_the_same_embedding(network, tmp_path):
     again.load_state_dict(network.state_dict())
 
 
-def test_sorting_by_value_cannot_be_exported_as_a_graph(network):
-    with pytest.raises(ModelError, match="cannot be exported"):
-        pack(network, card(), ".pt2")
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
+def test_sorting_by_value_cannot_be_exported_as_a_graph(suffix, network, capsys):
+    """And the error is a line, not torch's pages of the graph."""
+    if suffix == ".onnx":
+        pytest.importorskip("onnxscript")
+    with pytest.raises(
+        ModelError, match=r"cannot be exported .*; the format \.pt holds every network$"
+    ) as caught:
+        pack(network, card(), suffix)
+    assert len(str(caught.value).splitlines()) == 1
+    assert not "".join(capsys.readouterr())
 
 
 def test_heads_divide_the_width():

@@ -54,6 +54,13 @@ def test_gpu_that_is_not_there_is_said_before_anything_is_simulated(command, tmp
     assert "no CUDA device is available" in capsys.readouterr().err
 
 
+def test_folder_that_cannot_be_made_is_said_before_anything_is_simulated(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("mltrack_plugin.training.encreg.measure", None)
+    assert main(["train", NAME, "--tiny", "--device", "cpu", "--output", str(tmp_path / "file" / "run")]) == 1
+    assert f"cannot write '{tmp_path}/file/run': " in capsys.readouterr().err
+
+
 def test_interrupted_training_names_the_command_that_goes_on(tmp_path, monkeypatch, capsys):
     """With all settings: without them another network would be asked for."""
     monkeypatch.chdir(tmp_path)
