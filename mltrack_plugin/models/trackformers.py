@@ -36,6 +36,9 @@ class Published:
     length_unit: str
     #: Ranges of the hits in the training events.
     validity: dict[str, tuple[float, float]]
+    #: Distance of outputs that counts as 1 in clustering. Training told the network none: so small a one that the
+    #: ``epsilon`` of shipped jobs, which is tuned to learned distances, joins no tracks.
+    output_scale: float
     #: Whether the inputs were normalised with constants that the file does not hold.
     normalised: bool = False
 
@@ -45,10 +48,10 @@ _REDVID = {"r": (0.0, 8.0), "z": (-12.0, 12.0), "n_hits": (1.0, 2000.0)}
 #: coefficients.
 KINDS = {
     "redvid-linear": Published(
-        "cylindrical", {"theta": "rad", "sin_phi": "1", "cos_phi": "1"}, ("redvid",), "redvid", _REDVID
+        "cylindrical", {"theta": "rad", "sin_phi": "1", "cos_phi": "1"}, ("redvid",), "redvid", _REDVID, 0.02
     ),
     "redvid-helical": Published(
-        "cylindrical", {"pt": "1", "pz": "1", "q": "1"}, ("redvid",), "redvid", _REDVID
+        "cylindrical", {"pt": "1", "pz": "1", "q": "1"}, ("redvid",), "redvid", _REDVID, 0.2
     ),
     "trackml": Published(
         "raw",
@@ -56,6 +59,7 @@ KINDS = {
         ("trackml", "generic"),
         "mm",
         {"r": (0.0, 1100.0), "z": (-3100.0, 3100.0), "n_hits": (1.0, 2000.0)},
+        0.2,
         normalised=True,
     ),
 }
@@ -153,7 +157,7 @@ def load_trackformers(
         "coordinate_system": "cartesian",
         "detectors": list(facts.detectors),
         "outputs": list(facts.outputs),
-        "output_scales": [1.0] * n_outputs,
+        "output_scales": [facts.output_scale] * n_outputs,
         "validity": {key: list(limits) for key, limits in facts.validity.items()},
         "training_data": {
             "published": "Caron et al., Efficient ML-Assisted Particle Track Reconstruction Designs"

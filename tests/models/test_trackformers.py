@@ -9,10 +9,15 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from mltrack_plugin.cli.main import cli
+from mltrack_plugin.cli.main import cli, main
+from mltrack_plugin.clustering import cluster_hdbscan
 from mltrack_plugin.errors import ConfigurationError, ModelError
+from mltrack_plugin.job import load_job
 from mltrack_plugin.models.archive import load_model
 from mltrack_plugin.models.trackformers import load_trackformers
+from mltrack_plugin.simulation.datasets import make_dataset
+from mltrack_plugin.training.targets import hit_targets
+from mltrack_plugin.training.validation import ValidationScores
 
 SAMPLES = (
     Path(os.environ.get("MLTRACK_SAMPLE_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -123,6 +128,34 @@ def test_real_checkpoints(file):
         torch.load(SAMPLES / file, map_location="cpu", weights_only=True)["model_state_dict"]
     )
     check_equal(original, network, kind)
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="the published checkpoints are not here")
+@pytest.mark.parametrize("file", REAL)
+def test_real_checkpoints_become_archives(file, tmp_path):
+    """Equal within a thousandth of their scale, which single precision allows."""
+    kind, _, _ = REAL[file]
+    arguments = ["export", "--from-trackformers", str(SAMPLES / file), "--kind", kind]
+    for name, values in (("--input-mean", MEAN), ("--input-scale", SCALE)) if kind == "trackml" else ():
+        arguments += [name, *map(str, values)]
+    assert main([*arguments, "--output", str(tmp_path / "real.pt")]) == 0
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="the published checkpoints are not here")
+def test_published_network_finds_tracks_in_the_shipped_job(tmp_path):
+    """Its outputs have another scale than those that the epsilon of the job was tuned to."""
+    archive = tmp_path / "linear.pt"
+    arguments = ["export", "--from-trackformers", str(SAMPLES / "redvid_10to50_linear_best"), "--kind"]
+    assert main([*arguments, "redvid-linear", "--output", str(archive)]) == 0
+    model = load_model(archive)
+    job = load_job("encreg-redvid-10-50-linear")
+    (settings,) = (step.settings for step in job.sequence if step.name == "hdbscan")
+    scores = ValidationScores()
+    for event in make_dataset("redvid-10-50-linear", {}).events(5, seed=1, split="validation"):
+        points = model.predict_hits(event.hits) / np.asarray(model.card.output_scales)
+        _, row = hit_targets(event.particles, event.truth_links, ("q",))
+        scores.add(cluster_hdbscan(points, **settings)[0], row)
+    assert scores.result()["val_score"] > 0.9
 
 
 def test_command_line_writes_an_archive(tmp_path):
