@@ -32,6 +32,10 @@ class ConfigurationError(MltrackError):
     exit_code = 2
 
 
+class NetworkSettingsError(ConfigurationError, ValueError):
+    """Settings of a network do not fit together."""
+
+
 class ModelError(MltrackError):
     """A model archive is missing, damaged, or does not fit the job."""
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mltrack_plugin.algorithm import Config
-from mltrack_plugin.errors import ConfigurationError, did_you_mean, require_extra
+from mltrack_plugin.errors import ConfigurationError, NetworkSettingsError, did_you_mean, require_extra
 
 Backend = Literal["sdpa", "flash", "math"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
@@ -225,14 +225,14 @@ class EncoderBlock(nn.Module):
         config: sizes.
 
     Raises:
-        ValueError: if the heads do not divide the width.
+        NetworkSettingsError: if the heads do not divide the width.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         d = config.d_model
         if d % config.n_heads:
-            raise ValueError(f"d_model {d} is not a multiple of n_heads {config.n_heads}")
+            raise NetworkSettingsError(f"d_model {d} is not a multiple of n_heads {config.n_heads}")
         self.n_heads = config.n_heads
         self.norm_first = config.norm_first
         self.dropout = config.dropout

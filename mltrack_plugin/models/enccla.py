@@ -22,7 +22,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from mltrack_plugin.algorithm import Config
+from mltrack_plugin.algorithm import Config, validated
 from mltrack_plugin.clustering.quantile_bins import QuantileBins
 from mltrack_plugin.models.attention import Packing
 from mltrack_plugin.models.consensus import best_two, consensus
@@ -63,8 +63,10 @@ class BinnedConfig(Config):
 
     @classmethod
     def with_bins(cls, settings: Mapping[str, Any], bins: QuantileBins) -> Self:
-        """Other settings, and the bins."""
-        return cls(**settings, bins=parameter_bins(bins))
+        """Other settings, and the bins (raises ``ConfigurationError``, naming each setting that is wrong)."""
+        config = validated(cls, {**settings, "bins": parameter_bins(bins)}, "network")
+        assert isinstance(config, cls)
+        return config
 
     def quantile_bins(self) -> QuantileBins:
         """The bins as arrays."""

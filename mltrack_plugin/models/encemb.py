@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mltrack_plugin.algorithm import Config
+from mltrack_plugin.errors import NetworkSettingsError
 from mltrack_plugin.models.hypotheses import Hypothesis, plane_coordinates
 from mltrack_plugin.models.surfaces import Surfaces
 from mltrack_plugin.surfaces import SurfacesConfig
@@ -188,13 +189,15 @@ class EncEmb(nn.Module):
         config: sizes and constants.
 
     Raises:
-        ValueError: if the heads do not divide the width.
+        NetworkSettingsError: if the heads do not divide the width.
     """
 
     def __init__(self, config: EncEmbConfig) -> None:
         super().__init__()
         if config.d_model % config.n_heads:
-            raise ValueError(f"d_model {config.d_model} is not a multiple of n_heads {config.n_heads}")
+            raise NetworkSettingsError(
+                f"d_model {config.d_model} is not a multiple of n_heads {config.n_heads}"
+            )
         self.length_scale = config.length_scale
         self.surfaces = Surfaces(config.surfaces)
         self.block_size = config.block_size
@@ -224,7 +227,7 @@ class EncEmb(nn.Module):
             n_layers: layers that start this way.
 
         Raises:
-            ValueError: if the residual stream or a head is too narrow.
+            NetworkSettingsError: if the residual stream or a head is too narrow.
         """
         layers: list[Any] = list(self.layers)
         positions: list[Any] = list(self.positions)
@@ -237,7 +240,7 @@ class EncEmb(nn.Module):
         columns += [2 * n_phi + i for j in eta for i in (j, n_eta + j)]
         width = len(columns)
         if width * n_layers > d or width > d // heads:
-            raise ValueError(
+            raise NetworkSettingsError(
                 f"the kernel start of {n_layers} layers needs d_model of {width * n_layers} or more"
             )
         with torch.no_grad():

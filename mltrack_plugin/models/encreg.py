@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from mltrack_plugin.errors import NetworkSettingsError
 from mltrack_plugin.models.attention import EncoderBlock, EncoderConfig, Packing, key_bias
 from mltrack_plugin.models.surfaces import Surfaces
 from mltrack_plugin.surfaces import SurfacesConfig
@@ -148,7 +149,7 @@ class EncReg(nn.Module):
         n_phi, n_eta = 2 * len(self.embedding.phi_frequencies), 2 * len(self.embedding.eta_frequencies)
         d = self.head.in_features
         if not self.embedding.expanded or n_phi + n_eta > d:
-            raise ValueError(
+            raise NetworkSettingsError(
                 "the kernel start needs expanded inputs and d_model of at least the Fourier features"
             )
         first = 7

@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mltrack_plugin.algorithm import Config
+from mltrack_plugin.errors import NetworkSettingsError
 from mltrack_plugin.models.encemb import LocalBlock
 from mltrack_plugin.models.hypotheses import Hypothesis, plane_coordinates
 from mltrack_plugin.models.surfaces import Surfaces
@@ -96,7 +97,7 @@ class Refiner(nn.Module):
         config: sizes and constants.
 
     Raises:
-        ValueError: if the heads do not divide the width.
+        NetworkSettingsError: if the heads do not divide the width.
     """
 
     frequencies: Tensor
@@ -107,7 +108,7 @@ class Refiner(nn.Module):
         super().__init__()
         d = config.d_model
         if d % config.n_heads:
-            raise ValueError(f"d_model {d} is not a multiple of n_heads {config.n_heads}")
+            raise NetworkSettingsError(f"d_model {d} is not a multiple of n_heads {config.n_heads}")
         self.length_scale = config.length_scale
         self.passes = config.passes
         self.prior = PRIOR_PRECISION

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from mltrack_plugin.algorithm import validated
 from mltrack_plugin.models.encdec import EncDec, EncDecConfig, distance_order
 from mltrack_plugin.models.encreg import EncRegConfig
 from mltrack_plugin.sequences.pointers import distinct_tracks, hits_of_tracks, resolve_claims
@@ -131,8 +132,11 @@ class EncDecTask(Task):
         config: EncDecTrainingConfig = self.config
         network = dict(config.network)
         constants = {"input_mean": (0.0, 0.0, 0.0), "input_scale": (config.length_scale,) * 3}
-        encoder = EncRegConfig.model_validate({**network.pop("encoder", {}), **constants})
-        return EncDecConfig(encoder=encoder, **network)
+        place = f"{config.name}: network"
+        encoder = validated(EncRegConfig, {**network.pop("encoder", {}), **constants}, f"{place}: encoder")
+        settings = validated(EncDecConfig, {"encoder": encoder, **network}, place)
+        assert isinstance(settings, EncDecConfig)
+        return settings
 
     def module(self) -> PointerTraining:
         settings = self._settings()

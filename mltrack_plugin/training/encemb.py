@@ -196,7 +196,7 @@ class EncEmbTask(Task):
     Config = EncEmbTrainingConfig
 
     def module(self) -> EmbeddingTraining:
-        settings = EncEmbConfig(**self.config.network)
+        settings = self.settings_for(EncEmbConfig)
         network = EncEmb(settings)
         if self.config.start_from is not None:
             self._started_from, _ = start_from(
@@ -223,7 +223,7 @@ class EncEmbTask(Task):
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the network's outputs."""
-        return tuple(f"embedding_{i}" for i in range(EncEmbConfig(**self.config.network).embedding))
+        return tuple(f"embedding_{i}" for i in range(self.settings_for(EncEmbConfig).embedding))
 
     @functools.cached_property
     def validation_sets(self) -> list[Dataset]:
@@ -248,7 +248,7 @@ class EncEmbTask(Task):
 
     def card(self, module: TaskModule) -> dict[str, Any]:
         config: EncEmbTrainingConfig = self.config
-        settings = EncEmbConfig(**config.network)
+        settings = self.settings_for(EncEmbConfig)
         card = self.common_card()
         card["training_recipe"] |= {
             "loss": f"supervised contrastive + {config.auxiliary_weight} smooth L1 on track parameters",

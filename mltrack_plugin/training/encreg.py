@@ -202,8 +202,8 @@ class EncRegTask(Task):
         config = self.config
         statistics = measure(self.source("train"), config.targets)
         largest = max(len(event.hits) for event in self.validation_events)
-        settings = EncRegConfig(
-            **config.network,
+        settings = self.settings_for(
+            EncRegConfig,
             input_mean=(0.0, 0.0, 0.0),
             input_scale=(config.length_scale,) * 3,
             output_mean=statistics.target_center,
@@ -261,8 +261,8 @@ class EncRegTask(Task):
         config, network = self.config, module.network
         # A resumed training keeps the constants it started with: they are those of the network.
         constants = {name: getattr(network, name).tolist() for name in ("output_mean", "output_scale")}
-        settings = EncRegConfig(
-            **config.network, input_mean=(0.0,) * 3, input_scale=(config.length_scale,) * 3, **constants
+        settings = self.settings_for(
+            EncRegConfig, input_mean=(0.0,) * 3, input_scale=(config.length_scale,) * 3, **constants
         )
         scale = module.log_scale.detach().exp().cpu() * network.output_scale.cpu()
         card = self.common_card()

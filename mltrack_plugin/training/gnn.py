@@ -198,7 +198,7 @@ class GraphTask(Task):
         raise NotImplementedError
 
     def module(self) -> GraphTraining:
-        network: Any = self.Network(self.NetworkConfig(**self.config.network))
+        network: Any = self.Network(self.settings_for(self.NetworkConfig))
         if self.config.difference_gain is not None:
             network.edge.start_from_differences(list(self.config.difference_gain))
         return GraphTraining(self.config, network)
@@ -239,7 +239,7 @@ class GraphTask(Task):
         )
         return card | {
             "kind": "graph",
-            "hyperparameters": self.NetworkConfig(**self.config.network).model_dump(mode="json"),
+            "hyperparameters": self.settings_for(self.NetworkConfig).model_dump(mode="json"),
             "features": list(self.features),
             "units": self.features,
             "coordinate_system": "cylindrical",

@@ -102,7 +102,7 @@ class GruAssignmentTask(Task):
 
     @property
     def _slots(self) -> int:
-        return GruAssignmentConfig(**self.config.network).slots
+        return self.settings_for(GruAssignmentConfig).slots
 
     def samples(self, split: str, n_events: int) -> list[Sample]:
         """The first events of a split; those without barrel hits are left out.
@@ -128,7 +128,7 @@ class GruAssignmentTask(Task):
         return [by_length[n] for n in sorted(by_length)]
 
     def module(self) -> GruAssignmentModule:
-        return GruAssignmentModule(self.config, GruAssignment(GruAssignmentConfig(**self.config.network)))
+        return GruAssignmentModule(self.config, GruAssignment(self.settings_for(GruAssignmentConfig)))
 
     def training_batches(self, start: int) -> Iterator[Batch]:
         config, groups = self.config, self._pool
@@ -151,7 +151,7 @@ class GruAssignmentTask(Task):
     def card(self, module: TaskModule) -> dict[str, Any]:
         card = self.common_card()
         card["training_recipe"]["loss"] = "cross entropy of each hit's slot"
-        settings = GruAssignmentConfig(**self.config.network)
+        settings = self.settings_for(GruAssignmentConfig)
         hits = np.concatenate([ordered for group in self._pool for ordered, _, _ in group])
         names = ["none", *(f"slot_{i}" for i in range(1, settings.slots + 1))]
         most = float(max(len(group[0][1]) for group in self._pool))

@@ -145,7 +145,7 @@ class HitPredictorTask(Task):
         return self.sequences("train", self.config.training_events)
 
     def module(self) -> TaskModule:
-        settings = measure_constants(self._pool, HitPredictorConfig(**self.config.network))
+        settings = measure_constants(self._pool, self.settings_for(HitPredictorConfig))
         return HitPredictorModule(self.config, HitPredictor(settings))
 
     def training_batches(self, start: int) -> Iterator[Batch]:
@@ -193,6 +193,6 @@ class GaussianHitPredictorTask(HitPredictorTask):
     loss_name: ClassVar[str] = "Gaussian log-likelihood"
 
     def module(self) -> TaskModule:
-        settings = measure_constants(self._pool, GaussianHitPredictorConfig(**self.config.network))
+        settings = measure_constants(self._pool, self.settings_for(GaussianHitPredictorConfig))
         assert isinstance(settings, GaussianHitPredictorConfig)
         return GaussianHitPredictorModule(self.config, GaussianHitPredictor(settings))

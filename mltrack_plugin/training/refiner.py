@@ -219,8 +219,8 @@ class RefinerTask(Task):
     def settings(self) -> RefinerConfig:
         """Sizes and constants of the network."""
         config: RefinerTrainingConfig = self.config
-        return RefinerConfig(
-            **config.network,
+        return self.settings_for(
+            RefinerConfig,
             output_mean=(0.0,) * len(config.targets),
             output_scale=tuple(config.targets.values()),
         )

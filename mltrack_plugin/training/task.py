@@ -6,19 +6,22 @@ import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import lightning
 import torch
 from torch import nn
 
 from mltrack_plugin import __version__
+from mltrack_plugin.algorithm import Config as BaseConfig
+from mltrack_plugin.algorithm import validated
 from mltrack_plugin.errors import ConfigurationError, EventError
 from mltrack_plugin.simulation.base import Dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.config import TrainingConfig, portable_settings
 from mltrack_plugin.training.files import training_dataset
 
+C = TypeVar("C", bound=BaseConfig)
 #: (index) -> event; the same index gives the same event.
 EventSource = Callable[[int], SimulatedEvent]
 
@@ -182,6 +185,21 @@ class Task(ABC):
             f"data set {chosen.name}, split {split}",
             leave_out=self.config.oversized_events == "leave-out",
         )
+
+    def settings_for(self, kind: type[C], **given: Any) -> C:
+        """Settings of the network: those of the configuration, and those that the training itself knows or measures.
+
+        Raises:
+            ConfigurationError: naming each setting that is wrong, or is in both.
+        """
+        network, place = self.config.network, f"{self.config.name}: network"
+        if twice := sorted(network.keys() & given.keys()):
+            raise ConfigurationError(
+                f"{place}: {', '.join(twice)} cannot be set: the training takes care of it"
+            )
+        settings = validated(kind, {**network, **given}, place)
+        assert isinstance(settings, kind)
+        return settings
 
     @abstractmethod
     def module(self) -> TaskModule:

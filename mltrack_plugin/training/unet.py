@@ -78,8 +78,8 @@ class UNetTask(ClassTask):
         return UNetTraining(self.config, network)
 
     def settings(self, bins: QuantileBins) -> UNetConfig:
-        config = self.config
-        return UNetConfig(**config.network, length_scale=config.length_scale, bins=parameter_bins(bins))
+        scale = self.config.length_scale
+        return self.settings_for(UNetConfig, length_scale=scale, bins=parameter_bins(bins))
 
     def _start(self, network: UNet, bins: QuantileBins) -> None:
         """Take over the weights of ``start_from``; where the axes of the image are parameters, its bins may differ."""

@@ -39,7 +39,7 @@ class VertexTask(Task):
 
     @property
     def network_config(self) -> VertexCNNConfig:
-        return VertexCNNConfig(**self.config.network)
+        return self.settings_for(VertexCNNConfig)
 
     def module(self) -> TaskModule:
         return VertexModule(self.config, build_network(self.config.architecture, self.config.network))

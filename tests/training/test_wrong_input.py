@@ -81,6 +81,41 @@ def test_interrupted_training_names_the_command_that_goes_on(tmp_path, monkeypat
     assert torch.load(f"runs/{NAME}/last.ckpt", weights_only=True)["global_step"] == 5
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        (NAME, {"network": {"d_model": 15, "n_heads": 2}}, "d_model 15 is not a multiple of n_heads 2"),
+        (NAME, {"network": {"d_modle": 16}}, "network: no setting 'd_modle'. Did you mean 'd_model'"),
+        (
+            NAME,
+            {"network": {"input_scale": [1, 1, 1]}},
+            "input_scale cannot be set: the training takes care of",
+        ),
+        (NAME, {"kernel_start": 1.0, "network": {"inputs": "raw"}}, "the kernel start needs expanded inputs"),
+        ("encemb-redvid-helical", {"kernel_start": 1.0}, "the kernel start of 3 layers needs d_model"),
+        ("encemb-redvid-helical", {"network": {"patches": [{"aspct": 1.0}]}}, "no setting 'patches.0.aspct'"),
+        (
+            "encdec-redvid-10-50-linear",
+            {"network": {"encoder": {"n_head": 2}}},
+            "encoder: no setting 'n_head'",
+        ),
+        ("enccla-redvid-10-50-linear", {"bins": {"phi": 1}}, "a classifier needs two classes or more"),
+        (
+            "unet-redvid-10-50-linear",
+            {"network": {"width": [8]}},
+            "no setting 'width'. Did you mean 'widths'",
+        ),
+        ("refiner-redvid-linear", {"network": {"slot": 18}}, "no setting 'slot'. Did you mean 'slots'"),
+        ("gru-assignment", {"network": {"hiden": 8}}, "no setting 'hiden'. Did you mean 'hidden'"),
+    ],
+)
+def test_wrong_settings_of_the_network_are_named(name, changes, message):
+    task = make_task(load_training_config(name, tiny=True, **changes))
+    with pytest.raises(ConfigurationError) as caught:
+        task.module()
+    assert message in str(caught.value)
+
+
 def write(path, listed):
     """Four events of straight tracks whose hits all count as noise; with or without particles."""
     writer = RootEventsWriter(path=str(path), detector="mydetector")
