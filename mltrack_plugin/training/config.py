@@ -57,7 +57,7 @@ class TrainingConfig(Config):
     #: A larger event stops the training with an error, or the next smaller one takes its place.
     oversized_events: Literal["error", "leave-out"] = "error"
     #: Detectors that the model is made for.
-    detectors: tuple[str, ...]
+    detectors: tuple[str, ...] = Field(min_length=1)
     #: Unit of the coordinates.
     length_unit: str = "mm"
 

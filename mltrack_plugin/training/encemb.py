@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
 from mltrack_plugin.clustering import cluster_hdbscan
@@ -74,7 +74,7 @@ class EncEmbTrainingConfig(TrainingConfig):
     #: Weight of the auxiliary regression of the track parameters.
     auxiliary_weight: float = Field(0.1, ge=0)
     #: Its targets and the spread of each that counts as 1.
-    auxiliary_targets: dict[str, float] = Field(default_factory=lambda: dict(AUXILIARY), min_length=1)
+    auxiliary_targets: dict[str, PositiveFloat] = Field(default_factory=lambda: dict(AUXILIARY), min_length=1)
     #: Shipped model, archive or checkpoint with the same network to start from; None = untrained.
     start_from: str | None = None
     #: Training and validation on the hits that the first steps of a job leave to the network; None = on whole events.

@@ -42,7 +42,7 @@ class EncRegTrainingConfig(TrainingConfig):
     #: Start with attention to the hits nearest in phi and eta, of this sharpness; None = random initial weights.
     kernel_start: float | None = Field(None, gt=0)
     #: Regressed track parameters, in the order of the outputs.
-    targets: tuple[str, ...]
+    targets: tuple[str, ...] = Field(min_length=1)
     #: Raw coordinates are divided by this (the size of the detector), in their units.
     length_scale: float = Field(1.0, gt=0)
     #: Weight of the regression loss.

@@ -50,7 +50,7 @@ class LeftOverDataset(Dataset):
         algorithm: registered name of the network's step in the job.
 
     Raises:
-        ConfigurationError: if the job has no such step, or the step takes all hits.
+        ConfigurationError: as :func:`steps_before`.
     """
 
     Config: ClassVar[type[Config]] = LeftOverConfig
@@ -101,13 +101,17 @@ def steps_before(job_name: str, algorithm: str, detector: str) -> Callable[[Simu
         event -> event of the hits that the step selects.
 
     Raises:
-        ConfigurationError: if the job has no such step, or the step takes all hits.
+        ConfigurationError: if the job has no such step, or the step takes all hits, or the job is for other detectors.
     """
     job = load_job(job_name)
     names = [step.name for step in job.sequence]
     if algorithm not in names:
         raise ConfigurationError(
             f"after: the job {job_name!r} has no step {algorithm!r}. {did_you_mean(algorithm, names)}"
+        )
+    if job.detectors and detector not in job.detectors:
+        raise ConfigurationError(
+            f"after: the job {job_name!r} is for {', '.join(job.detectors)}, but the events are of {detector!r}"
         )
     number = names.index(algorithm)
     selection = job.sequence[number].settings.get("selected_hits", "selected_hits")

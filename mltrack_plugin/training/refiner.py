@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import Tensor
 from torch.nn import functional
 
@@ -41,7 +41,7 @@ class RefinerTrainingConfig(TrainingConfig):
     #: Its clustering.
     clustering: ClusteringSettings = ClusteringSettings(epsilon=1.0)
     #: Regressed track parameters and the spread of each that counts as 1.
-    targets: dict[str, float] = Field(min_length=1)
+    targets: dict[str, PositiveFloat] = Field(min_length=1)
     #: Training events whose clusters are kept; they are damaged anew each time.
     training_events: int = Field(1500, ge=1)
     #: Damage to the clusters.

@@ -121,6 +121,11 @@ def test_jobs_that_leave_nothing_to_the_network_are_refused(job, algorithm, mess
         steps_before(job, algorithm, "generic")
 
 
+def test_job_for_another_detector_is_refused():
+    with pytest.raises(ConfigurationError, match=r"'encemb-generic' is for trackml, generic, but .* 'redvid'"):
+        steps_before("encemb-generic", "encemb", "redvid")
+
+
 @pytest.mark.parametrize("shares", [(0.0, 1.0), (0.5, 0.2), (0.5, 1.5)])
 def test_shares_that_are_none(shares):
     with pytest.raises(ValueError, match="two rising shares"):

@@ -116,6 +116,24 @@ def test_wrong_settings_of_the_network_are_named(name, changes, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        (NAME, {"targets": []}, "targets: Tuple should have at least 1 item"),
+        (NAME, {"detectors": []}, "detectors: Tuple should have at least 1 item"),
+        (
+            "encemb-redvid-helical",
+            {"auxiliary_targets": {"eta": 0.0}},
+            r"auxiliary_targets\.eta: .* greater than 0",
+        ),
+        ("refiner-redvid-linear", {"targets": {"eta": -1.0}}, r"targets\.eta: .* greater than 0"),
+    ],
+)
+def test_settings_that_no_training_can_have(name, changes, message):
+    with pytest.raises(ConfigurationError, match=message):
+        load_training_config(name, tiny=True, **changes)
+
+
 def write(path, listed):
     """Four events of straight tracks whose hits all count as noise; with or without particles."""
     writer = RootEventsWriter(path=str(path), detector="mydetector")
