@@ -22,8 +22,9 @@ from mltrack_plugin.simulation.event import SimulatedEvent
 FILES = "files"
 #: Number of the data set in the seeds; those of ``mltrack simulate`` are below.
 _TAG = 1000
-#: Events that are read and kept together; training events are shuffled within and between such blocks.
-_BLOCK = 32
+#: Most events, and about the most hits, that are read and kept together: a block. Training events are shuffled within
+#: and between blocks.
+_BLOCK, _BLOCK_HITS = 32, 400_000
 #: Events with so many hits show the size of the detector; sizes that differ by more than the factor are in other units.
 _MIN_HITS, _SIZE_FACTOR = 50, 8.0
 
@@ -126,6 +127,13 @@ class FilesDataset(Dataset):
         last = self._inputs[-1]
         return int(last.first + last.reader.num_events())
 
+    @functools.cached_property
+    def _block_size(self) -> int:
+        """Events of a block, by the hits of the first event: memory holds two blocks."""
+        first = next(iter(self._inputs[0].reader.events(0, 1)), None)
+        hits = first.collections.get("hits") if first is not None else None
+        return max(1, min(_BLOCK, _BLOCK_HITS // max(1, len(hits or ()))))
+
     @property
     def detector(self) -> str:
         """As the inputs state it.
@@ -185,14 +193,15 @@ class FilesDataset(Dataset):
         rng = np.random.default_rng([_TAG, SPLITS["train"], seed, number])
         places = np.arange(n)
         # Blocks are those of the input, so that the first and last of the split may be short.
-        blocks = np.split(places, np.flatnonzero(np.diff((first + places) // _BLOCK)) + 1)
+        blocks = np.split(places, np.flatnonzero(np.diff((first + places) // self._block_size)) + 1)
         return np.concatenate([rng.permutation(blocks[i]) for i in rng.permutation(len(blocks))])
 
     def _at(self, place: int) -> SimulatedEvent:
-        return self._block(place // _BLOCK)[place % _BLOCK]
+        return self._block(place // self._block_size)[place % self._block_size]
 
     def _read_block(self, block: int) -> list[SimulatedEvent]:
-        start, stop = block * _BLOCK, min((block + 1) * _BLOCK, self.available)
+        start = block * self._block_size
+        stop = min(start + self._block_size, self.available)
         events = []
         for source in self._inputs:
             for read in source.reader.events(start - source.first, stop - source.first):

@@ -108,6 +108,24 @@ def test_events_are_read_in_blocks_and_only_when_needed(own, monkeypatch):
     dataset.close()
 
 
+def test_large_events_are_read_a_few_at_a_time(own, monkeypatch):
+    path, events = own
+    n_hits = len(events[0].hits)
+    monkeypatch.setattr("mltrack_plugin.training.files._BLOCK_HITS", 5 * n_hits)
+    read = []
+    original = FilesDataset._read_block
+    monkeypatch.setattr(
+        FilesDataset, "_read_block", lambda self, block: read.append(block) or original(self, block)
+    )
+    dataset = FilesDataset({"path": str(path)})
+    found = [dataset.event(i, seed=1, split="train").hits for i in range(80)]
+    assert sorted(read) == list(range(16))
+    assert len(original(dataset, 0)) == 5
+    assert {hits.x[0] for hits in found} == {event.hits.x[0] for event in events[:80]}
+    assert same(dataset.event(3, seed=1, split="validation"), events[83])
+    dataset.close()
+
+
 def test_several_inputs_are_one_data_set(own, tmp_path):
     _, events = own
     paths = [write(tmp_path / f"{i}.root", events[30 * i : 30 * i + 30]) for i in range(2)]
