@@ -60,16 +60,17 @@ class StopWhenNotFinite(Callback):  # type: ignore[misc]
 
 
 @contextlib.contextmanager
-def memory_errors(trainer: lightning.Trainer) -> Iterator[None]:
-    """Say what to change when memory is exhausted (raises ``TrainingError``)."""
+def memory_errors(trainer: lightning.Trainer | None = None) -> Iterator[None]:
+    """Say what to change when memory is exhausted (raises ``TrainingError``); without a trainer: before any step."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not any(text in str(error) for text in _NO_MEMORY):
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
+        when = "before the first step" if trainer is None else f"at step {trainer.global_step}"
         raise TrainingError(
-            f"memory is exhausted at step {trainer.global_step} ({reason}). "
+            f"memory is exhausted {when} ({reason}). "
             "Lower batch_size (encemb: batch_hits), or leave large events out with max_event_hits and "
             "oversized_events: leave-out"
         ) from error

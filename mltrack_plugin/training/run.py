@@ -127,7 +127,8 @@ def _fit(
 ) -> None:
     """As :func:`train`, of a task whose data set is open."""
     config, last = task.config, output / "last.ckpt"
-    module = task.module()
+    with memory_errors():
+        module = task.module()
     step = checked_step(last, task.card(module), config.network, module) if resume else None
     # At the end of the epoch, not of its validation: only then does a resumed run start with the next epoch.
     always: dict[str, Any] = {"enable_version_counter": False, "save_on_train_epoch_end": True}

@@ -282,6 +282,17 @@ def test_exhausted_memory_says_what_to_change(tmp_path, monkeypatch):
         run(tiny(), tmp_path)
 
 
+def test_memory_may_give_out_before_the_first_step(tmp_path, monkeypatch):
+    def measure(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr("mltrack_plugin.training.encreg.measure", measure)
+    with pytest.raises(
+        TrainingError, match=r"exhausted before the first step \(MemoryError\).*max_event_hits"
+    ):
+        run(tiny(), tmp_path)
+
+
 def test_other_runtime_errors_stay_what_they_are():
     class Trainer:
         global_step = 3
