@@ -48,7 +48,24 @@ def test_tiny_variant_trains_and_is_exported(name, banks, tmp_path):
     assert str(banks) not in card.to_json()
 
 
-@pytest.mark.parametrize("name", available_models())
+#: Trained in parts on several schedules, or before cards named command, time and machine.
+OTHERWISE_MADE = {
+    "encemb-generic", "encreg-redvid-10-50-helical", "encreg-trackml-10-50",
+    "gaussian-hit-predictor", "gnn-hits", "gnn-segments", "gnn-segments-endcaps", "gru-assignment",
+    "image-segmentation-cnn", "image-segmentation-lstm", "image-track-cnn", "image-track-cnn-gauss",
+    "image-tracks-cnn-lstm", "lstm-hit-predictor", "vertex-cnn",
+}  # fmt: skip
+
+
+def shipped_models():
+    """Names; those made otherwise are expected to fail, so that none stays on the list once it is made anew."""
+    otherwise = pytest.mark.xfail(strict=True, raises=(AssertionError, KeyError))
+    return [
+        pytest.param(name, marks=otherwise if name in OTHERWISE_MADE else ()) for name in available_models()
+    ]
+
+
+@pytest.mark.parametrize("name", shipped_models())
 def test_every_shipped_model_is_what_its_configuration_trains(name):
     card, config = read_model_file(name).card, load_training_config(name)
     recipe = card.training_recipe
