@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mltrack_plugin.models.checkpoint import load_checkpoint
 from mltrack_plugin.models.eager import eager_network
@@ -31,24 +32,23 @@ CHECKPOINTS = ("last.ckpt", "best.ckpt")
 
 def trained(name: str, folder: Path) -> None:
     """Train the model, or go on; nothing is done if its last checkpoint has all steps."""
-    last = folder / CHECKPOINTS[0]
+    last = folder / "last.ckpt"
+    resume = []
     if last.exists():
-        _, card = load_checkpoint(last)
-        if card.metrics["steps"] >= load_training_config(name).steps:
+        if load_checkpoint(last)[1].metrics["steps"] >= load_training_config(name).steps:
             return
-    resume = ["--resume"] if last.exists() else []
+        resume = ["--resume"]
     command = ["train", name, "--threads", "1", "--device", "cpu", "--output", str(folder), *resume]
-    subprocess.run([sys.executable, "-m", "mltrack_plugin", *command], check=True)
+    # The standard output is for the table, or the JSON.
+    subprocess.run([sys.executable, "-m", "mltrack_plugin", *command], check=True, stdout=sys.stderr)
 
 
-def difference(name: str, checkpoint: Path) -> float:
-    """Largest difference of a weight from the shipped model's; infinite if the networks differ in shape."""
-    theirs, mine = eager_network(name)[0].state_dict(), load_checkpoint(checkpoint)[0].state_dict()
+def difference(theirs: dict[str, Tensor], mine: dict[str, Tensor]) -> float:
+    """Largest difference between the weights of two networks; infinite if these differ in shape."""
     if {key: value.shape for key, value in theirs.items()} != {
         key: value.shape for key, value in mine.items()
     }:
         return float("inf")
-    # NaN compares as different from everything, so equal bits are asked for first.
     return max(
         0.0 if torch.equal(value, mine[key]) else float((value.double() - mine[key].double()).abs().max())
         for key, value in theirs.items()
@@ -57,19 +57,23 @@ def difference(name: str, checkpoint: Path) -> float:
 
 def compared(name: str, folder: Path) -> dict[str, Any]:
     """What the training gave beside what is shipped."""
-    by_checkpoint = {file: difference(name, folder / file) for file in CHECKPOINTS}
-    chosen = min(CHECKPOINTS, key=by_checkpoint.__getitem__)
-    card, shipped = load_checkpoint(folder / chosen)[1], eager_network(name)[1]
+    network, shipped = eager_network(name)
+    weights = network.state_dict()
+    candidates = []
+    for file in CHECKPOINTS:
+        network, card = load_checkpoint(folder / file)
+        candidates.append((difference(weights, network.state_dict()), file, card))
+    largest, file, card = min(candidates, key=lambda candidate: candidate[0])
     return {
         "model": name,
-        "checkpoint": chosen,
+        "checkpoint": file,
         "steps": int(card.metrics["steps"]),
         "minutes": card.training_recipe["wall_time_s"] / 60,
         "machine": card.training_recipe["machine"],
         # Cards of older models do not name them.
         "shipped_minutes": shipped.training_recipe.get("wall_time_s", float("nan")) / 60,
         "shipped_machine": shipped.training_recipe.get("machine"),
-        "largest_difference": by_checkpoint[chosen],
+        "largest_difference": largest,
     }
 
 

@@ -17,12 +17,7 @@ from mltrack_plugin.models.eager import eager_network
 from mltrack_plugin.models.enccla_local import EncClaLocal, EncClaLocalConfig
 from mltrack_plugin.models.encemb import EncEmbConfig
 from mltrack_plugin.simulation.event import SimulatedEvent
-from mltrack_plugin.training.class_start import (
-    EVENTS,
-    bins_of,
-    class_targets,
-    discriminants,
-)
+from mltrack_plugin.training.class_start import EVENTS, bins_of, class_targets, discriminants
 from mltrack_plugin.training.targets import hit_targets
 from mltrack_plugin.training.warm_start import same_settings
 
