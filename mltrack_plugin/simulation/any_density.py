@@ -33,6 +33,9 @@ class AnyDensityConfig(TrackmlLikeConfig):
     tracks: tuple[int, int] = (10, 500)
     #: Smallest and largest noise, as a fraction of the particles' hits; uniform. ``noise`` is not used.
     noise_range: tuple[float, float] = (0.0, 0.2)
+    #: Share of events whose noise lies anywhere on the modules, as in the full events; that of the others is
+    #: distributed as the hits of particles are.
+    module_noise: float = Field(0.0, ge=0.0, le=1.0)
     #: Share of events that are cut out of a denser one.
     dense_share: float = Field(0.0, ge=0.0, le=1.0)
     #: Smallest and largest number of particles in the event that a cut-out is taken from; uniform in the logarithm.
@@ -83,6 +86,8 @@ class AnyDensityDataset(TrackmlLikeDataset):
             source=source,
             augment=config.augment == "always" or (config.augment == "train" and split == "train"),
             noise=rng.uniform(*config.noise_range),
+            # Without it no number is drawn: events stay what they were.
+            module_noise=config.module_noise > 0 and bool(rng.random() < config.module_noise),
             window=config.window if dense else None,
         )
         return composed_to_event(composed)

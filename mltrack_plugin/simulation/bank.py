@@ -20,6 +20,7 @@ import numpy.typing as npt
 from mltrack_plugin.errors import ConfigurationError, InputError, OutputError
 from mltrack_plugin.simulation.acts_chain import DetectorEvent
 from mltrack_plugin.simulation.event import SimulatedEvent
+from mltrack_plugin.simulation.full_event import noise_hits
 from mltrack_plugin.simulation.measured_event import measured_event
 
 Array = npt.NDArray[Any]
@@ -227,6 +228,7 @@ def compose(
     source: int | None = None,
     augment: bool = False,
     noise: float = 0.0,
+    module_noise: bool = False,
     window: int | None = None,
 ) -> ComposedEvent:
     """One event of particles picked at random, without repetition, from one source event.
@@ -237,7 +239,7 @@ def compose(
     training only. Geometry ids are those of the unturned hits.
 
     Noise hits are hits of other particles of the bank, each turned by its own random angle: distributed over
-    the layers as real hits are, and related to nothing.
+    the layers as real hits are, and related to nothing. Or they lie anywhere on the modules, as in full events.
 
     Args:
         bank: where the particles come from.
@@ -247,6 +249,7 @@ def compose(
         source: source event; by default a random one.
         augment: see above.
         noise: noise hits as a fraction of the particles' hits.
+        module_noise: draw them from the modules (:func:`~mltrack_plugin.simulation.full_event.noise_hits`).
         window: of these particles keep only about this many, in a window around a random one that takes the same
             share in azimuth and in pseudorapidity of the directions: a cut-out with the density of the whole event.
 
@@ -272,11 +275,14 @@ def compose(
     position, geometry_id = bank.position[rows], bank.geometry_id[rows]
     vertex, momentum = bank.vertex[particles], bank.momentum[particles]
     if n_noise := round(noise * len(rows)):
-        extra = rng.integers(len(bank.position), size=n_noise)
-        position = np.concatenate(
-            [position, _turned(bank.position[extra], rng.uniform(-np.pi, np.pi, n_noise))]
-        )
-        geometry_id = np.concatenate([geometry_id, bank.geometry_id[extra]])
+        if module_noise:
+            noise_position, noise_id = noise_hits(n_noise, rng)
+        else:
+            extra = rng.integers(len(bank.position), size=n_noise)
+            noise_position = _turned(bank.position[extra], rng.uniform(-np.pi, np.pi, n_noise))
+            noise_id = bank.geometry_id[extra]
+        position = np.concatenate([position, noise_position])
+        geometry_id = np.concatenate([geometry_id, noise_id])
         track, order = np.append(track, np.full(n_noise, -1)), np.append(order, np.full(n_noise, -1))
     if augment:
         angle, mirror = rng.uniform(-np.pi, np.pi), rng.random() < 0.5

@@ -58,6 +58,29 @@ def test_noise_is_in_its_range(bank):
     assert 0.1 <= min(shares) < 0.17 < 0.23 < max(shares) <= 0.3
 
 
+def test_noise_of_a_share_of_the_events_lies_on_the_modules(bank, monkeypatch):
+    """The bank's hits have radii of up to 40 mm."""
+    module = (np.float32([500, 0, 0]), np.uint64(7))
+    monkeypatch.setattr(
+        "mltrack_plugin.simulation.bank.noise_hits",
+        lambda n, rng: (np.tile(module[0], (n, 1)), np.full(n, module[1])),
+    )
+    settings = {"tracks": [20, 20], "noise_range": [0.2, 0.2], "augment": "never"}
+    plain = with_bank(bank, **settings)
+    mixed = with_bank(bank, **settings, module_noise=0.4)
+    on_modules = []
+    for i in range(60):
+        event = mixed.event(i, seed=1, split="train")
+        noise = event.hits.positions[event.truth_links.particle_id == 0]
+        assert len(noise) == 16
+        far = np.hypot(noise[:, 0], noise[:, 1]) > 100
+        assert far.all() or not far.any()
+        on_modules.append(far.all())
+        hits = plain.event(i, seed=1, split="train").hits.positions
+        assert (np.hypot(hits[:, 0], hits[:, 1]) < 100).all()
+    assert np.mean(on_modules) == pytest.approx(0.4, abs=0.15)
+
+
 def test_cut_out_has_the_density_of_the_whole_event(bank):
     rng = np.random.default_rng(5)
     composed = compose(bank, rng, (N, N), window=200)

@@ -3,7 +3,6 @@
 import csv
 import json
 
-import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -13,16 +12,14 @@ pytest.importorskip("lightning")
 from lightning.pytorch.callbacks import Callback
 
 from mltrack_plugin.cli.main import cli
-from mltrack_plugin.errors import ConfigurationError, EventError, MissingExtraError, ModelError, TrainingError
+from mltrack_plugin.errors import ConfigurationError, MissingExtraError, ModelError, TrainingError
 from mltrack_plugin.models.checkpoint import load_checkpoint
-from mltrack_plugin.simulation.redvid import RedvidConfig, redvid_event
-from mltrack_plugin.training import guard, record
+from mltrack_plugin.training import record
 from mltrack_plugin.training.config import load_training_config, training_command
 from mltrack_plugin.training.curves import is_score, series
 from mltrack_plugin.training.encreg import RegressionTraining
 from mltrack_plugin.training.metrics_file import MetricsFile, read_metrics
 from mltrack_plugin.training.run import train
-from mltrack_plugin.training.task import bounded
 from mltrack_plugin.training.tasks import make_task
 
 NAME = "encreg-redvid-10-50-linear"
@@ -271,36 +268,6 @@ def test_numbers_that_are_not_finite_stop_the_training_and_never_reach_a_checkpo
     assert all(torch.isfinite(tensor).all() for tensor in content["state_dict"].values())
 
 
-def test_exhausted_memory_says_what_to_change(tmp_path, monkeypatch):
-    def step(self, batch, index):
-        raise RuntimeError(
-            "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried"
-        )
-
-    monkeypatch.setattr(RegressionTraining, "training_step", step)
-    with pytest.raises(TrainingError, match=r"memory is exhausted at step 0 .*max_event_hits"):
-        run(tiny(), tmp_path)
-
-
-def test_memory_may_give_out_before_the_first_step(tmp_path, monkeypatch):
-    def measure(*arguments):
-        raise MemoryError
-
-    monkeypatch.setattr("mltrack_plugin.training.encreg.measure", measure)
-    with pytest.raises(
-        TrainingError, match=r"exhausted before the first step \(MemoryError\).*max_event_hits"
-    ):
-        run(tiny(), tmp_path)
-
-
-def test_other_runtime_errors_stay_what_they_are():
-    class Trainer:
-        global_step = 3
-
-    with pytest.raises(RuntimeError, match="shapes differ"), guard.memory_errors(Trainer()):
-        raise RuntimeError("shapes differ")
-
-
 def test_checkpoint_of_another_architecture_or_size_is_not_resumed(finished, tmp_path):
     other = load_training_config("gru-assignment", tiny=True)
     folder = tmp_path / "copy"
@@ -353,40 +320,6 @@ def test_events_of_another_detector_or_unit_are_refused(tmp_path):
     with pytest.raises(ConfigurationError, match="length_unit must be redvid"):
         run(tiny(length_unit="mm"), tmp_path)
     assert not list(tmp_path.iterdir())
-
-
-def events(index):
-    return redvid_event(RedvidConfig(tracks=(2, 2) if index % 3 else (40, 40)), [5, index])
-
-
-def test_events_too_large_for_memory_are_an_error_or_left_out():
-    strict = bounded(events, 100, "data set x", leave_out=False)
-    assert len(strict(1).hits) <= 100
-    with pytest.raises(EventError, match=r"data set x: event 3 has \d+ hits, more than max_event_hits = 100"):
-        strict(3)
-    lenient = bounded(events, 100, "data set x", leave_out=True)
-    np.testing.assert_array_equal(lenient(3).hits.x, events(4).hits.x)
-    with pytest.raises(EventError, match="and none of up to 99 others has less"):
-        bounded(events, 1, "data set x", leave_out=True)(0)
-
-
-def test_own_events_come_to_an_end_before_a_smaller_one_does():
-    def four(index):
-        if index > 3:
-            raise ConfigurationError("there is no event")
-        return events(index)
-
-    lenient = bounded(four, 100, "data set x", leave_out=True)
-    np.testing.assert_array_equal(lenient(3).hits.x, events(2).hits.x)
-    with pytest.raises(EventError, match=r"event 2 has \d+ hits"):
-        bounded(four, 1, "data set x", leave_out=True)(2)
-    with pytest.raises(ConfigurationError, match="there is no event"):
-        lenient(4)
-
-
-def test_limit_of_event_size_reaches_the_training(tmp_path):
-    with pytest.raises(EventError, match="max_event_hits = 10"):
-        run(tiny(max_event_hits=10), tmp_path)
 
 
 def test_card_is_shown_with_its_record(finished, tmp_path):
