@@ -13,6 +13,7 @@ import ast
 import contextlib
 import io
 import pickletools
+import re
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mltrack_plugin.event_data.base import Array
 
 CARD_MEMBER = "extra/model_card.json"
+_CONSTANTS = re.compile(rb"(?:^  \w+ : Final\[.*\n){2,}", re.MULTILINE)
 _FORBIDDEN_CALLS = {"save", "from_file", "rpc_async", "rpc_sync", "rpc_remote"}
 _ALLOWED_NAMESPACES = {"aten", "prim"}
 _ALLOWED_GLOBALS = ("__torch__.", "torch._utils ", "torch.jit._pickle ", "collections OrderedDict", "torch ")
@@ -56,8 +58,13 @@ def save(module: nn.Module, card: ModelCard) -> bytes:
     for name, content in archive.members.items():
         # Debug records hold the paths of the machine that exported; serialization_id covers them as well.
         if not name.endswith(".debug_pkl") and name != ".data/serialization_id":
-            members[name] = content
+            members[name] = _ordered(content) if name.endswith(".py") else content
     return write_canonical("model", members)
+
+
+def _ordered(code: bytes) -> bytes:
+    """Code whose constants are in the order of their names: torch writes them in that of a set, which varies."""
+    return _CONSTANTS.sub(lambda found: b"".join(sorted(found[0].splitlines(keepends=True))), code)
 
 
 def read_card(archive: CheckedZip, source: str) -> ModelCard:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -94,6 +96,27 @@ def test_bytes_are_reproducible_and_free_of_local_paths(
     for suffix in (".pt", ".pt2"):
         assert pack(make_network(), make_card(), suffix) == packed[suffix], suffix
     assert pack(make_network(seed=1), make_card(), ".pt") != packed[".pt"]
+
+
+def test_bytes_do_not_depend_on_the_order_of_sets() -> None:
+    """Torch keeps the constants of a module in a set of strings, whose order each Python process chooses anew."""
+    program = """
+import hashlib
+from mltrack_plugin.models.eager import eager_network
+from mltrack_plugin.models.torchscript import save
+print(hashlib.sha256(save(*eager_network("encemb-redvid-helical"))).hexdigest())
+"""
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
 
 
 def test_predict_hits_checks_the_event(archive: Path) -> None:
