@@ -50,7 +50,6 @@ def test_tiny_variant_trains_and_is_exported(name, banks, tmp_path):
 
 #: Trained in parts on several schedules, or before cards named command, time and machine.
 OTHERWISE_MADE = {
-    "encemb-generic", "encreg-redvid-10-50-helical",
     "gaussian-hit-predictor", "gnn-hits", "gnn-segments", "gnn-segments-endcaps", "gru-assignment",
     "image-segmentation-cnn", "image-segmentation-lstm", "image-track-cnn", "image-track-cnn-gauss",
     "image-tracks-cnn-lstm", "lstm-hit-predictor", "vertex-cnn",
