@@ -5,8 +5,8 @@
 For each model `mltrack train NAME --threads 1` in DIR/NAME; an interrupted training goes on, a finished one is not
 repeated. A training that starts from the weights of another model starts from the shipped ones. The same processor and
 release of torch give the same weights bit for bit; others give other roundings, which grow over thousands of steps,
-and a model of the same quality. All models together take several hours of one core. Some configurations say in a
-comment that the shipped weights saw another schedule for a part of their training: those differ.
+and a model of the same quality. All models together take several hours of one core. Some configurations of HEP.TrkX
+say in a comment that the shipped weights saw another schedule for a part of their training: those differ.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ _ALLOWED_GLOBALS = ("__torch__.", "torch._utils ", "torch.jit._pickle ", "collec
 def save(module: nn.Module, card: ModelCard) -> bytes:
     """Script a module and pack it with its card.
 
-    The same weights and card give the same bytes: times, source paths and debug records are left out.
+    The same weights and card give the same bytes: times, source paths and debug records are left out. That holds for
+    the first network that a process scripts: torch numbers the classes of the later ones.
 
     Raises:
         ModelError: if the module cannot be scripted.
