@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from mltrack_plugin.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.event_data import Hits, Tracks
-from mltrack_plugin.event_store import EventStore
-from mltrack_plugin.timing_record import StepTimes
+from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.framework.algorithm import Config as BaseConfig
+from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.framework.timing import StepTimes
 
 if TYPE_CHECKING:
     from mltrack_plugin.acts.ckf import CkfChain, CkfResult
@@ -75,8 +75,8 @@ class ActsCkf(Algorithm):
             MissingExtraError: without pyacts.
         """
         from mltrack_plugin.acts.ckf import CkfChain, CkfSettings, preset
-        from mltrack_plugin.acts.detector import check_detector
-        from mltrack_plugin.algorithm import validated
+        from mltrack_plugin.detectors.acts_geometry import check_detector
+        from mltrack_plugin.framework.algorithm import validated
 
         check_detector(self.config.detector)
         chosen = {**preset(self.config.settings).model_dump(), **self.config.changes}

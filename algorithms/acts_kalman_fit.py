@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from mltrack_plugin.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.framework.algorithm import Config as BaseConfig
+from mltrack_plugin.framework.event_store import EventStore
 
 if TYPE_CHECKING:
     from mltrack_plugin.acts.kalman import KalmanFitter
@@ -70,8 +70,8 @@ class ActsKalmanFit(Algorithm):
             ConfigurationError: if the events are of another detector.
             MissingExtraError: without pyacts.
         """
-        from mltrack_plugin.acts.detector import check_detector
         from mltrack_plugin.acts.kalman import KalmanFitter
+        from mltrack_plugin.detectors.acts_geometry import check_detector
 
         check_detector(self.config.detector)
         self._fitter = KalmanFitter(

@@ -9,11 +9,11 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mltrack_plugin.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.clustering.hdbscan import Backend, SelectionMethod, cluster_hdbscan, load_package
 from mltrack_plugin.event_data import HitParameters, ProtoTracks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.framework.algorithm import Config as BaseConfig
+from mltrack_plugin.framework.event_store import EventStore
 
 
 class ClusterHDBSCAN(Algorithm):

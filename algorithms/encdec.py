@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Config as BaseConfig
-from mltrack_plugin.algorithm import ProcessCode
 from mltrack_plugin.algorithms.model_algorithm import ModelAlgorithm, ModelConfig
+from mltrack_plugin.clustering.pointers import distinct_tracks, hits_of_tracks, resolve_claims
 from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.event_store import EventStore
-from mltrack_plugin.sequences.pointers import distinct_tracks, hits_of_tracks, resolve_claims
+from mltrack_plugin.framework.algorithm import Config as BaseConfig
+from mltrack_plugin.framework.algorithm import ProcessCode
+from mltrack_plugin.framework.event_store import EventStore
 
 
 class EncDecTracking(ModelAlgorithm):

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.algorithms.solenoid import SolenoidConfig
 from mltrack_plugin.event_data import Hits, Tracks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.framework.algorithm import Config as BaseConfig
+from mltrack_plugin.framework.event_store import EventStore
 
 
 class FitKalman(Algorithm):
@@ -41,12 +41,12 @@ class FitKalman(Algorithm):
 
     def initialize(self) -> None:
         """Compile the kernels (or load them) now, so that the first event is not slower than the others."""
-        from mltrack_plugin.repair.fit import warm_up
+        from mltrack_plugin.kalman.event_fit import warm_up
 
         warm_up()
 
     def execute(self, event_store: EventStore) -> ProcessCode:
-        from mltrack_plugin.repair.fit import fit_tracks
+        from mltrack_plugin.kalman.event_fit import fit_tracks
 
         hits, tracks = self._hits(event_store), self._candidates(event_store)
         config = self.config

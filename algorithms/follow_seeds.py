@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.algorithms.solenoid import SolenoidConfig
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.framework.algorithm import Config as BaseConfig
+from mltrack_plugin.framework.event_store import EventStore
 
 if TYPE_CHECKING:
-    from mltrack_plugin.repair.seeds import SeedPass
+    from mltrack_plugin.following.passes import SeedPass
 
 
 class SeedPassConfig(BaseConfig):
@@ -46,7 +46,7 @@ class SeedPassConfig(BaseConfig):
 
     def as_pass(self) -> SeedPass:
         """For the kernels."""
-        from mltrack_plugin.repair.seeds import SeedPass
+        from mltrack_plugin.following.passes import SeedPass
 
         return SeedPass(**self.model_dump())
 
@@ -105,7 +105,7 @@ class FollowSeeds(Algorithm):
         warm_up()
 
     def execute(self, event_store: EventStore) -> ProcessCode:
-        from mltrack_plugin.repair.seeds import follow_seeds
+        from mltrack_plugin.following.passes import follow_seeds
 
         hits = self._hits(event_store)
         selection = self._selection.get(event_store)

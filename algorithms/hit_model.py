@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.algorithms.model_algorithm import ModelAlgorithm, ModelConfig
 from mltrack_plugin.event_data import Hits, HitSelection
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.algorithm import Config as BaseConfig
+from mltrack_plugin.framework.event_store import EventStore
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class HitModelAlgorithm(ModelAlgorithm):
         """
         super().initialize()
         if (self.config.attention, self.config.precision) != ("sdpa", "float32"):
-            from mltrack_plugin.models.eager import with_backend
+            from mltrack_plugin.archives.eager import with_backend
 
             self._loaded = with_backend(self.model, self.config.attention, self.config.precision)
         self._outside = 0

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from mltrack_plugin.algorithm import Algorithm
-from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.errors import ModelError
+from mltrack_plugin.framework.algorithm import Algorithm
+from mltrack_plugin.framework.algorithm import Config as BaseConfig
 
 if TYPE_CHECKING:
-    from mltrack_plugin.models.archive import TrackModel
+    from mltrack_plugin.archives.archive import TrackModel
 
 
 class ModelConfig(BaseConfig):
@@ -28,7 +28,7 @@ class ModelAlgorithm(Algorithm):
     """Base: holds a model of one kind; output records name its version and checksum."""
 
     Config: ClassVar[type[BaseConfig]] = ModelConfig
-    #: What the model reads (see :class:`~mltrack_plugin.models.card.ModelCard`).
+    #: What the model reads (see :class:`~mltrack_plugin.archives.card.ModelCard`).
     kind: ClassVar[str]
     #: Architectures whose outputs the algorithm understands; empty = all of the kind.
     architectures: ClassVar[tuple[str, ...]] = ()
@@ -43,7 +43,7 @@ class ModelAlgorithm(Algorithm):
         Raises:
             ModelError: if it is missing, damaged, of another kind or architecture, or made for another detector.
         """
-        from mltrack_plugin.models.archive import load_model
+        from mltrack_plugin.archives.archive import load_model
 
         model = load_model(self.config.model, device=self.config.device)
         model.card.check_kind(self.kind, self.name)

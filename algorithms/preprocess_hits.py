@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, model_validator
 
-from mltrack_plugin.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits, HitSelection
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.framework.algorithm import Config as BaseConfig
+from mltrack_plugin.framework.event_store import EventStore
 
 _log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Config as BaseConfig
-from mltrack_plugin.algorithm import ProcessCode
 from mltrack_plugin.algorithms.model_algorithm import ModelAlgorithm, ModelConfig
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks, TrackEstimates, Tracks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.algorithm import Config as BaseConfig
+from mltrack_plugin.framework.algorithm import ProcessCode
+from mltrack_plugin.framework.event_store import EventStore
 
 if TYPE_CHECKING:
     from mltrack_plugin.models.refiner import RefinerConfig
@@ -71,7 +71,7 @@ class RefineTracks(ModelAlgorithm):
         self._settings = RefinerConfig.model_validate(self.model.card.hyperparameters)
 
     def execute(self, event_store: EventStore) -> ProcessCode:
-        from mltrack_plugin.refinement.rounds import refine
+        from mltrack_plugin.refiner.rounds import refine
 
         hits = self._hits(event_store)
         candidates = self._candidates(event_store)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field, model_validator
 
-from mltrack_plugin.algorithm import Config
 from mltrack_plugin.event_data import Hits
+from mltrack_plugin.framework.algorithm import Config
 
 
 class Resolution(Config):
@@ -53,7 +53,7 @@ class SolenoidConfig(Config):
         Raises:
             EventDataError: if ``volumes`` is set and the hits have neither volume_id nor geometry_id.
         """
-        from mltrack_plugin.repair.inputs import volumes_of
+        from mltrack_plugin.kalman.inputs import volumes_of
 
         by_number = self._by_number
         if not self.volumes:

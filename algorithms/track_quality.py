@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.event_data import Tracks
-from mltrack_plugin.event_store import EventStore
-from mltrack_plugin.tracking.quality import hit_compatibility, track_quality
+from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.framework.algorithm import Config as BaseConfig
+from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.helix.quality import hit_compatibility, track_quality
 
 
 class TrackQuality(Algorithm):
     """Gives each hit a membership probability and each track a quality in [0, 1].
 
     A hit's membership is that of the clustering times its compatibility with the fit
-    (:func:`~mltrack_plugin.tracking.quality.hit_compatibility`); a track's quality combines its hits'
-    memberships with its chi2 (:func:`~mltrack_plugin.tracking.quality.track_quality`). Without a fit
+    (:func:`~mltrack_plugin.helix.quality.hit_compatibility`); a track's quality combines its hits'
+    memberships with its chi2 (:func:`~mltrack_plugin.helix.quality.track_quality`). Without a fit
     the clustering alone decides.
     """
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.algorithm import Config as BaseConfig
+from mltrack_plugin.clustering.pointers import true_seeds
 from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits, ProtoTracks, TruthLinks
-from mltrack_plugin.event_store import EventStore
-from mltrack_plugin.sequences.pointers import true_seeds
+from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.framework.algorithm import Config as BaseConfig
+from mltrack_plugin.framework.event_store import EventStore
 
 
 class TruthSeeds(Algorithm):

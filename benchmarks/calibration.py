@@ -16,17 +16,17 @@ from typing import Any
 
 import numpy as np
 
+from mltrack_plugin.evaluation.calibration import expected_calibration_error, reliability
+from mltrack_plugin.evaluation.efficiency import is_matched
+from mltrack_plugin.evaluation.matching import match_hit_lists
 from mltrack_plugin.event_data import Tracks
 from mltrack_plugin.event_data.tracks import PERIGEE_PARAMETERS
-from mltrack_plugin.event_store import EventStore
-from mltrack_plugin.job import load_job
-from mltrack_plugin.performance.calibration import expected_calibration_error, reliability
-from mltrack_plugin.performance.efficiency import is_matched
-from mltrack_plugin.performance.matching import match_hit_lists
+from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.helix.helix import wrap_angle
+from mltrack_plugin.helix.perigee import true_perigee
+from mltrack_plugin.jobs.config import load_job
 from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
-from mltrack_plugin.tracking.helix import wrap_angle
-from mltrack_plugin.tracking.perigee import true_perigee
 
 Array = np.ndarray[Any, Any]
 

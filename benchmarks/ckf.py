@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mltrack_plugin.performance.intervals import bootstrap_fractions
+from mltrack_plugin.evaluation.intervals import bootstrap_fractions
 
 #: Noise hits over hits of particles.
 NOISE = 0.15

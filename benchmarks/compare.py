@@ -36,11 +36,11 @@ GOALS = {"cpu_seconds": 120.0, "memory_growth_mb": 48.0}
 def write_events(folder: Path, n_events: int, n_tracks: int, seed: int = 1) -> None:
     """``events.root``, ``a.root`` and ``b.root`` in a folder."""
     from mltrack_plugin.event_data import Hits, Particles, TruthLinks
-    from mltrack_plugin.event_store import EventStore
+    from mltrack_plugin.framework.event_store import EventStore
+    from mltrack_plugin.helix.helix import helix_positions
+    from mltrack_plugin.helix.perigee import true_perigee
     from mltrack_plugin.io.root_events_writer import RootEventsWriter
     from mltrack_plugin.io.root_tracks import RootTracksWriter
-    from mltrack_plugin.tracking.helix import helix_positions
-    from mltrack_plugin.tracking.perigee import true_perigee
 
     truth = RootEventsWriter(path=str(folder / "events.root"), detector="generic")
     writers = [RootTracksWriter(path=str(folder / name)) for name in ("a.root", "b.root")]

@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 
 from mltrack_plugin.algorithms.truth_seeds import TruthSeeds
+from mltrack_plugin.evaluation.intervals import bootstrap_fractions
+from mltrack_plugin.evaluation.matching import match_tracks
+from mltrack_plugin.evaluation.scores import fit_accuracy, trackml_score
+from mltrack_plugin.evaluation.summary import hit_weights
 from mltrack_plugin.event_data import ProtoTracks, Tracks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.io import open_events
-from mltrack_plugin.job import load_job
-from mltrack_plugin.performance.intervals import bootstrap_fractions
-from mltrack_plugin.performance.matching import match_tracks
-from mltrack_plugin.performance.scores import fit_accuracy, trackml_score
-from mltrack_plugin.performance.summary import hit_weights
+from mltrack_plugin.jobs.config import load_job
 
 #: Data set and the published FitAccuracy of EncDec on it in percent.
 ROWS = {

@@ -42,7 +42,7 @@ def job(path: str, config: str, model: str | None) -> Result:
     from mltrack_plugin import Sequencer
     from mltrack_plugin.cli.job_display import progress
     from mltrack_plugin.cli.run import make_writers, open_input
-    from mltrack_plugin.performance.collect import ScoreCollector, truth_keys
+    from mltrack_plugin.evaluation.collect import ScoreCollector, truth_keys
 
     reader: Any
     reader, settings = open_input(path, None, config)
@@ -174,7 +174,7 @@ def simulate(dataset: str, events: int, file_format: str, path: Path) -> str:
 
 def measure(configs: list[str], model: str | None, repeat: int, folder: Path) -> Result:
     """All figures."""
-    from mltrack_plugin.job import load_job
+    from mltrack_plugin.jobs.config import load_job
 
     result: Result = {"goals": GOALS, "start": measured("start", repeat), "reading": {}, "jobs": {}}
     for config in configs:

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from mltrack_plugin.evaluation.calibration import expected_calibration_error, reliability
+from mltrack_plugin.evaluation.efficiency import METRICS
+from mltrack_plugin.evaluation.matching import Matching, match_tracks
+from mltrack_plugin.evaluation.scores import trackml_score
 from mltrack_plugin.event_data import ProtoTracks
-from mltrack_plugin.event_store import EventStore
-from mltrack_plugin.job import load_job
-from mltrack_plugin.performance.calibration import expected_calibration_error, reliability
-from mltrack_plugin.performance.efficiency import METRICS
-from mltrack_plugin.performance.matching import Matching, match_tracks
-from mltrack_plugin.performance.scores import trackml_score
+from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.jobs.config import load_job
 from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.simulation.redvid import RedvidConfig, RedvidEvent, crossings, simulate_redvid
 

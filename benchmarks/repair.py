@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from mltrack_plugin.algorithms.repair_tracks import RepairTracks
+from mltrack_plugin.evaluation.efficiency import METRICS
+from mltrack_plugin.evaluation.matching import Matching, match_hit_lists
+from mltrack_plugin.evaluation.scores import trackml_score
 from mltrack_plugin.event_data import ProtoTracks
-from mltrack_plugin.event_store import EventStore
-from mltrack_plugin.job import load_job
-from mltrack_plugin.performance.efficiency import METRICS
-from mltrack_plugin.performance.matching import Matching, match_hit_lists
-from mltrack_plugin.performance.scores import trackml_score
+from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.jobs.config import load_job
 from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
 

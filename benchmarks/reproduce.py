@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mltrack_plugin.models.checkpoint import load_checkpoint
-from mltrack_plugin.models.eager import eager_network
-from mltrack_plugin.models.manifest import available_models
+from mltrack_plugin.archives.checkpoint import load_checkpoint
+from mltrack_plugin.archives.eager import eager_network
+from mltrack_plugin.archives.manifest import available_models
 from mltrack_plugin.training.config import load_training_config
 
 #: A shipped model is the last checkpoint of its training, or the best one by validation score.

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mltrack_plugin.algorithm import Reader
+    from mltrack_plugin.framework.algorithm import Reader
 
 #: Format name -> "module:class" of the readers that come with the package.
 FORMATS = {
@@ -63,7 +63,7 @@ def reader_class(format: str) -> type[Reader]:
     import importlib
 
     from mltrack_plugin.errors import ConfigurationError, did_you_mean
-    from mltrack_plugin.registry import available, find
+    from mltrack_plugin.framework.registry import available, find
 
     if format in FORMATS:
         module, name = FORMATS[format].split(":")

@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from mltrack_plugin.algorithm import Config
 from mltrack_plugin.errors import InputError
+from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.io import csv_table
 from mltrack_plugin.io.acts_ids import geometry_columns, pack_barcode
 from mltrack_plugin.io.csv_table import ID, INTEGER, NUMBER

@@ -23,8 +23,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.algorithm import Config
 from mltrack_plugin.errors import EventDataError, EventError, InputError, did_you_mean
+from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.io import root_file, storage
 from mltrack_plugin.io.acts_ids import geometry_columns, make_geometry_id, pack_barcode
 from mltrack_plugin.io.columns import Chunk, Table

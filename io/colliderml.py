@@ -21,8 +21,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.algorithm import Config
 from mltrack_plugin.errors import InputError
+from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.io import parquet_file, storage
 from mltrack_plugin.io.columns import Chunk, Table, align
 from mltrack_plugin.io.reading import MM_PER_NS, ColumnInfo, EventReader, ReaderConfig

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.algorithm import ReadEvent
 from mltrack_plugin.errors import EventDataError, EventError, InputError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
+from mltrack_plugin.framework.algorithm import ReadEvent
 
 Array = npt.NDArray[Any]
 

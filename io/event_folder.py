@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.algorithm import Config
 from mltrack_plugin.errors import EventDataError, EventError, InputError, did_you_mean
+from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.io import csv_table, storage
 from mltrack_plugin.io.columns import Chunk, join
 from mltrack_plugin.io.reading import ColumnInfo, EventReader, ReaderConfig, even_edges

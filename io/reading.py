@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Config, Reader, ReadEvent
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
+from mltrack_plugin.framework.algorithm import Config, Reader, ReadEvent
 from mltrack_plugin.io.columns import LENGTH_COLUMNS, Chunk, Table, check_chunk, deliver
 
 #: Millimetres in one unit of length.

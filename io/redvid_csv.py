@@ -21,8 +21,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.algorithm import Config
 from mltrack_plugin.errors import EventError, InputError
+from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.io import csv_table, storage
 from mltrack_plugin.io.columns import Chunk, Table, join
 from mltrack_plugin.io.csv_table import INTEGER, NUMBER

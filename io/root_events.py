@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Config
 from mltrack_plugin.errors import EventError, InputError
+from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.io import root_file
 from mltrack_plugin.io.columns import (
     HIT_COLUMNS,

@@ -9,7 +9,7 @@ import numpy as np
 
 from mltrack_plugin.errors import EventDataError, OutputError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.io.root_output import Column
 from mltrack_plugin.io.root_writer import Chunk, RootWriter, RootWriterConfig, joined
 

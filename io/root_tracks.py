@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mltrack_plugin.errors import EventDataError, InputError, OutputError
 from mltrack_plugin.event_data import Hits, Tracks
 from mltrack_plugin.event_data.tracks import PERIGEE_PARAMETERS
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.io import root_file
 from mltrack_plugin.io.root_output import Column
 from mltrack_plugin.io.root_writer import Chunk, RootWriter, RootWriterConfig, joined

@@ -11,7 +11,7 @@ import numpy as np
 
 from mltrack_plugin.errors import EventDataError, InputError
 from mltrack_plugin.event_data import Vertices
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.io import root_file
 from mltrack_plugin.io.root_output import Column
 from mltrack_plugin.io.root_writer import Chunk, RootWriter, RootWriterConfig, joined

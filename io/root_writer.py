@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.algorithm import Config as BaseConfig
-from mltrack_plugin.algorithm import Writer
 from mltrack_plugin.errors import OutputError
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.algorithm import Config as BaseConfig
+from mltrack_plugin.framework.algorithm import Writer
+from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.io.root_output import Column, Container, RootFile, RootTable
 
 #: The buffer is written at this many events or bytes, whichever comes first. Both depend on the content

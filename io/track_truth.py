@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 
+from mltrack_plugin.evaluation.matching import match_tracks
 from mltrack_plugin.event_data import Particles, Tracks, TruthLinks
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.io.acts_ids import unpack_barcode
-from mltrack_plugin.performance.matching import match_tracks
 
 #: ``Acts...TrackMatchClassification``.
 UNKNOWN, MATCHED, DUPLICATE, FAKE = range(4)

@@ -17,7 +17,7 @@ from mltrack_plugin.errors import OutputError
 from mltrack_plugin.event_data import Particles, Tracks, TruthLinks
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.event_data.tracks import PERIGEE_PARAMETERS
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.io.acts_ids import BARCODE_BITS
 from mltrack_plugin.io.root_output import Column
 from mltrack_plugin.io.root_writer import Chunk, RootWriter, RootWriterConfig, joined

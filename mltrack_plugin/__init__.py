@@ -1,9 +1,23 @@
 """mltrack_plugin: Transformer track finding as reconstruction algorithms.
 
-Where to look: :mod:`~mltrack_plugin.event_data` (the collections), :mod:`~mltrack_plugin.algorithm` and
-:mod:`~mltrack_plugin.sequencer` (the framework), :mod:`~mltrack_plugin.algorithms` (the reconstruction steps),
-:mod:`~mltrack_plugin.io` (readers and writers), :mod:`~mltrack_plugin.models` (networks and archives),
-:mod:`~mltrack_plugin.performance` (metrics), :mod:`~mltrack_plugin.simulation` (events with truth).
+The rooms, each named by its task:
+
+- :mod:`~mltrack_plugin.framework`: algorithms, event store, sequencer, event loop, worker processes, journal, registry
+- :mod:`~mltrack_plugin.jobs`: job files and the choice of one
+- :mod:`~mltrack_plugin.detectors`: what is known of a detector
+- :mod:`~mltrack_plugin.event_data`: collections of hits, particles, tracks
+- :mod:`~mltrack_plugin.algorithms`, :mod:`~mltrack_plugin.io`: reconstruction steps; readers and writers
+- :mod:`~mltrack_plugin.kalman`, :mod:`~mltrack_plugin.following`, :mod:`~mltrack_plugin.repair`: the Kalman filter; tracks
+  from seeds; groups of hits into tracks
+- :mod:`~mltrack_plugin.helix`, :mod:`~mltrack_plugin.mixture`, :mod:`~mltrack_plugin.clustering`: helix geometry; an event
+  as a mixture of tracks; clustering
+- :mod:`~mltrack_plugin.models`, :mod:`~mltrack_plugin.archives`, :mod:`~mltrack_plugin.refiner`,
+  :mod:`~mltrack_plugin.pretrained`: networks; model archives; the network of the second stage; shipped weights
+- :mod:`~mltrack_plugin.training`, :mod:`~mltrack_plugin.simulation`: training; events with truth
+- :mod:`~mltrack_plugin.evaluation`: metrics, comparison of collections, figures
+- :mod:`~mltrack_plugin.acts`, :mod:`~mltrack_plugin.cli`: inside an ACTS sequence; the command line
+- :mod:`~mltrack_plugin.published`: what reproduces published results, apart from the library
+- :mod:`~mltrack_plugin.configs`: shipped job and training configurations
 
 Imports are lazy: ``import mltrack_plugin`` does not import torch.
 """
@@ -21,20 +35,20 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 __version__ = "0.1.0"
 
 _EXPORTS = {
-    "Algorithm": "algorithm",
-    "Config": "algorithm",
-    "ProcessCode": "algorithm",
-    "Reader": "algorithm",
-    "Writer": "algorithm",
-    "EventStore": "event_store",
+    "Algorithm": "framework.algorithm",
+    "Config": "framework.algorithm",
+    "ProcessCode": "framework.algorithm",
+    "Reader": "framework.algorithm",
+    "Writer": "framework.algorithm",
+    "EventStore": "framework.event_store",
     "HitParameters": "event_data",
     "Hits": "event_data",
     "Particles": "event_data",
     "ProtoTracks": "event_data",
     "Tracks": "event_data",
     "TruthLinks": "event_data",
-    "Sequencer": "sequencer",
-    "load_model": "models.archive",
+    "Sequencer": "framework.sequencer",
+    "load_model": "archives.archive",
     "open_events": "io",
 }
 

@@ -14,6 +14,9 @@ from numba.np.arrayobj import make_array
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: Rooms whose kernels are called by kernels of other rooms.
+_KERNEL_FOLDERS = [Path(__file__).parent / room for room in ("kalman", "following", "repair")]
+
 
 def kernel(function: F, **options: Any) -> F:
     """Compile to machine code at the first call; kept on disk for later processes where that is possible.
@@ -28,7 +31,8 @@ def kernel(function: F, **options: Any) -> F:
     # numba looks at the file of the function alone, but its code contains the kernels that it calls.
     index: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if hasattr(index, "_source_stamp"):
-        index._source_stamp = (index._source_stamp, _state(Path(function.__code__.co_filename).parent))
+        folder = Path(function.__code__.co_filename).parent
+        index._source_stamp = (index._source_stamp, _state(folder), *map(_state, _KERNEL_FOLDERS))
     return cast("F", compiled)
 
 

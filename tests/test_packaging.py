@@ -35,7 +35,7 @@ def test_version_is_stated_once_everywhere():
 
 @pytest.mark.parametrize("group", ["algorithms", "readers", "writers"])
 def test_every_entry_point_can_be_loaded(group):
-    from mltrack_plugin.algorithm import Algorithm, Reader, Writer
+    from mltrack_plugin.framework.algorithm import Algorithm, Reader, Writer
 
     base = {"algorithms": Algorithm, "readers": Reader, "writers": Writer}[group]
     points = importlib.metadata.entry_points(group=f"mltrack_plugin.{group}")

@@ -17,18 +17,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mltrack_plugin.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.algorithms.build_tracks import BuildTracks
 from mltrack_plugin.algorithms.preprocess_hits import PreprocessHits
 from mltrack_plugin.algorithms.track_quality import TrackQuality
+from mltrack_plugin.evaluation.collect import ScoreCollector
 from mltrack_plugin.event_data import Hits, ProtoTracks, TruthLinks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.framework.sequencer import Sequencer
 from mltrack_plugin.io import root_file, root_output, root_writer
 from mltrack_plugin.io.root_events import RootEventsReader
 from mltrack_plugin.io.root_events_writer import RootEventsWriter
 from mltrack_plugin.io.root_tracks import RootTracksWriter
-from mltrack_plugin.performance.collect import ScoreCollector
-from mltrack_plugin.sequencer import Sequencer
 from mltrack_plugin.simulation.datasets import make_dataset
 
 #: Function calls, Python's and those into compiled code, that the framework may need for an event: twice what

@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, TypeAlias
 
-from mltrack_plugin.algorithm import Algorithm, Reader, ReadEvent
-from mltrack_plugin.algorithm import Config as BaseConfig
-from mltrack_plugin.chain import check_chain, for_detector, unique_names
 from mltrack_plugin.errors import ConfigurationError, ModelError, did_you_mean
 from mltrack_plugin.event_data import Hits, ProtoTracks
-from mltrack_plugin.event_loop import EventLoop, EventResult, count_key
-from mltrack_plugin.job import available_jobs, load_job
-from mltrack_plugin.summary import StepTime
+from mltrack_plugin.framework.algorithm import Algorithm, Reader, ReadEvent
+from mltrack_plugin.framework.algorithm import Config as BaseConfig
+from mltrack_plugin.framework.chain import check_chain, for_detector, unique_names
+from mltrack_plugin.framework.event_loop import EventLoop, EventResult, count_key
+from mltrack_plugin.framework.summary import StepTime
+from mltrack_plugin.jobs.config import available_jobs, load_job
 
 #: Shipped job configuration that runs where neither a chain nor a model is named.
 DEFAULT_JOB = "encemb-generic"
@@ -147,8 +147,8 @@ def resolve_chain(
 
 def _job_of(model: str) -> str:
     """The shipped job that uses a shipped model; for a model of one's own, a job for its architecture."""
-    from mltrack_plugin.job_choice import jobs_for_model
-    from mltrack_plugin.models.manifest import available_models
+    from mltrack_plugin.archives.manifest import available_models
+    from mltrack_plugin.jobs.choice import jobs_for_model
 
     models = available_models()
     if model in models and models[model].job is None:

@@ -12,12 +12,17 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from mltrack_plugin.acts.detector import constant_field, module_table, require_acts, tracking_geometry
 from mltrack_plugin.acts.fitted_tracks import FittedTracks, read_fitted_tracks
 from mltrack_plugin.acts.measurements import SUBSET, Measurements, put_measurements
 from mltrack_plugin.acts.whiteboard import ActsEvent
-from mltrack_plugin.algorithm import Config
+from mltrack_plugin.detectors.acts_geometry import (
+    constant_field,
+    module_table,
+    require_acts,
+    tracking_geometry,
+)
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
+from mltrack_plugin.framework.algorithm import Config
 
 #: Steps that make tracks of space points: what the CPU time of the reference covers.
 RECONSTRUCTION_STEPS = ("seeding", "estimation", "ckf", "ambiguity resolution")

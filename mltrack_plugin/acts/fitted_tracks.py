@@ -22,8 +22,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.acts.detector import require_acts
 from mltrack_plugin.acts.whiteboard import ActsEvent
+from mltrack_plugin.detectors.acts_geometry import require_acts
 from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data import Tracks
 

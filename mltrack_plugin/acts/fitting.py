@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mltrack_plugin.acts.detector import require_acts
+from mltrack_plugin.detectors.acts_geometry import require_acts
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
 
 #: Standard deviations of the start parameters of the Kalman fit: local position in mm, phi and theta in radian,

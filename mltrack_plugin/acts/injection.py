@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mltrack_plugin.acts.detector import require_acts
 from mltrack_plugin.acts.measurements import (
     MEASUREMENT_PARTICLES,
     MEASUREMENTS,
@@ -17,6 +16,7 @@ from mltrack_plugin.acts.measurements import (
     measurements_of,
     truth_maps,
 )
+from mltrack_plugin.detectors.acts_geometry import require_acts
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.acts.detector import constant_field, module_table, require_acts, tracking_geometry
 from mltrack_plugin.acts.fitted_tracks import read_fitted_tracks
 from mltrack_plugin.acts.fitting import kalman_fit, start_parameters
 from mltrack_plugin.acts.measurements import (
@@ -18,6 +17,12 @@ from mltrack_plugin.acts.measurements import (
     put_measurements,
 )
 from mltrack_plugin.acts.whiteboard import ActsEvent
+from mltrack_plugin.detectors.acts_geometry import (
+    constant_field,
+    module_table,
+    require_acts,
+    tracking_geometry,
+)
 from mltrack_plugin.event_data import ProtoTracks, Tracks
 from mltrack_plugin.simulation.acts_chain import PITCH
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mltrack_plugin.job import JobConfig, Step
+from mltrack_plugin.jobs.config import JobConfig, Step
 
 
 def ckf_job(

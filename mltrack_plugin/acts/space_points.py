@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from mltrack_plugin.acts.detector import require_acts
 from mltrack_plugin.acts.whiteboard import ActsEvent
+from mltrack_plugin.detectors.acts_geometry import require_acts
 from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits, ProtoTracks
 from mltrack_plugin.event_data.base import Array

@@ -24,9 +24,9 @@ from mltrack_plugin.acts.space_points import (
 )
 from mltrack_plugin.errors import ConfigurationError, EventDataError, EventError
 from mltrack_plugin.event_data import Hits, ProtoTracks
-from mltrack_plugin.event_loop import EventResult, explain, set_torch_threads
-from mltrack_plugin.event_store import EventStore
-from mltrack_plugin.summary import SkippedEvent, StepTime
+from mltrack_plugin.framework.event_loop import EventResult, explain, set_torch_threads
+from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.framework.summary import SkippedEvent, StepTime
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import functools
 import time
 from typing import Any
 
-from mltrack_plugin.acts.detector import require_acts
+from mltrack_plugin.detectors.acts_geometry import require_acts
 from mltrack_plugin.errors import EventError
 
 

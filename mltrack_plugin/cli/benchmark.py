@@ -11,13 +11,13 @@ import click
 from mltrack_plugin.cli.benchmark_paper import paper
 
 if TYPE_CHECKING:
-    from mltrack_plugin.benchmarks_heptrkx.rows import Part, Row
+    from mltrack_plugin.published.heptrkx.benchmark.rows import Part, Row
 
 #: Families of systems -> module with ``parts``.
 HEPTRKX = {
-    "graphs": "mltrack_plugin.benchmarks_heptrkx.graphs",
-    "sequences": "mltrack_plugin.benchmarks_heptrkx.sequences",
-    "images": "mltrack_plugin.benchmarks_heptrkx.images",
+    "graphs": "mltrack_plugin.published.heptrkx.benchmark.graphs",
+    "sequences": "mltrack_plugin.published.heptrkx.benchmark.sequences",
+    "images": "mltrack_plugin.published.heptrkx.benchmark.images",
 }
 #: Columns of the table, and of its last column.
 _WIDTH, _OURS = 80, 18
@@ -79,7 +79,7 @@ def heptrkx(events: int, seed: int, systems: tuple[str, ...], output: Path | Non
     }
     text = json.dumps(result, indent=2)
     if output is not None:
-        from mltrack_plugin.benchmarks_heptrkx.pictures import draw_all
+        from mltrack_plugin.published.heptrkx.benchmark.pictures import draw_all
 
         output.mkdir(parents=True, exist_ok=True)
         click.echo(f"drawing pictures to {output}", err=True)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mltrack_plugin.benchmarks_paper.published import DATASETS, DESIGNS
+from mltrack_plugin.published.trackformers.published import DATASETS, DESIGNS
 
 if TYPE_CHECKING:
-    from mltrack_plugin.benchmarks_paper.measure import Measurement
-    from mltrack_plugin.benchmarks_paper.rows import Row
+    from mltrack_plugin.published.trackformers.measure import Measurement
+    from mltrack_plugin.published.trackformers.rows import Row
 
 #: Events of a data set with few tracks, and of the large one.
 EVENTS, LARGE_EVENTS = 500, 50
@@ -67,8 +67,8 @@ def paper(
     import torch
 
     from mltrack_plugin import __version__
-    from mltrack_plugin.benchmarks_paper.rows import table_rows
-    from mltrack_plugin.models.archive import resolve_device
+    from mltrack_plugin.archives.archive import resolve_device
+    from mltrack_plugin.published.trackformers.rows import table_rows
 
     torch.set_num_threads(threads)
     device = resolve_device(device)
@@ -102,9 +102,9 @@ def measure_all(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from mltrack_plugin.benchmarks_paper.designs import OWN, shipped_designs
-    from mltrack_plugin.benchmarks_paper.measure import measure
     from mltrack_plugin.errors import MltrackError
+    from mltrack_plugin.published.trackformers.designs import OWN, shipped_designs
+    from mltrack_plugin.published.trackformers.measure import measure
     from mltrack_plugin.simulation.datasets import make_dataset
 
     jobs = {
@@ -146,7 +146,7 @@ def machine_words(device: str, threads: int) -> str:
     """Processor, cores, versions, threads, GPU."""
     import torch
 
-    from mltrack_plugin.timing_record import machine
+    from mltrack_plugin.framework.timing import machine
 
     facts = machine()
     gpu = torch.cuda.get_device_name() if device == "cuda" else "no GPU used"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from mltrack_plugin.comparison.accumulator import Comparison
-    from mltrack_plugin.comparison.collections import Collection
-    from mltrack_plugin.comparison.truth import Cuts
+    from mltrack_plugin.evaluation.comparison.accumulator import Comparison
+    from mltrack_plugin.evaluation.comparison.collections import Collection
+    from mltrack_plugin.evaluation.comparison.truth import Cuts
 
 #: Files in the output folder.
 PAGE, RESULTS = "index.html", "comparison.json"
@@ -87,9 +87,9 @@ def command(
         mltrack compare --tracks ours.root --reference ckf.root --truth events.root --label ours --label CKF
     """
     from mltrack_plugin.cli.job_display import job_log, progress
-    from mltrack_plugin.comparison.collections import Collection
-    from mltrack_plugin.comparison.truth import Cuts
     from mltrack_plugin.errors import ConfigurationError
+    from mltrack_plugin.evaluation.comparison.collections import Collection
+    from mltrack_plugin.evaluation.comparison.truth import Cuts
 
     cuts = Cuts(min_hits, min_pt, max_eta)
     if truth is None and (cuts.need_momenta or config is not None or format_ is not None):
@@ -106,8 +106,8 @@ def command(
         result = {**comparison.result(), "files": [tracks, reference], "truth": truth, "left_out": left_out}
         text = json.dumps(result, indent=1)
         if folder is not None:
-            from mltrack_plugin.comparison.page import page
-            from mltrack_plugin.comparison.plots import pictures
+            from mltrack_plugin.evaluation.comparison.page import page
+            from mltrack_plugin.evaluation.comparison.plots import pictures
 
             folder.write(PAGE, page(result, pictures(result, comparison.disagreement)))
             folder.write(RESULTS, text.encode())
@@ -155,12 +155,12 @@ def compare_files(
     """
     from mltrack_plugin.cli.evaluate import open_reader, require_truth
     from mltrack_plugin.cli.paired_events import checked_event, event_range
-    from mltrack_plugin.comparison.accumulator import Comparison
-    from mltrack_plugin.comparison.stream import EventStream
-    from mltrack_plugin.comparison.timing import times_beside
     from mltrack_plugin.errors import ConfigurationError, InputError
-    from mltrack_plugin.performance.collect import truth_keys
-    from mltrack_plugin.performance.summary import DETECTORS_WITHOUT_MOMENTA
+    from mltrack_plugin.evaluation.collect import truth_keys
+    from mltrack_plugin.evaluation.comparison.accumulator import Comparison
+    from mltrack_plugin.evaluation.comparison.stream import EventStream
+    from mltrack_plugin.evaluation.comparison.timing import times_beside
+    from mltrack_plugin.evaluation.summary import DETECTORS_WITHOUT_MOMENTA
 
     labels = (pair[0].label, pair[1].label)
     times = (times_beside(pair[0].path), times_beside(pair[1].path))
@@ -235,7 +235,7 @@ def _show(result: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from mltrack_plugin.comparison.report import notes, sections
+    from mltrack_plugin.evaluation.comparison.report import notes, sections
 
     console = Console()
     for line in notes(result):

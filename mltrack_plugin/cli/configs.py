@@ -18,7 +18,7 @@ def command(name: str | None, training: bool, as_json: bool) -> None:
 
         mltrack configs encreg-redvid-10-50-linear > mine.yaml
     """
-    from mltrack_plugin.job import available_jobs, job_text, load_job
+    from mltrack_plugin.jobs.config import available_jobs, job_text, load_job
 
     if training:
         _training(name, as_json)

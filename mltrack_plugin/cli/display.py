@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from mltrack_plugin.algorithm import Reader
     from mltrack_plugin.cli.paired_events import PairedEvent
+    from mltrack_plugin.framework.algorithm import Reader
 
 
 @click.command()
@@ -76,9 +76,9 @@ def draw_from_files(
         MissingExtraError: if matplotlib is not installed.
     """
     from mltrack_plugin.cli.evaluate import open_reader
+    from mltrack_plugin.evaluation.event_display import draw_event
     from mltrack_plugin.event_data import Hits, TruthLinks
     from mltrack_plugin.io.atomic import check_file
-    from mltrack_plugin.performance.event_display import draw_event
 
     reader = open_reader(source, format, config)
     reader.initialize()

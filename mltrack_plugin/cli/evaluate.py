@@ -11,8 +11,8 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mltrack_plugin.algorithm import Algorithm, Reader
-    from mltrack_plugin.summary import Summary
+    from mltrack_plugin.framework.algorithm import Algorithm, Reader
+    from mltrack_plugin.framework.summary import Summary
 
 #: Per-event times of the JSON; null where the tracks were read from a file.
 TIMES = ("cpu_ms_model", "cpu_ms_clustering", "cpu_ms_total")
@@ -110,7 +110,7 @@ def command(
         write_report(json_, result, overwrite=True)
         click.echo(f"wrote {json_}")
     if plots is not None:
-        from mltrack_plugin.performance.plots import plot_results
+        from mltrack_plugin.evaluation.plots import plot_results
 
         files = plot_results(result, plots, title=str(result.get("job") or Path(str(tracks)).name))
         click.echo(f"wrote {len(files)} plots to {plots}")
@@ -124,7 +124,7 @@ def open_reader(path: str, format: str | None, config: str | None) -> Reader:
         ConfigurationError: if the configuration or a setting is wrong.
     """
     from mltrack_plugin.io import open_events
-    from mltrack_plugin.job import load_job
+    from mltrack_plugin.jobs.config import load_job
 
     settings = dict(load_job(config).reader) if config is not None else {}
     named = settings.pop("format", None)
@@ -134,7 +134,7 @@ def open_reader(path: str, format: str | None, config: str | None) -> Reader:
 def require_truth(reader: Reader) -> None:
     """Raise ``InputError`` unless the events of an initialized reader carry truth links."""
     from mltrack_plugin.errors import InputError
-    from mltrack_plugin.performance.collect import truth_keys
+    from mltrack_plugin.evaluation.collect import truth_keys
 
     if "truth_links" not in truth_keys(reader):
         reader.finalize()
@@ -159,8 +159,8 @@ def score_file(
     """
     from mltrack_plugin.cli.paired_events import checked_event, event_range, paired_events
     from mltrack_plugin.errors import EventError
-    from mltrack_plugin.performance.collect import truth_keys
-    from mltrack_plugin.performance.summary import ScoreAccumulator
+    from mltrack_plugin.evaluation.collect import truth_keys
+    from mltrack_plugin.evaluation.summary import ScoreAccumulator
 
     scores = ScoreAccumulator(min_hits=min_hits, detector=getattr(reader, "detector", None))
     keys = truth_keys(reader)
@@ -217,8 +217,8 @@ def score_job(
         and ``skipped_events``.
     """
     from mltrack_plugin.cli.run import open_input
-    from mltrack_plugin.performance.collect import ScoreCollector, truth_keys
-    from mltrack_plugin.sequencer import Sequencer
+    from mltrack_plugin.evaluation.collect import ScoreCollector, truth_keys
+    from mltrack_plugin.framework.sequencer import Sequencer
 
     reader, job = open_input(path, format, config, model)
     require_truth(reader)

@@ -56,9 +56,9 @@ def command(
 
     The archive is compared with the checkpoint on random events before it gets its name.
     """
+    from mltrack_plugin.archives.checkpoint import check_output, export_checkpoint, export_network
     from mltrack_plugin.errors import ConfigurationError
     from mltrack_plugin.io.atomic import check_apart, check_file
-    from mltrack_plugin.models.checkpoint import check_output, export_checkpoint, export_network
 
     if (checkpoint is None) == (from_trackformers is None):
         raise ConfigurationError("give either a CHECKPOINT of mltrack train or --from-trackformers FILE")
@@ -71,7 +71,7 @@ def command(
             )
         model = export_checkpoint(checkpoint, output, name=name, overwrite=overwrite)
     else:
-        from mltrack_plugin.models.trackformers import KINDS, load_trackformers
+        from mltrack_plugin.archives.trackformers import KINDS, load_trackformers
 
         if kind is None:
             raise ConfigurationError(f"--from-trackformers needs --kind: {', '.join(KINDS)}")
@@ -94,7 +94,7 @@ def command(
 def _advice(path: Path) -> str:
     """How the model can be tried."""
     from mltrack_plugin.errors import ConfigurationError
-    from mltrack_plugin.job_choice import jobs_for_model
+    from mltrack_plugin.jobs.choice import jobs_for_model
 
     try:
         jobs_for_model(str(path))

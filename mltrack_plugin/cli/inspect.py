@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from mltrack_plugin.algorithm import Reader
+    from mltrack_plugin.framework.algorithm import Reader
 
 
 @click.command()
@@ -56,7 +56,7 @@ def inspect_events(reader: Reader, events: int) -> dict[str, Any]:
     """
     from mltrack_plugin.errors import InputError
     from mltrack_plugin.event_data import TruthLinks
-    from mltrack_plugin.job_choice import fitting_jobs
+    from mltrack_plugin.jobs.choice import fitting_jobs
 
     ranges, bad = _ranges(reader, events)
     try:

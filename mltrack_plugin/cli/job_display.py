@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from mltrack_plugin.summary import Summary
+    from mltrack_plugin.framework.summary import Summary
 
 #: s between progress lines where there is no terminal.
 _PROGRESS_INTERVAL_S = 10.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from mltrack_plugin.models.card import ModelCard
+    from mltrack_plugin.archives.card import ModelCard
 
 #: Metrics shown as "score" in the table, the first that the card has.
 SCORES = ("trackml_score", "fit_accuracy", "test_fit_accuracy", "val_accuracy", "val_score")
@@ -35,8 +35,8 @@ def score(card: ModelCard) -> tuple[str, float] | None:
 
 
 def _print_list(as_json: bool) -> None:
-    from mltrack_plugin.models.archive import read_model_file
-    from mltrack_plugin.models.manifest import available_models
+    from mltrack_plugin.archives.archive import read_model_file
+    from mltrack_plugin.archives.manifest import available_models
 
     rows: list[dict[str, Any]] = []
     for name, entry in available_models().items():
@@ -83,7 +83,7 @@ def _print_list(as_json: bool) -> None:
 
 
 def _print_model(name: str, as_json: bool) -> None:
-    from mltrack_plugin.models.archive import read_model_file
+    from mltrack_plugin.archives.archive import read_model_file
 
     file = read_model_file(name)
     facts = {

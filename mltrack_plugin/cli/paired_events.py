@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from mltrack_plugin.errors import ConfigurationError, EventError, InputError
 
 if TYPE_CHECKING:
-    from mltrack_plugin.algorithm import Reader, ReadEvent
     from mltrack_plugin.event_data import Tracks
+    from mltrack_plugin.framework.algorithm import Reader, ReadEvent
 
 #: Event numbers that a message names.
 _NUMBERS_SHOWN = 5

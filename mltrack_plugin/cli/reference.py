@@ -81,13 +81,13 @@ def command(
 
         mltrack reference ckf --input events.root --output ckf.root
     """
-    from mltrack_plugin.acts.detector import require_acts
     from mltrack_plugin.acts.reference import ckf_job
     from mltrack_plugin.cli.evaluate import open_reader
     from mltrack_plugin.cli.job_display import job_log, progress, show_summary
     from mltrack_plugin.cli.run import make_writers, report, score_collector, timing_writer, write_report
+    from mltrack_plugin.detectors.acts_geometry import require_acts
+    from mltrack_plugin.framework.sequencer import Sequencer
     from mltrack_plugin.io.atomic import check_apart, check_file
-    from mltrack_plugin.sequencer import Sequencer
 
     require_acts()
     target = Path(output) if output is not None else default_output(input_, finder)
@@ -144,7 +144,7 @@ def times_per_event(path: str) -> dict[str, float]:
     """Mean CPU time per event of each step, and of all counted ones together ("reconstruction"), ms."""
     import numpy as np
 
-    from mltrack_plugin.timing_record import read_timing
+    from mltrack_plugin.framework.timing import read_timing
 
     record = read_timing(path)
     if not len(record):
@@ -158,7 +158,7 @@ def show_times(path: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mltrack_plugin.timing_record import read_timing
+    from mltrack_plugin.framework.timing import read_timing
 
     counted = read_timing(path).counted
     table = Table(title="CPU time of the reference", title_justify="left", box=None, pad_edge=False)

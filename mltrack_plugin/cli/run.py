@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from mltrack_plugin.algorithm import Algorithm, Reader, Writer
-    from mltrack_plugin.job import JobConfig
-    from mltrack_plugin.performance.collect import ScoreCollector
-    from mltrack_plugin.summary import Summary
+    from mltrack_plugin.evaluation.collect import ScoreCollector
+    from mltrack_plugin.framework.algorithm import Algorithm, Reader, Writer
+    from mltrack_plugin.framework.summary import Summary
+    from mltrack_plugin.jobs.config import JobConfig
 
 _log = logging.getLogger(__name__)
 
@@ -78,8 +78,8 @@ def command(
         mltrack run --input events.root
     """
     from mltrack_plugin.cli.job_display import job_log, progress, show_summary
+    from mltrack_plugin.framework.sequencer import Sequencer
     from mltrack_plugin.io.atomic import check_apart, check_file
-    from mltrack_plugin.sequencer import Sequencer
 
     target = Path(output) if output is not None else default_output(input_)
     with job_log() as console:
@@ -127,7 +127,7 @@ def open_input(
         ConfigurationError: if the configuration is wrong, or none fits.
     """
     from mltrack_plugin.io import open_events
-    from mltrack_plugin.job import load_job
+    from mltrack_plugin.jobs.config import load_job
 
     if config is not None:
         job = load_job(config)
@@ -136,7 +136,7 @@ def open_input(
         reader.initialize()
         reader.finalize()
         return reader, job
-    from mltrack_plugin.job_choice import choose_job
+    from mltrack_plugin.jobs.choice import choose_job
 
     reader = open_events(path, format=format)
     reader.initialize()
@@ -163,7 +163,7 @@ def make_writers(job: JobConfig, output: Path, output_format: str | None, overwr
         ConfigurationError: if no writer is known for the suffix.
     """
     from mltrack_plugin.errors import ConfigurationError
-    from mltrack_plugin.registry import available, find
+    from mltrack_plugin.framework.registry import available, find
 
     if output_format is None and job.writers:
         return job.make_writers(output, overwrite)
@@ -205,7 +205,7 @@ def timing_writer(tracks: Writer, overwrite: bool, **settings: Any) -> Writer:
         overwrite: replace an existing file.
         settings: further settings of the timing writer.
     """
-    from mltrack_plugin.timing_record import TimingWriter, timing_path
+    from mltrack_plugin.framework.timing import TimingWriter, timing_path
 
     keys = {name: key for name in ("hits", "tracks") if (key := getattr(tracks.config, name, None))}
     return TimingWriter(
@@ -223,7 +223,7 @@ def makes_tracks(algorithms: Sequence[Algorithm]) -> bool:
 
 def score_collector(reader: Reader) -> ScoreCollector | None:
     """A writer that scores tracks as they come, if the events have truth."""
-    from mltrack_plugin.performance.collect import ScoreCollector, truth_keys
+    from mltrack_plugin.evaluation.collect import ScoreCollector, truth_keys
 
     keys = truth_keys(reader)
     if "truth_links" not in keys:

@@ -104,7 +104,7 @@ def write_events(
     from rich.progress import Progress
 
     from mltrack_plugin import __version__
-    from mltrack_plugin.event_store import EventStore
+    from mltrack_plugin.framework.event_store import EventStore
     from mltrack_plugin.io.root_events_writer import RootEventsWriter
 
     click.echo(f"writing {n} {split} events of {dataset.name} (seed {seed}) to {output}")

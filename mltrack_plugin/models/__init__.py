@@ -1,8 +1,8 @@
 """Networks and model archives.
 
-Where to look: :mod:`~mltrack_plugin.models.archive` (``load_model``, ``save_*``),
-:mod:`~mltrack_plugin.models.card` (what a model expects and returns), :mod:`~mltrack_plugin.models.features`
-(network inputs from hits), :mod:`~mltrack_plugin.models.manifest` (shipped models); one architecture a file,
+Where to look: :mod:`~mltrack_plugin.archives.archive` (``load_model``, ``save_*``),
+:mod:`~mltrack_plugin.archives.card` (what a model expects and returns), :mod:`~mltrack_plugin.archives.features`
+(network inputs from hits), :mod:`~mltrack_plugin.archives.manifest` (shipped models); one architecture a file,
 built by :func:`build_network`.
 """
 
@@ -64,7 +64,7 @@ def build_network(architecture: str, config: Mapping[str, Any]) -> nn.Module:
     Raises:
         ConfigurationError: for an unknown architecture or setting (the nearest is named), or a wrong value.
     """
-    from mltrack_plugin.algorithm import validated
+    from mltrack_plugin.framework.algorithm import validated
 
     if architecture not in ARCHITECTURES:
         raise ConfigurationError(

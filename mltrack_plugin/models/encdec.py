@@ -23,7 +23,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mltrack_plugin.algorithm import Config
+from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.models.attention import key_bias
 from mltrack_plugin.models.decoder import DecoderBlock
 from mltrack_plugin.models.encreg import EncReg, EncRegConfig

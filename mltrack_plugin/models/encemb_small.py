@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mltrack_plugin.archives.eager import network_with
+from mltrack_plugin.archives.torchscript import TorchScriptEngine
 from mltrack_plugin.compiled import inlined, kernel
-from mltrack_plugin.models.eager import network_with
 from mltrack_plugin.models.encemb import EncEmb
-from mltrack_plugin.models.torchscript import TorchScriptEngine
 
 if TYPE_CHECKING:
-    from mltrack_plugin.models.track_model import Engine, TrackModel
+    from mltrack_plugin.archives.track_model import Engine, TrackModel
 
 Array = npt.NDArray[Any]
 
@@ -43,7 +43,7 @@ class SmallEventEngine:
         self._weights = weights_of(network)
 
     def __call__(self, *inputs: Array) -> Array:
-        """See :class:`~mltrack_plugin.models.track_model.Engine`."""
+        """See :class:`~mltrack_plugin.archives.track_model.Engine`."""
         features, mask = inputs
         n_events, n, _ = features.shape
         if n_events == 1 and 0 < n <= self._block_size and mask.all():

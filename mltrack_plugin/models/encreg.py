@@ -15,10 +15,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from mltrack_plugin.detectors.surfaces import SurfacesConfig
 from mltrack_plugin.errors import NetworkSettingsError
 from mltrack_plugin.models.attention import EncoderBlock, EncoderConfig, Packing, key_bias
 from mltrack_plugin.models.surfaces import Surfaces
-from mltrack_plugin.surfaces import SurfacesConfig
 
 __all__ = ["EncReg", "EncRegConfig", "EncoderBlock", "HitEmbedding"]
 

@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mltrack_plugin.algorithm import Config
+from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.models.gnn_layers import EdgeNetwork, NodeNetwork, incidence
 
 

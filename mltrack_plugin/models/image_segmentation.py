@@ -17,8 +17,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mltrack_plugin.images.raster import PlaneRaster
 from mltrack_plugin.models.plane_images import check_image
+from mltrack_plugin.published.heptrkx.images.raster import PlaneRaster
 
 
 class ImageSegmentationConfig(PlaneRaster):

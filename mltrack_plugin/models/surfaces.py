@@ -1,10 +1,10 @@
-"""Hits on detector surfaces, inside a network; see :mod:`mltrack_plugin.surfaces`."""
+"""Hits on detector surfaces, inside a network; see :mod:`mltrack_plugin.detectors.surfaces`."""
 
 # No "from __future__ import annotations" here: TorchScript cannot resolve class annotations given as text.
 import torch
 from torch import Tensor, nn
 
-from mltrack_plugin.surfaces import SurfacesConfig
+from mltrack_plugin.detectors.surfaces import SurfacesConfig
 
 
 class Surfaces(nn.Module):

@@ -13,8 +13,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mltrack_plugin.images.raster import PlaneRaster
 from mltrack_plugin.models.plane_images import ImageEncoder, check_image, line_parameters
+from mltrack_plugin.published.heptrkx.images.raster import PlaneRaster
 
 
 class TrackSequenceCNNConfig(PlaneRaster):

@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mltrack_plugin.algorithm import Config
+from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.models.enccla import ParameterBins, quantile_bins
 from mltrack_plugin.models.sparse import (
     Pairs,

@@ -1,1 +1,1 @@
-"""Shipped model archives and their manifest; see :mod:`mltrack_plugin.models.manifest`."""
+"""Shipped model archives and their manifest; see :mod:`mltrack_plugin.archives.manifest`."""

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.compiled import kernel
-from mltrack_plugin.repair.complete import fit_and_drop
-from mltrack_plugin.repair.follow import (
+from mltrack_plugin.following.complete import fit_and_drop
+from mltrack_plugin.following.follow import (
     ARCS,
     BEND,
     BUFFER,
@@ -20,9 +20,9 @@ from mltrack_plugin.repair.follow import (
     THICKNESS,
     Work,
 )
-from mltrack_plugin.repair.layers import LAYER, TABLE, TAGS, Event
-from mltrack_plugin.repair.smoother import start_state
-from mltrack_plugin.repair.state import residual, to_closest
+from mltrack_plugin.kalman.hit_grid import LAYER, TABLE, TAGS, Event
+from mltrack_plugin.kalman.state import residual, to_closest
+from mltrack_plugin.kalman.track_fit import start_state
 
 Array = npt.NDArray[Any]
 

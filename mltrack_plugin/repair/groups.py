@@ -10,18 +10,18 @@ import numpy.typing as npt
 
 from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data import Hits, ProtoTracks
-from mltrack_plugin.repair.event import repair_event
-from mltrack_plugin.repair.follow import new_work
-from mltrack_plugin.repair.inputs import (
+from mltrack_plugin.following.follow import new_work
+from mltrack_plugin.following.passes import SeedPass, follow_passes
+from mltrack_plugin.helix.quality import hit_compatibility
+from mltrack_plugin.kalman.hit_grid import BLOCKED
+from mltrack_plugin.kalman.inputs import (
     checked_sigmas,
     detector_layers,
     event_columns,
     settings_array,
     straight_track,
 )
-from mltrack_plugin.repair.layers import BLOCKED
-from mltrack_plugin.repair.seeds import SeedPass, follow_passes
-from mltrack_plugin.tracking.quality import hit_compatibility
+from mltrack_plugin.repair.competition import repair_event
 
 Array = npt.NDArray[Any]
 
@@ -49,7 +49,7 @@ def repair_groups(
         seeds: how tracks are built from hits left over; ``None`` = they are not.
         significance: -log of the number of tracks from groups that may come about by chance in the event; ``None`` = no
             such requirement.
-        settings: of `~mltrack_plugin.repair.inputs.DEFAULTS`, by name.
+        settings: of `~mltrack_plugin.kalman.inputs.DEFAULTS`, by name.
 
     Raises:
         EventDataError: if the hits have no layers, a group names a hit that does not exist, or the shape or sign of

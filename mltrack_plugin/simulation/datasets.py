@@ -92,22 +92,22 @@ DATASETS = {
         "10-500 particles, or a cut-out of a denser event, picked from a TrackML-like event, with noise.",
     ),
     "heptrkx-tracks": DatasetEntry(
-        "mltrack_plugin.simulation.barrel_tracks:BarrelTracksDataset",
+        "mltrack_plugin.published.heptrkx.simulation.barrel_tracks:BarrelTracksDataset",
         11,
         "10-50 prompt particles with pT > 1 GeV in the barrel of the GenericDetector.",
     ),
     "toy-planes": DatasetEntry(
-        "mltrack_plugin.simulation.toy_planes:ToyPlanesDataset",
+        "mltrack_plugin.published.heptrkx.simulation.toy_planes:ToyPlanesDataset",
         9,
         "Straight tracks and noise on toy detector planes, as in the image studies of HEP.TrkX.",
     ),
     "heptrkx-vertex": DatasetEntry(
-        "mltrack_plugin.simulation.heptrkx_vertex:HeptrkxVertexDataset",
+        "mltrack_plugin.published.heptrkx.simulation.heptrkx_vertex:HeptrkxVertexDataset",
         12,
         "QCD events with pile-up 5 on the three inner barrel layers: the data of the vertex finder.",
     ),
     "heptrkx-qcd": DatasetEntry(
-        "mltrack_plugin.simulation.heptrkx:HeptrkxDataset",
+        "mltrack_plugin.published.heptrkx.simulation.heptrkx:HeptrkxDataset",
         8,
         "QCD events with pile-up 10, pT > 1 GeV, in the barrel: the data of the HEP.TrkX networks.",
     ),

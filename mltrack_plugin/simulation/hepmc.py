@@ -10,8 +10,8 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mltrack_plugin.algorithm import Config
 from mltrack_plugin.errors import ConfigurationError, InputError, require_extra
+from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.simulation.acts_chain import (
     PURPOSE,
     DetectorEvent,

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.errors import EventDataError
-from mltrack_plugin.tracking.helix import perigee_jacobian, to_perigee
+from mltrack_plugin.helix.helix import perigee_jacobian, to_perigee
 from mltrack_plugin.tracking.hit_model import (
     HitResolution,
     Scattering,

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.errors import EventDataError
-from mltrack_plugin.tracking.helix import GEV_PER_TESLA_MM
+from mltrack_plugin.helix.helix import GEV_PER_TESLA_MM
 
 Array = npt.NDArray[Any]
 

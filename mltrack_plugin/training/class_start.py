@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from mltrack_plugin.archives.eager import eager_network
 from mltrack_plugin.clustering.quantile_bins import QuantileBins
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.models.eager import eager_network
 from mltrack_plugin.models.enccla import BinnedConfig, EncCla, EncClaConfig
 from mltrack_plugin.models.encreg import EncRegConfig
 from mltrack_plugin.simulation.event import SimulatedEvent
@@ -41,7 +41,7 @@ def started_from(
     Args:
         settings: of the classifier without its bins.
         bins: parameters and number of bins, with edges for a start from EncReg.
-        source: see :func:`~mltrack_plugin.models.eager.eager_network`.
+        source: see :func:`~mltrack_plugin.archives.eager.eager_network`.
         events: training events.
         width: of the consensus, in units of the distance at which EncReg's contrastive loss told tracks apart.
 

@@ -12,10 +12,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mltrack_plugin.algorithm import Config as BaseConfig
 from mltrack_plugin.clustering.class_groups import class_groups
 from mltrack_plugin.clustering.quantile_bins import QuantileBins
 from mltrack_plugin.event_data.base import Array
+from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.models.consensus import OUTPUTS
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.config import TrainingConfig, portable_settings

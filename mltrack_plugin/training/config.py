@@ -10,8 +10,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
-from mltrack_plugin.algorithm import Config, validated
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
+from mltrack_plugin.framework.algorithm import Config, validated
 
 
 class TrainingConfig(Config):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mltrack_plugin.performance.figures import COLOURS, new_figure, plain_axes, save_figure
+from mltrack_plugin.evaluation.figures import COLOURS, new_figure, plain_axes, save_figure
 from mltrack_plugin.training.validation import METRIC_NAMES
 
 Rows = Sequence[dict[str, float]]

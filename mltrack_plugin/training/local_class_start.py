@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from mltrack_plugin.archives.eager import eager_network
 from mltrack_plugin.clustering.quantile_bins import QuantileBins
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.models.consensus import consensus
-from mltrack_plugin.models.eager import eager_network
 from mltrack_plugin.models.enccla_local import EncClaLocal, EncClaLocalConfig
 from mltrack_plugin.models.encemb import EncEmbConfig
 from mltrack_plugin.simulation.event import SimulatedEvent
@@ -42,7 +42,7 @@ def started_from_embedding(
     Args:
         settings: of the classifier without its bins.
         bins: parameters and number of bins, with edges for a start from EncEmb.
-        source: see :func:`~mltrack_plugin.models.eager.eager_network`.
+        source: see :func:`~mltrack_plugin.archives.eager.eager_network`.
         events: training events.
         targets: track parameters, one for each column of ``settings["parameters"]``.
         width: of the consensus, in units of the embedding.

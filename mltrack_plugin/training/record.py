@@ -9,7 +9,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from mltrack_plugin.timing_record import machine
+from mltrack_plugin.framework.timing import machine
 from mltrack_plugin.training.config import training_command
 from mltrack_plugin.training.task import Task
 

@@ -12,15 +12,15 @@ from pydantic import Field, PositiveFloat
 from torch import Tensor
 from torch.nn import functional
 
+from mltrack_plugin.archives.archive import load_model
 from mltrack_plugin.clustering import cluster_hdbscan
+from mltrack_plugin.evaluation.matching import match_tracks
+from mltrack_plugin.evaluation.scores import Fraction, trackml_score
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.models.archive import load_model
 from mltrack_plugin.models.refiner import Refiner, RefinerConfig
-from mltrack_plugin.performance.matching import match_tracks
-from mltrack_plugin.performance.scores import Fraction, trackml_score
-from mltrack_plugin.refinement.corruption import Corruption, corrupted
-from mltrack_plugin.refinement.rounds import clusters_of, refine
-from mltrack_plugin.refinement.slots import Slots, make_slots, plane_points
+from mltrack_plugin.refiner.corruption import Corruption, corrupted
+from mltrack_plugin.refiner.rounds import clusters_of, refine
+from mltrack_plugin.refiner.slots import Slots, make_slots, plane_points
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.config import ClusteringSettings, TrainingConfig, portable_settings
 from mltrack_plugin.training.targets import PARAMETERS, hit_targets
@@ -178,7 +178,7 @@ class RefinerTraining(TaskModule):
         return membership + config.track_weight * probability + config.parameter_weight * likelihood
 
     def answers(self, slots: Slots) -> Array:
-        """The network's output for one event's sets; see :data:`mltrack_plugin.refinement.rounds.Network`."""
+        """The network's output for one event's sets; see :data:`mltrack_plugin.refiner.rounds.Network`."""
         with torch.inference_mode():
             inputs = (torch.from_numpy(array).to(self.device) for array in slots)
             output: Array = self.network(*inputs).float().cpu().numpy()

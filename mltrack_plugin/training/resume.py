@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from mltrack_plugin.archives.checkpoint import read_checkpoint
 from mltrack_plugin.errors import ModelError
-from mltrack_plugin.models.checkpoint import read_checkpoint
 
 
 def checked_step(path: Path, card: Mapping[str, Any], given: Mapping[str, Any], module: nn.Module) -> int:

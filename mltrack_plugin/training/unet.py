@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mltrack_plugin.archives.eager import eager_network
 from mltrack_plugin.clustering.quantile_bins import QuantileBins
 from mltrack_plugin.errors import ConfigurationError
-from mltrack_plugin.models.eager import eager_network
 from mltrack_plugin.models.enccla import parameter_bins
 from mltrack_plugin.models.unet import OUTPUTS, UNet, UNetConfig
 from mltrack_plugin.training.classes import ClassTask, ClassTraining, ClassTrainingConfig

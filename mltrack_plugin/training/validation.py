@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.performance.efficiency import METRICS
-from mltrack_plugin.performance.matching import Array, match_tracks
-from mltrack_plugin.performance.scores import DEFAULT_MIN_HITS, Fraction, trackml_score
-from mltrack_plugin.performance.summary import hit_weights
+from mltrack_plugin.evaluation.efficiency import METRICS
+from mltrack_plugin.evaluation.matching import Array, match_tracks
+from mltrack_plugin.evaluation.scores import DEFAULT_MIN_HITS, Fraction, trackml_score
+from mltrack_plugin.evaluation.summary import hit_weights
 from mltrack_plugin.simulation.event import SimulatedEvent
 
 #: Efficiencies that are logged beside the TrackML score, as ``val_<name>``.

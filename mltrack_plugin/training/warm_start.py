@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mltrack_plugin.algorithm import Config
+from mltrack_plugin.archives.eager import eager_network
 from mltrack_plugin.errors import ConfigurationError
-from mltrack_plugin.models.eager import eager_network
+from mltrack_plugin.framework.algorithm import Config
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,7 +29,7 @@ def start_from(
 
     Args:
         network: changed in place.
-        name_or_path: see :func:`~mltrack_plugin.models.eager.eager_network`.
+        name_or_path: see :func:`~mltrack_plugin.archives.eager.eager_network`.
         targets: names of the network's outputs.
         settings: of the network, or of the encoder that is a part of it.
         free: settings that may differ.

@@ -15,9 +15,9 @@ from mltrack_plugin.algorithms.build_tracks import BuildTracks  # noqa: E402
 from mltrack_plugin.algorithms.cluster_hdbscan import ClusterHDBSCAN  # noqa: E402
 from mltrack_plugin.algorithms.encreg import EncRegTracking  # noqa: E402
 from mltrack_plugin.algorithms.preprocess_hits import PreprocessHits  # noqa: E402
+from mltrack_plugin.archives.manifest import shipped_model  # noqa: E402
 from mltrack_plugin.errors import ConfigurationError, EventError, ModelError  # noqa: E402
-from mltrack_plugin.job import job_text, load_job  # noqa: E402
-from mltrack_plugin.models.manifest import shipped_model  # noqa: E402
+from mltrack_plugin.jobs.config import job_text, load_job  # noqa: E402
 
 NAME = "encreg-trackml-10-50"
 

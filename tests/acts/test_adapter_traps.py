@@ -10,9 +10,9 @@ from acts_sequences import Grouping, Put, Spy, lists, simulated  # noqa: E402
 
 from mltrack_plugin.acts import TransformerTrackFinding  # noqa: E402
 from mltrack_plugin.acts.floating_point import no_floating_point_traps  # noqa: E402
-from mltrack_plugin.algorithm import ProcessCode  # noqa: E402
 from mltrack_plugin.errors import ConfigurationError, EventError  # noqa: E402
 from mltrack_plugin.event_data import Hits  # noqa: E402
+from mltrack_plugin.framework.algorithm import ProcessCode  # noqa: E402
 
 PROTO_TRACKS = {"transformer_proto_tracks": examples.ProtoTrackContainer}
 

@@ -21,15 +21,15 @@ from mltrack_plugin.acts.ckf import (
     CkfSettings,
     preset,
 )
-from mltrack_plugin.acts.detector import constant_field, tracking_geometry
 from mltrack_plugin.acts.injection import add_events
 from mltrack_plugin.acts.measurements import measurements_of
 from mltrack_plugin.algorithms.acts_ckf import ActsCkf, step_times
+from mltrack_plugin.detectors.acts_geometry import constant_field, tracking_geometry
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import Hits, Tracks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.framework.timing import StepTimes
 from mltrack_plugin.simulation.acts_chain import new_sequencer
-from mltrack_plugin.timing_record import StepTimes
 
 u = acts.UnitConstants
 

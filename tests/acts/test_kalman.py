@@ -14,10 +14,10 @@ from mltrack_plugin.algorithms.acts_kalman_fit import ActsKalmanFit
 from mltrack_plugin.algorithms.fit_helix import FitHelix
 from mltrack_plugin.errors import ConfigurationError, InputError
 from mltrack_plugin.event_data import Hits, ProtoTracks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.framework.sequencer import Sequencer
 from mltrack_plugin.io import open_events
-from mltrack_plugin.job import load_job
-from mltrack_plugin.sequencer import Sequencer
+from mltrack_plugin.jobs.config import load_job
 
 PARAMETERS = ("d0", "z0", "phi", "theta", "qop")
 

@@ -11,7 +11,6 @@ pytest.importorskip("acts")
 import acts
 import acts.examples
 
-from mltrack_plugin.acts.detector import module_table, tracking_geometry
 from mltrack_plugin.acts.measurements import (
     MEASUREMENTS,
     SUBSET,
@@ -21,6 +20,7 @@ from mltrack_plugin.acts.measurements import (
     truth_maps,
 )
 from mltrack_plugin.acts.whiteboard import ActsEvent
+from mltrack_plugin.detectors.acts_geometry import module_table, tracking_geometry
 from mltrack_plugin.errors import EventDataError, InputError
 from mltrack_plugin.event_data import Hits, Particles, ProtoTracks, TruthLinks
 from mltrack_plugin.simulation.acts_chain import PITCH, split_geometry_id

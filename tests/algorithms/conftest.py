@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mltrack_plugin.event_data import Hits
-from mltrack_plugin.event_store import EventStore
-from mltrack_plugin.tracking import helix_positions
+from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.helix import helix_positions
 
 TRACKS = 12
 HITS_PER_TRACK = 9

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from mltrack_plugin.algorithms.enccla import EncClaTracking
+from mltrack_plugin.archives.archive import TrackModel
+from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.errors import EventError, ModelError
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
-from mltrack_plugin.models.archive import TrackModel
-from mltrack_plugin.models.card import ModelCard
 from mltrack_plugin.models.consensus import OUTPUTS
 
 
@@ -48,7 +48,7 @@ def card(monkeypatch):
                 card=model_card(**changes), sha256="0" * 64, path=Path(name), device="cpu", engine=Engine()
             )
 
-        monkeypatch.setattr("mltrack_plugin.models.archive.load_model", load)
+        monkeypatch.setattr("mltrack_plugin.archives.archive.load_model", load)
 
     use()
     return use

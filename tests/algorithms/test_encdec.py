@@ -7,10 +7,10 @@ import pytest
 
 from mltrack_plugin.algorithms.encdec import EncDecTracking
 from mltrack_plugin.algorithms.truth_seeds import TruthSeeds
+from mltrack_plugin.archives.archive import TrackModel
+from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.errors import EventError, ModelError
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks, TruthLinks
-from mltrack_plugin.models.archive import TrackModel
-from mltrack_plugin.models.card import ModelCard
 
 #: Directions of the hand-made tracks, which have hits at radii 30, 60, ..., from inside out.
 PHI, RADII = np.array([-2.0, -0.5, 1.0, 2.5]), 30.0 * np.arange(1, 7)
@@ -67,7 +67,7 @@ def card(monkeypatch):
                 card=model_card(**changes), sha256="0" * 64, path=Path(name), device="cpu", engine=Engine()
             )
 
-        monkeypatch.setattr("mltrack_plugin.models.archive.load_model", load)
+        monkeypatch.setattr("mltrack_plugin.archives.archive.load_model", load)
 
     use()
     return use

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from mltrack_plugin.algorithms.encreg import EncRegTracking
+from mltrack_plugin.archives.archive import TrackModel
+from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.errors import ConfigurationError, EventError, ModelError
 from mltrack_plugin.event_data import HitParameters, Hits, HitSelection
-from mltrack_plugin.models.archive import TrackModel
-from mltrack_plugin.models.card import ModelCard
 
 CARD = ModelCard(
     name="test-model",
@@ -45,7 +45,7 @@ def engine(monkeypatch):
     def load(name, device="cpu"):
         return TrackModel(card=CARD, sha256="0" * 64, path=Path(name), device="cpu", engine=engine)
 
-    monkeypatch.setattr("mltrack_plugin.models.archive.load_model", load)
+    monkeypatch.setattr("mltrack_plugin.archives.archive.load_model", load)
     return engine
 
 

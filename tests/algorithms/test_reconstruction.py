@@ -9,7 +9,7 @@ from mltrack_plugin.algorithms.fit_helix import FitHelix
 from mltrack_plugin.algorithms.track_quality import TrackQuality
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import HitParameters, Hits, ProtoTracks, Tracks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.event_store import EventStore
 
 
 def regressed(event, rows=None):

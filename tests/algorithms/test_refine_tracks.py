@@ -7,10 +7,10 @@ import pytest
 from straight_clusters import Oracle, lines
 
 from mltrack_plugin.algorithms.refine_tracks import RefineTracks
+from mltrack_plugin.archives.archive import TrackModel
+from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.errors import ConfigurationError, ModelError
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks, TrackEstimates, Tracks
-from mltrack_plugin.models.archive import TrackModel
-from mltrack_plugin.models.card import ModelCard
 
 POSITIONS, TRACK = lines([2.0, 0.0, 0.3, -2.5], [0.4, 0.4, 0.3, 0.2])
 #: A hit of track 1 outside the model's ranges.
@@ -42,7 +42,7 @@ class Engine:
         particle = np.full(hit.max() + 1, -1)
         for row, point in flat:
             particle[row] = where[tuple(point)]
-        from mltrack_plugin.refinement.slots import Slots
+        from mltrack_plugin.refiner.slots import Slots
 
         return Oracle(particle)(Slots(positions, hit, weight, mask))
 
@@ -57,7 +57,7 @@ def card(monkeypatch):
                 card=model_card(**changes), sha256="0" * 64, path=Path(name), device="cpu", engine=Engine()
             )
 
-        monkeypatch.setattr("mltrack_plugin.models.archive.load_model", load)
+        monkeypatch.setattr("mltrack_plugin.archives.archive.load_model", load)
 
     use()
     return use

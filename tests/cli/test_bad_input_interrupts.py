@@ -21,14 +21,14 @@ each_signal = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: numb
 #: Where the signal arrives: dotted name of what is being called, and which of its calls it meets.
 MOMENTS = {
     "the input is opened": ("mltrack_plugin.io.root_events.RootEventsReader.initialize", 1),
-    "the configuration is read": ("mltrack_plugin.job.parse_job", 1),
+    "the configuration is read": ("mltrack_plugin.jobs.config.parse_job", 1),
     "the output is opened": ("mltrack_plugin.io.root_writer.RootWriter.initialize", 1),
-    "the model is loaded": ("mltrack_plugin.models.archive.load_model", 1),
-    "the journal is opened": ("mltrack_plugin.journal.Journal.open", 1),
+    "the model is loaded": ("mltrack_plugin.archives.archive.load_model", 1),
+    "the journal is opened": ("mltrack_plugin.framework.journal.Journal.open", 1),
     "the first event is read": ("mltrack_plugin.io.reading.deliver", 1),
     "the first event is in the network": ("mltrack_plugin.algorithms.encreg.EncRegTracking.execute", 1),
     "the second event is clustered": ("mltrack_plugin.algorithms.cluster_hdbscan.ClusterHDBSCAN.execute", 2),
-    "a chunk is journaled": ("mltrack_plugin.journal.Journal.store", 2),
+    "a chunk is journaled": ("mltrack_plugin.framework.journal.Journal.store", 2),
     "the second event is written": ("mltrack_plugin.io.root_writer.RootWriter.write", 2),
     "the tables are written": ("mltrack_plugin.io.root_output.RootTable.extend", 1),
     "the metadata are written": ("mltrack_plugin.io.root_output.RootFile.write_meta", 1),
@@ -73,7 +73,7 @@ def _find(name: str) -> Any:
 @pytest.fixture
 def chunks_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every event is journaled and written when it is done."""
-    from mltrack_plugin.sequencer import Sequencer
+    from mltrack_plugin.framework.sequencer import Sequencer
 
     real = Sequencer.__init__
 
@@ -120,9 +120,9 @@ def test_existing_output_survives(mltrack: CommandLine, good: Path, arrive, numb
 OTHERS = {
     "simulate, an event": ("mltrack_plugin.simulation.redvid_dataset.RedvidDataset.event", 2),
     "simulate, the end": ("os.fsync", 1),
-    "evaluate, an event": ("mltrack_plugin.performance.summary.ScoreAccumulator.add", 2),
+    "evaluate, an event": ("mltrack_plugin.evaluation.summary.ScoreAccumulator.add", 2),
     "evaluate, the report": ("os.fsync", 1),
-    "export, the network": ("mltrack_plugin.models.checkpoint.check_equal", 1),
+    "export, the network": ("mltrack_plugin.archives.checkpoint.check_equal", 1),
     "export, the file": ("pathlib.Path.replace", 1),
     "display, the picture": ("matplotlib.figure.Figure.savefig", 1),
     "display, the file": ("os.replace", 1),
@@ -204,7 +204,7 @@ def test_ctrl_c_on_a_terminal_ends_all_workers(mltrack: CommandLine, good: Path,
     # The later events take forever; that one has begun is told by a file with the number of the process.
     (tmp_path / "slow.py").write_text(
         "import os, pathlib, time\n"
-        "from mltrack_plugin.algorithm import Algorithm, ProcessCode\n"
+        "from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode\n"
         "class Slow(Algorithm):\n"
         "    def execute(self, event_store):\n"
         f"        begun = pathlib.Path({str(tmp_path)!r}, f'begun-{{event_store.event_number}}')\n"
@@ -216,7 +216,7 @@ def test_ctrl_c_on_a_terminal_ends_all_workers(mltrack: CommandLine, good: Path,
     script = (
         "import sys\n"
         "import slow\n"
-        "from mltrack_plugin.job import JobConfig\n"
+        "from mltrack_plugin.jobs.config import JobConfig\n"
         "from mltrack_plugin.cli.main import main\n"
         "real = JobConfig.algorithms\n"
         "JobConfig.algorithms = lambda self, **options: [*real(self, **options), slow.Slow()]\n"

@@ -11,13 +11,13 @@ from direction_model import save_direction_model
 from reading_events import hits_of, write_events
 
 from mltrack_plugin.algorithms.encreg import EncRegTracking
-from mltrack_plugin.chain import for_detector
 from mltrack_plugin.cli.main import main
 from mltrack_plugin.errors import ModelError
 from mltrack_plugin.event_data import Hits
+from mltrack_plugin.framework.chain import for_detector
+from mltrack_plugin.framework.sequencer import Sequencer
 from mltrack_plugin.io import open_events
 from mltrack_plugin.io.root_tracks import read_tracks
-from mltrack_plugin.sequencer import Sequencer
 
 
 def missing(good: Path) -> Path:

@@ -169,7 +169,7 @@ def test_a_device_is_never_replaced(mltrack: CommandLine, good: Path, name: str)
 
 
 def test_two_runs_into_the_same_output(mltrack: CommandLine, good: Path) -> None:
-    from mltrack_plugin.journal import Journal
+    from mltrack_plugin.framework.journal import Journal
 
     other = Journal(mltrack.tracks)
     other.acquire()

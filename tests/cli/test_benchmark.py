@@ -5,10 +5,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from mltrack_plugin.benchmarks_heptrkx import graphs, images, pictures, sequences
-from mltrack_plugin.benchmarks_heptrkx.rows import Part, Row
 from mltrack_plugin.cli import benchmark
 from mltrack_plugin.cli.main import cli
+from mltrack_plugin.published.heptrkx.benchmark import graphs, images, pictures, sequences
+from mltrack_plugin.published.heptrkx.benchmark.rows import Part, Row
 
 
 @pytest.fixture(autouse=True)

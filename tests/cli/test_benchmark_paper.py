@@ -5,13 +5,13 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from mltrack_plugin.benchmarks_paper import designs, measure
-from mltrack_plugin.benchmarks_paper.designs import OWN
-from mltrack_plugin.benchmarks_paper.measure import METRICS, Figure, Measurement
-from mltrack_plugin.benchmarks_paper.published import DATASETS
 from mltrack_plugin.cli.main import cli
 from mltrack_plugin.errors import EventError
-from mltrack_plugin.job import load_job
+from mltrack_plugin.jobs.config import load_job
+from mltrack_plugin.published.trackformers import designs, measure
+from mltrack_plugin.published.trackformers.designs import OWN
+from mltrack_plugin.published.trackformers.measure import METRICS, Figure, Measurement
+from mltrack_plugin.published.trackformers.published import DATASETS
 
 JOB = load_job("encreg-redvid-10-50-linear")
 

@@ -15,12 +15,12 @@ import pytest
 from compared_events import fitted, make_event, true_labels, with_tracks, write, write_tracks, write_truth
 
 from mltrack_plugin.cli.main import main
+from mltrack_plugin.evaluation import ScoreAccumulator
 from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.io.acts_tracks_csv import ActsTracksCsvWriter
 from mltrack_plugin.io.colliderml_tracks import ColliderMLTracksWriter
 from mltrack_plugin.io.tracksummary import TrackSummaryWriter
-from mltrack_plugin.performance import ScoreAccumulator
 
 N_EVENTS, N_PARTICLES = 6, 30
 RATES = ("efficiency", "fake_rate", "duplicate_rate", "purity", "completeness")
@@ -72,7 +72,9 @@ def run(request, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "150")
     if "figures" not in request.fixturenames:
-        monkeypatch.setattr("mltrack_plugin.comparison.plots.pictures", lambda *arguments: iter(()))
+        monkeypatch.setattr(
+            "mltrack_plugin.evaluation.comparison.plots.pictures", lambda *arguments: iter(())
+        )
 
     def _run(*arguments):
         code = main(["compare", *map(str, arguments)])

@@ -9,9 +9,9 @@ import yaml
 
 pytest.importorskip("lightning")
 
+from mltrack_plugin.archives.manifest import available_models
 from mltrack_plugin.cli.main import main
-from mltrack_plugin.job import available_jobs
-from mltrack_plugin.models.manifest import available_models
+from mltrack_plugin.jobs.config import available_jobs
 from mltrack_plugin.training.config import training_configs
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from direction_model import save_direction_model
 
-from mltrack_plugin.algorithm import ReadEvent, WriteHandle
 from mltrack_plugin.algorithms.cluster_hdbscan import ClusterHDBSCAN
 from mltrack_plugin.algorithms.encreg import EncRegTracking
 from mltrack_plugin.algorithms.preprocess_hits import PreprocessHits
@@ -18,11 +17,12 @@ from mltrack_plugin.algorithms.unet import UNetTracking
 from mltrack_plugin.cli.evaluate import TIMES, score_file, times
 from mltrack_plugin.cli.main import main
 from mltrack_plugin.errors import EventDataError, EventError
+from mltrack_plugin.evaluation import ScoreAccumulator
 from mltrack_plugin.event_data import Hits, Particles, ProtoTracks, Tracks, TruthLinks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.algorithm import ReadEvent, WriteHandle
+from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.io.root_events_writer import RootEventsWriter
 from mltrack_plugin.io.root_tracks import RootTracksWriter
-from mltrack_plugin.performance import ScoreAccumulator
 from mltrack_plugin.simulation.datasets import make_dataset
 
 N_EVENTS = 6

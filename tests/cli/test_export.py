@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from model_fixtures import write_checkpoint
 
+from mltrack_plugin.archives.archive import load_model
 from mltrack_plugin.cli.main import main
-from mltrack_plugin.models.archive import load_model
 
 
 def test_export_and_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

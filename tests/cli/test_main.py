@@ -16,7 +16,7 @@ from mltrack_plugin import __version__
 from mltrack_plugin.cli import main as main_module
 from mltrack_plugin.cli.main import COMMANDS, LazyGroup, Terminated, main
 from mltrack_plugin.errors import ConfigurationError, InputError
-from mltrack_plugin.job import available_jobs, load_job
+from mltrack_plugin.jobs.config import available_jobs, load_job
 
 
 def test_help_lists_every_command(capsys):

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from model_fixtures import make_card, make_network
 
+from mltrack_plugin.archives import manifest
+from mltrack_plugin.archives.archive import save_torchscript
+from mltrack_plugin.archives.manifest import available_models
 from mltrack_plugin.cli.main import main
-from mltrack_plugin.models import manifest
-from mltrack_plugin.models.archive import save_torchscript
-from mltrack_plugin.models.manifest import available_models
 
 
 @pytest.fixture

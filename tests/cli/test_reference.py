@@ -15,13 +15,13 @@ from direction_model import save_direction_model
 from mltrack_plugin.cli.main import main
 from mltrack_plugin.cli.reference import default_output
 from mltrack_plugin.event_data import Hits
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.framework.sequencer import Sequencer
+from mltrack_plugin.framework.timing import read_timing, timing_path
 from mltrack_plugin.io import open_events
 from mltrack_plugin.io.root_events_writer import RootEventsWriter
 from mltrack_plugin.io.root_tracks import read_meta, read_tracks
 from mltrack_plugin.io.tracks_files import read_tracks_any
-from mltrack_plugin.sequencer import Sequencer
-from mltrack_plugin.timing_record import read_timing, timing_path
 
 N_EVENTS = 3
 

@@ -17,10 +17,10 @@ import pytest
 from direction_model import save_direction_model
 from reading_events import hits_of, write_events
 
-from mltrack_plugin import job_choice
 from mltrack_plugin.cli.main import main
 from mltrack_plugin.cli.run import default_output
 from mltrack_plugin.io.root_tracks import read_meta, read_tracks
+from mltrack_plugin.jobs import choice as job_choice
 
 ROOT = Path(__file__).parents[2]
 JOB = "encreg-redvid-10-50-linear"
@@ -283,7 +283,7 @@ def test_interrupted_job_resumes_to_the_same_bytes(run, shared, tmp_path, number
     # Chunks of one event, and a pause after each, so that the signal meets a job half done.
     script = f"""
 import sys, time
-import mltrack_plugin.sequencer as module
+import mltrack_plugin.framework.sequencer as module
 from mltrack_plugin.cli.main import main
 original = module.Sequencer.__init__
 def slow(self, *args, progress=None, **options):

@@ -6,7 +6,7 @@ import uproot
 
 from mltrack_plugin.errors import ConfigurationError, InputError
 from mltrack_plugin.event_data import Vertices
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.io.root_tracks import read_meta
 from mltrack_plugin.io.root_vertices import RootVerticesWriter, read_vertices
 

@@ -14,7 +14,7 @@ from writing_events import NUMBERS, make_event, without, write_all
 
 from mltrack_plugin.errors import OutputError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.io.root_events import RootEventsReader
 from mltrack_plugin.io.root_events_writer import RootEventsWriter
 from mltrack_plugin.io.root_tracks import read_meta

@@ -14,7 +14,7 @@ from writing_events import NUMBERS, make_event, without, write_all
 
 from mltrack_plugin.errors import InputError, OutputError
 from mltrack_plugin.event_data import Hits, Particles, Tracks, TruthLinks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.io.root_tracks import read_meta
 from mltrack_plugin.io.tracks_files import read_tracks_any
 from mltrack_plugin.io.tracksummary import TrackSummaryWriter

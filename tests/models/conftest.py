@@ -8,8 +8,8 @@ import pytest
 import torch
 from model_fixtures import make_card, make_network
 
-from mltrack_plugin.models.archive import pack
-from mltrack_plugin.models.card import ModelCard
+from mltrack_plugin.archives.archive import pack
+from mltrack_plugin.archives.card import ModelCard
 
 
 @pytest.fixture(scope="session")

@@ -174,7 +174,7 @@ def test_exports_compute_sdpa_whatever_the_backend(flash_attn, tmp_path):
     """flash-attn cannot be scripted or exported: both give the numbers of the eager network with sdpa."""
     from model_fixtures import make_card
 
-    from mltrack_plugin.models.archive import check_content, load_file, pack
+    from mltrack_plugin.archives.archive import check_content, load_file, pack
 
     torch.manual_seed(7)
     model = EncReg(EncRegConfig.model_validate(make_card().hyperparameters)).eval()

@@ -5,12 +5,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from mltrack_plugin.archives.archive import load_model, pack
+from mltrack_plugin.archives.card import ModelCard
+from mltrack_plugin.archives.checkpoint import check_equal
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.models import build_network
-from mltrack_plugin.models.archive import load_model, pack
 from mltrack_plugin.models.attention import Packing
-from mltrack_plugin.models.card import ModelCard
-from mltrack_plugin.models.checkpoint import check_equal
 from mltrack_plugin.models.consensus import OUTPUTS
 from mltrack_plugin.models.enccla import EncCla, EncClaConfig
 from mltrack_plugin.training.config import load_training_config

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from mltrack_plugin.archives.archive import load_model, save_torchscript
+from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.models import build_network
-from mltrack_plugin.models.archive import load_model, save_torchscript
 from mltrack_plugin.models.attention import Packing
-from mltrack_plugin.models.card import ModelCard
 from mltrack_plugin.models.consensus import OUTPUTS, consensus
 from mltrack_plugin.models.enccla_local import EncClaLocal, EncClaLocalConfig
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mltrack_plugin.models.archive import load_model, save_torchscript
-from mltrack_plugin.models.card import ModelCard
+from mltrack_plugin.archives.archive import load_model, save_torchscript
+from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.models.encdec import EncDec, EncDecConfig, distance_order
 from mltrack_plugin.models.encreg import EncRegConfig
 

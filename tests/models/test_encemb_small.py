@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mltrack_plugin.models.archive import load_model
+from mltrack_plugin.archives.archive import load_model
 from mltrack_plugin.models.encemb import EncEmb, EncEmbConfig
 from mltrack_plugin.models.encemb_small import SmallEventEngine, can_run, with_small_events
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from mltrack_plugin.models.archive import load_model, pack
-from mltrack_plugin.models.card import ModelCard
+from mltrack_plugin.archives.archive import load_model, pack
+from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.models.encreg import EncReg, EncRegConfig
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from mltrack_plugin.archives.archive import load_model, pack, save_torchscript
+from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.errors import ModelError
 from mltrack_plugin.models import build_network
-from mltrack_plugin.models.archive import load_model, pack, save_torchscript
-from mltrack_plugin.models.card import ModelCard
 from mltrack_plugin.models.hypotheses import Hypothesis
 from mltrack_plugin.models.refiner import Planes, Refiner, RefinerConfig
 

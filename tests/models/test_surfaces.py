@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from mltrack_plugin.detectors.surfaces import SurfacesConfig, nearest_surface
 from mltrack_plugin.models.surfaces import Surfaces
 from mltrack_plugin.simulation.redvid import RedvidConfig, simulate_redvid
-from mltrack_plugin.surfaces import SurfacesConfig, nearest_surface
 
 REDVID = SurfacesConfig(
     discs=(*range(-10, -1), *range(2, 11)),

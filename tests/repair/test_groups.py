@@ -9,10 +9,10 @@ from layered_tracks import FIELD, SIGMA, crossings, finish, make, perigees
 from mltrack_plugin import compiled as kernels
 from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data import Hits, ProtoTracks
+from mltrack_plugin.following.passes import SeedPass
+from mltrack_plugin.kalman.inputs import detector_layers
 from mltrack_plugin.repair.core import MAX_GROUP
 from mltrack_plugin.repair.groups import repair_groups
-from mltrack_plugin.repair.inputs import detector_layers
-from mltrack_plugin.repair.seeds import SeedPass
 
 THIN = {"thickness": 0.005}
 
@@ -115,7 +115,7 @@ def overlap():
     """A track with a second hit on two layers: two modules, 2 mm one behind the other."""
     parameters = perigees(1, seed=3, eta=0.5)[0]
     position, layer = crossings(parameters)
-    from mltrack_plugin.tracking import helix_positions
+    from mltrack_plugin.helix import helix_positions
 
     s = np.linspace(0, 1500, 150_001)
     points = helix_positions(np.repeat([parameters], len(s), axis=0), FIELD, s)

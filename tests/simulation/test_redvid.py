@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mltrack_plugin.algorithm import validated
 from mltrack_plugin.errors import ConfigurationError
+from mltrack_plugin.framework.algorithm import validated
 from mltrack_plugin.simulation.redvid import (
     BARREL_R,
     LONG_DISC_Z,

@@ -23,9 +23,9 @@ from acts.examples.simulation import (
     addParticleGun,
 )
 
-from mltrack_plugin.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.event_data import Hits, ProtoTracks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.simulation.acts_chain import PITCH, digitisation_config, generic_detector
 
 u = acts.UnitConstants

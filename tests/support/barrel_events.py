@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from mltrack_plugin.event_data import Hits, TruthLinks
-from mltrack_plugin.graphs.layers import BARREL_LAYERS
 from mltrack_plugin.models.hit_predictor import GENERIC_RADII
+from mltrack_plugin.published.heptrkx.graphs.layers import BARREL_LAYERS
 
 RADII = np.array(GENERIC_RADII)
 #: Standard deviations that the predictor claims: phi in rad, z in mm.

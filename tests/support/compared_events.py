@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from mltrack_plugin.event_data import Hits, Particles, ProtoTracks, Tracks, TruthLinks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.helix.helix import helix_positions
+from mltrack_plugin.helix.perigee import true_perigee
 from mltrack_plugin.io.root_events_writer import RootEventsWriter
 from mltrack_plugin.io.root_tracks import RootTracksWriter
-from mltrack_plugin.tracking.helix import helix_positions
-from mltrack_plugin.tracking.perigee import true_perigee
 
 LAYERS = (32.0, 72.0, 116.0, 172.0, 260.0, 360.0, 500.0, 660.0, 820.0, 1020.0)
 #: Standard errors of d0, z0 (mm), phi, theta (rad), and of q/p relative to it.

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mltrack_plugin.models.archive import save_torchscript
-from mltrack_plugin.models.card import ModelCard
+from mltrack_plugin.archives.archive import save_torchscript
+from mltrack_plugin.archives.card import ModelCard
 
 
 class Direction(nn.Module):

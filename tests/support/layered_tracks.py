@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from mltrack_plugin.event_data import Hits
-from mltrack_plugin.tracking import helix_positions
+from mltrack_plugin.helix import helix_positions
 
 BARRELS = np.array([32.0, 72.0, 116.0, 172.0, 260.0, 360.0, 500.0, 660.0])
 DISCS = np.array([600.0, 700.0, 820.0, 960.0, 1100.0, 1300.0])

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.models import build_network
-from mltrack_plugin.models.card import ModelCard
 
 SETTINGS: dict[str, Any] = {
     "d_model": 16,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import uproot
 
-from mltrack_plugin.algorithm import ReadEvent
+from mltrack_plugin.framework.algorithm import ReadEvent
 
 #: Ids that collapse into one if they pass through a 64-bit float.
 BIG = 2**60

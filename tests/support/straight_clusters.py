@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mltrack_plugin.models.hypotheses import Hypothesis
-from mltrack_plugin.refinement.slots import Slots
+from mltrack_plugin.refiner.slots import Slots
 
 Array = np.ndarray[Any, Any]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mltrack_plugin.algorithm import Writer
 from mltrack_plugin.event_data import Hits, Particles, ProtoTracks, Tracks, TruthLinks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.algorithm import Writer
+from mltrack_plugin.framework.event_store import EventStore
 
 #: Neither consecutive nor sorted, as event numbers of real files are.
 NUMBERS = (21000, 7, 4_000_000_000, 12)

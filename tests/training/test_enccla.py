@@ -8,11 +8,11 @@ import torch
 
 pytest.importorskip("lightning")
 
+from mltrack_plugin.archives.archive import load_model
+from mltrack_plugin.archives.checkpoint import export_checkpoint, load_checkpoint
+from mltrack_plugin.archives.eager import eager_network
 from mltrack_plugin.clustering.quantile_bins import QuantileBins
 from mltrack_plugin.errors import ConfigurationError
-from mltrack_plugin.models.archive import load_model
-from mltrack_plugin.models.checkpoint import export_checkpoint, load_checkpoint
-from mltrack_plugin.models.eager import eager_network
 from mltrack_plugin.simulation.redvid import RedvidConfig, redvid_event
 from mltrack_plugin.training.class_start import started_from
 from mltrack_plugin.training.config import load_training_config

@@ -6,15 +6,15 @@ import torch
 
 pytest.importorskip("lightning")
 
+from mltrack_plugin.archives.archive import save_torchscript
+from mltrack_plugin.archives.eager import eager_network
 from mltrack_plugin.clustering.class_groups import class_groups
 from mltrack_plugin.clustering.quantile_bins import QuantileBins
 from mltrack_plugin.errors import ConfigurationError
-from mltrack_plugin.models.archive import save_torchscript
+from mltrack_plugin.evaluation.matching import match_tracks
+from mltrack_plugin.evaluation.scores import trackml_score
 from mltrack_plugin.models.consensus import OUTPUTS
-from mltrack_plugin.models.eager import eager_network
 from mltrack_plugin.models.enccla_local import EncClaLocalConfig
-from mltrack_plugin.performance.matching import match_tracks
-from mltrack_plugin.performance.scores import trackml_score
 from mltrack_plugin.simulation.redvid import RedvidConfig, redvid_event
 from mltrack_plugin.training.local_class_start import started_from_embedding
 from mltrack_plugin.training.targets import hit_targets

@@ -7,9 +7,9 @@ from click.testing import CliRunner
 
 pytest.importorskip("lightning")
 
+from mltrack_plugin.archives.archive import load_model
 from mltrack_plugin.cli.main import cli
 from mltrack_plugin.errors import ConfigurationError
-from mltrack_plugin.models.archive import load_model
 from mltrack_plugin.training.config import load_training_config
 from mltrack_plugin.training.encdec import in_order, next_hits
 from mltrack_plugin.training.run import train

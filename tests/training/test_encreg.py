@@ -7,9 +7,9 @@ import torch
 
 pytest.importorskip("lightning")
 
+from mltrack_plugin.archives.checkpoint import export_checkpoint, load_checkpoint
+from mltrack_plugin.archives.eager import eager_network
 from mltrack_plugin.errors import ConfigurationError, ModelError
-from mltrack_plugin.models.checkpoint import export_checkpoint, load_checkpoint
-from mltrack_plugin.models.eager import eager_network
 from mltrack_plugin.models.encreg import EncReg, EncRegConfig
 from mltrack_plugin.simulation.redvid import RedvidConfig, redvid_event
 from mltrack_plugin.training.config import load_training_config, training_command
@@ -137,7 +137,7 @@ def test_size_of_the_detector_is_that_of_the_configuration_wherever_the_weights_
 
 def test_weights_come_from_archives_and_checkpoints_only(tmp_path):
     network, card = eager_network("encreg-redvid-10-50-linear")
-    from mltrack_plugin.models.archive import load_model
+    from mltrack_plugin.archives.archive import load_model
 
     features = event(0).hits.positions.astype(np.float32)
     with torch.inference_mode():

@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip("lightning")
 
+from mltrack_plugin.archives.archive import load_model, read_model_file
+from mltrack_plugin.archives.checkpoint import export_checkpoint
+from mltrack_plugin.archives.manifest import available_models
 from mltrack_plugin.errors import MissingExtraError
-from mltrack_plugin.models.archive import load_model, read_model_file
-from mltrack_plugin.models.checkpoint import export_checkpoint
-from mltrack_plugin.models.manifest import available_models
 from mltrack_plugin.simulation.datasets import dataset_entry
 from mltrack_plugin.training.config import load_training_config, training_configs
 from mltrack_plugin.training.metrics_file import read_metrics

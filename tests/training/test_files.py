@@ -5,12 +5,12 @@ import pytest
 
 pytest.importorskip("lightning")
 
+from mltrack_plugin.archives.archive import load_model
 from mltrack_plugin.cli.main import main
 from mltrack_plugin.errors import ConfigurationError, InputError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
-from mltrack_plugin.event_store import EventStore
+from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.io.root_events_writer import RootEventsWriter
-from mltrack_plugin.models.archive import load_model
 from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.config import load_training_config

@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("lightning")
 
+from mltrack_plugin.archives.archive import load_model
 from mltrack_plugin.cli.main import main
-from mltrack_plugin.job import load_job
-from mltrack_plugin.models.archive import load_model
+from mltrack_plugin.jobs.config import load_job
 from mltrack_plugin.training.config import load_training_config
 
 ROOT = Path(__file__).parents[2]

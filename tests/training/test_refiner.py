@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mltrack_plugin.models.archive import load_model, save_torchscript
-from mltrack_plugin.models.card import ModelCard
+from mltrack_plugin.archives.archive import load_model, save_torchscript
+from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.training.config import load_training_config
 from mltrack_plugin.training.refiner import majority
 from mltrack_plugin.training.tasks import make_task

@@ -7,9 +7,9 @@ from click.testing import CliRunner
 
 pytest.importorskip("lightning")
 
+from mltrack_plugin.archives.archive import load_model
 from mltrack_plugin.cli.main import cli
 from mltrack_plugin.errors import ConfigurationError
-from mltrack_plugin.models.archive import load_model
 from mltrack_plugin.simulation.redvid import RedvidConfig, redvid_event
 from mltrack_plugin.training.config import load_training_config, training_configs
 from mltrack_plugin.training.data import POOL_BATCHES, EventBatches, collate

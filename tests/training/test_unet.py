@@ -7,11 +7,11 @@ import torch
 pytest.importorskip("lightning")
 
 from mltrack_plugin.algorithms.unet import UNetTracking
+from mltrack_plugin.archives.archive import load_model
+from mltrack_plugin.archives.checkpoint import export_checkpoint
 from mltrack_plugin.errors import ConfigurationError, ModelError
 from mltrack_plugin.event_data import Hits, ProtoTracks
-from mltrack_plugin.event_store import EventStore
-from mltrack_plugin.models.archive import load_model
-from mltrack_plugin.models.checkpoint import export_checkpoint
+from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.training.config import load_training_config
 from mltrack_plugin.training.data import pack

@@ -7,8 +7,8 @@ import torch
 pytest.importorskip("lightning")
 
 from mltrack_plugin.clustering import cluster_hdbscan
+from mltrack_plugin.evaluation.summary import ScoreAccumulator
 from mltrack_plugin.event_data import ProtoTracks
-from mltrack_plugin.performance.summary import ScoreAccumulator
 from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.simulation.redvid import RedvidConfig, redvid_event
 from mltrack_plugin.training.config import load_training_config

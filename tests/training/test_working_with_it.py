@@ -11,9 +11,9 @@ pytest.importorskip("lightning")
 
 from lightning.pytorch.callbacks import Callback
 
+from mltrack_plugin.archives.checkpoint import load_checkpoint
 from mltrack_plugin.cli.main import cli
 from mltrack_plugin.errors import ConfigurationError, MissingExtraError, ModelError, TrainingError
-from mltrack_plugin.models.checkpoint import load_checkpoint
 from mltrack_plugin.training import record
 from mltrack_plugin.training.config import load_training_config, training_command
 from mltrack_plugin.training.curves import is_score, series

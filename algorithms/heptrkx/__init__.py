@@ -1,0 +1,1 @@
+"""Algorithms that apply the networks of HEP.TrkX."""

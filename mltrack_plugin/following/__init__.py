@@ -1,0 +1,1 @@
+"""Tracks from seeds, followed through the layers."""

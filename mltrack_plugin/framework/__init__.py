@@ -1,0 +1,1 @@
+"""The framework: algorithms, event store, event loop, workers, journal and outputs' provenance."""

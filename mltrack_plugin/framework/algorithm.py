@@ -1,0 +1,233 @@
+"""Algorithm, Reader, Writer and their data handles: what a sequence is made of.
+
+Peers: ``IAlgorithm``, ``IReader``, ``IWriter``, ``DataHandle`` of the ACTS examples framework.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mltrack_plugin.errors import ConfigurationError, did_you_mean
+from mltrack_plugin.framework.event_store import EventStore
+
+T = TypeVar("T")
+
+
+class ProcessCode(enum.Enum):
+    """Outcome of one ``execute`` call."""
+
+    SUCCESS = 0
+    #: Stop processing this event without an error (a filter said no).
+    SKIP = 1
+    #: The event cannot be processed; the sequencer applies its error policy.
+    ABORT = 2
+
+
+class Config(BaseModel):
+    """Base of every configuration: frozen, validated, unknown settings refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
+
+
+@dataclass(frozen=True, slots=True)
+class ReadHandle(Generic[T]):
+    """A declared input: key and type."""
+
+    key: str
+    kind: type[T]
+    optional: bool = False
+
+    def __call__(self, event_store: EventStore) -> T:
+        """Read from the store (raises ``ConfigurationError`` if missing or of another type)."""
+        return event_store.get(self.key, self.kind)
+
+    def get(self, event_store: EventStore) -> T | None:
+        """Read from the store, ``None`` if the collection is not there."""
+        return event_store.get(self.key, self.kind) if self.key in event_store else None
+
+
+@dataclass(frozen=True, slots=True)
+class WriteHandle(Generic[T]):
+    """A declared output: key and type."""
+
+    key: str
+    kind: type[T]
+
+    def __call__(self, event_store: EventStore, value: T) -> None:
+        """Write to the store.
+
+        Raises:
+            ConfigurationError: if the value has another type than declared, or the key is taken.
+        """
+        if not isinstance(value, self.kind):
+            raise ConfigurationError(
+                f"output {self.key!r} was declared as {self.kind.__name__}, got {type(value).__name__}"
+            )
+        event_store.add(self.key, value)
+
+
+class SequenceElement(ABC):  # noqa: B024 - abstract through its subclasses' methods
+    """What readers, algorithms and writers share: a config, a name and declared handles.
+
+    Args:
+        config: a ``self.Config``, or a mapping of its settings.
+        settings: the settings by name, instead of ``config``.
+
+    Raises:
+        ConfigurationError: naming each setting that is wrong, and the nearest existing one.
+    """
+
+    #: Frozen pydantic model with one documented field per setting.
+    Config: ClassVar[type[Config]] = Config
+
+    def __init__(self, config: BaseModel | Mapping[str, Any] | None = None, **settings: Any) -> None:
+        if config is not None and settings:
+            raise ConfigurationError(f"{type(self).__name__}: give a config or settings, not both")
+        if isinstance(config, self.Config):
+            self.config: Any = config
+        else:
+            self.config = validated(self.Config, dict(config or settings), type(self).__name__)
+        self._inputs: list[ReadHandle[Any]] = []
+        self._outputs: list[WriteHandle[Any]] = []
+
+    @property
+    def name(self) -> str:
+        """Name in logs and timing tables."""
+        return type(self).__name__
+
+    @property
+    def inputs(self) -> tuple[ReadHandle[Any], ...]:
+        """Declared inputs."""
+        return tuple(self._inputs)
+
+    @property
+    def outputs(self) -> tuple[WriteHandle[Any], ...]:
+        """Declared outputs."""
+        return tuple(self._outputs)
+
+    def read_handle(self, kind: type[T], key: str, *, optional: bool = False) -> ReadHandle[T]:
+        """Declare an input (call in ``__init__``)."""
+        handle = ReadHandle(key, kind, optional)
+        self._inputs.append(handle)
+        return handle
+
+    def write_handle(self, kind: type[T], key: str) -> WriteHandle[T]:
+        """Declare an output (call in ``__init__``)."""
+        handle = WriteHandle(key, kind)
+        self._outputs.append(handle)
+        return handle
+
+    def initialize(self) -> None:  # noqa: B027 - an optional hook, empty on purpose
+        """Called once per process before the first event: load models, open files."""
+
+    def finalize(self) -> None:  # noqa: B027 - an optional hook, empty on purpose
+        """Called once per process after the last event."""
+
+
+class Algorithm(SequenceElement):
+    """A pure step from declared inputs to declared outputs.
+
+    Subclasses declare handles in ``__init__`` and implement ``execute``; they change nothing but
+    their outputs, and the same input gives the same output.
+    """
+
+    @abstractmethod
+    def execute(self, event_store: EventStore) -> ProcessCode:
+        """Process one event.
+
+        Raises:
+            EventError: if this event cannot be processed (the sequencer adds event and algorithm).
+        """
+
+    def describe(self) -> dict[str, str]:
+        """Facts for the output's ``meta`` tree beyond the configuration (e.g. a model's sha256)."""
+        return {}
+
+
+@dataclass(slots=True)
+class ReadEvent:
+    """One event as a reader delivers it: its collections, or the reason why it has none."""
+
+    #: Position in the input, counted from 0.
+    index: int
+    #: Number of the event in the input file.
+    event_number: int
+    #: Collections by event store key.
+    collections: dict[str, Any] = field(default_factory=dict)
+    #: Why the event could not be read (the reader goes on with the next one).
+    error: Exception | None = None
+
+
+class Reader(SequenceElement):
+    """Streams events from a file. Outputs are declared handles.
+
+    A reader must be cheap to construct (it is rebuilt from its config in every worker process)
+    and opens its file in ``initialize``.
+    """
+
+    #: Name of the format, as ``--format`` and entry points know it.
+    format_name: ClassVar[str] = ""
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """What is read, for messages (usually the path)."""
+
+    @abstractmethod
+    def num_events(self) -> int:
+        """Number of events in the input (valid after ``initialize``)."""
+
+    @abstractmethod
+    def events(self, start: int = 0, stop: int | None = None) -> Iterator[ReadEvent]:
+        """Events ``start <= index < stop`` in input order, read in chunks.
+
+        An event that violates the data contract (NaN coordinates, repeated hit ids, ...) is delivered
+        with ``error`` set; damage that makes reading on impossible raises ``InputError``.
+        """
+
+
+class Writer(SequenceElement):
+    """Takes collections of events in input order and writes a file when complete.
+
+    ``initialize`` opens a temporary name beside the output, ``write`` appends one event, ``finalize``
+    completes the file and renames it, ``abort`` removes what was written.
+    """
+
+    #: Name of the format, as entry points know it.
+    format_name: ClassVar[str] = ""
+
+    @abstractmethod
+    def write(self, event_store: EventStore) -> None:
+        """Append one event."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Remove everything written so far; called instead of ``finalize`` after an error."""
+
+    def set_job_info(self, info: Mapping[str, str]) -> None:
+        """Receive name -> text facts about the job (configuration, versions, model checksums,
+        skipped events as JSON) for the file's metadata. Called once, before ``finalize``."""
+
+
+def validated(kind: type[Config], settings: Mapping[str, Any], owner: str) -> Config:
+    """Build a config, turning pydantic's report into one ``ConfigurationError``."""
+    try:
+        return kind.model_validate(dict(settings))
+    except ValidationError as error:
+        lines = []
+        for item in error.errors():
+            where = ".".join(str(part) for part in item["loc"])
+            if item["type"] == "extra_forbidden":
+                lines.append(f"no setting {where!r}. {did_you_mean(where, kind.model_fields)}")
+            elif where:
+                lines.append(f"{where}: {item['msg']} (got {item['input']!r})")
+            else:
+                # Several settings together are wrong; the message of the model's own check names them.
+                lines.append(item["msg"].removeprefix("Value error, "))
+        raise ConfigurationError(f"{owner}: " + "; ".join(lines)) from None

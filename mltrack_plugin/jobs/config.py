@@ -1,0 +1,230 @@
+"""Job configurations: which algorithms run in which order with which settings, as YAML.
+
+A job file::
+
+    name: encreg-redvid-10-50-linear
+    description: EncReg and HDBSCAN for straight tracks in REDVID events.
+    detectors: [redvid]
+    datasets: [redvid-10-50-linear]
+    reader: {length_unit: mm}          # settings of the reader; `format` chooses it
+    sequence:
+      - {algorithm: encreg, model: encreg-redvid-10-50-linear}
+      - {algorithm: hdbscan, min_cluster_size: 4}
+      - {algorithm: build-tracks}
+    writers:                           # default: chosen by the name of the output
+      - {writer: root-tracks}
+      - {writer: acts-tracksummary, path: "{stem}.tracksummary.root"}
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from mltrack_plugin.errors import ConfigurationError, did_you_mean
+from mltrack_plugin.framework.algorithm import Algorithm, Config, Writer, validated
+from mltrack_plugin.framework.registry import Kind, find
+
+
+class Step(Config):
+    """One element of a sequence: its registered name and its settings."""
+
+    name: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, kind: Kind, entry: object) -> Step:
+        """From ``{kind: name, setting: value, ...}``, or from a bare name."""
+        if isinstance(entry, Step):
+            return entry
+        if isinstance(entry, str):
+            return cls(name=entry)
+        if not isinstance(entry, Mapping) or not isinstance(entry.get(kind), str):
+            raise ValueError(f"write '- {kind}: NAME', with settings as further keys (got {entry!r})")
+        return cls(name=entry[kind], settings={str(k): v for k, v in entry.items() if k != kind})
+
+
+class TinyVariant(Config):
+    """Changes that turn a job into one that tests run in a second, with an untrained network."""
+
+    #: Simulated events.
+    events: int = Field(default=3, ge=1)
+    #: Parameters of the data set.
+    dataset: dict[str, Any] = Field(default_factory=dict)
+    #: Algorithm name -> settings that replace the job's.
+    steps: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class JobConfig(Config):
+    """A reconstruction job."""
+
+    name: str
+    description: str = ""
+    #: Detectors whose hits the job can take.
+    detectors: tuple[str, ...] = ()
+    #: Simulated data sets (``mltrack simulate``) that the job is made for.
+    datasets: tuple[str, ...] = ()
+    #: May be chosen for any input that fits; if not, without ``--config`` only for its own data sets.
+    general: bool = True
+    #: The one that is chosen without ``--config`` where other jobs fit as well.
+    first_choice: bool = False
+    #: ``format`` and settings of the reader.
+    reader: dict[str, Any] = Field(default_factory=dict)
+    sequence: tuple[Step, ...] = Field(min_length=1)
+    #: Writers; a ``path`` may contain ``{stem}``, the output without its suffix. Empty: by the output's name.
+    writers: tuple[Step, ...] = ()
+    tiny: TinyVariant = TinyVariant()
+
+    @field_validator("sequence", "writers", mode="before")
+    @classmethod
+    def _steps(cls, entries: object, info: Any) -> object:
+        kind: Kind = "algorithm" if info.field_name == "sequence" else "writer"
+        if not isinstance(entries, list | tuple):
+            raise ValueError("must be a list")
+        return tuple(Step.parse(kind, entry) for entry in entries)
+
+    @model_validator(mode="after")
+    def _known_tiny_steps(self) -> Self:
+        names = [step.name for step in self.sequence]
+        for name in self.tiny.steps:
+            if name not in names:
+                raise ValueError(f"tiny: no step {name!r} in the sequence. {did_you_mean(name, names)}")
+        return self
+
+    def tiny_job(self) -> JobConfig:
+        """The job with the settings of its tiny variant."""
+        steps = tuple(
+            Step(name=step.name, settings={**step.settings, **self.tiny.steps.get(step.name, {})})
+            for step in self.sequence
+        )
+        return self.model_copy(update={"sequence": steps})
+
+    def algorithms(self, **overrides: object) -> list[Algorithm]:
+        """Construct the algorithms.
+
+        Args:
+            overrides: settings (``device``, ``detector``) that replace those of every algorithm that has them, and
+                ``model``, which replaces that of the first; ``None`` leaves the job's.
+
+        Raises:
+            ConfigurationError: for an unknown algorithm or setting (naming the nearest), or if a ``model``
+                is given and no algorithm has one.
+        """
+        given = {name: value for name, value in overrides.items() if value is not None}
+        used: set[str] = set()
+        made: list[Algorithm] = []
+        for number, step in enumerate(self.sequence, start=1):
+            with _Where(f"job {self.name!r}, step {number} ({step.name})"):
+                kind = find("algorithm", step.name)
+                fitting = given.keys() & kind.Config.model_fields.keys()
+                fitting -= {"model"} & used
+                used |= fitting
+                made.append(kind({**step.settings, **{name: given[name] for name in fitting}}))
+        if "model" in given and "model" not in used:
+            raise ConfigurationError(f"job {self.name!r} has no algorithm that takes a model")
+        return made
+
+    def make_writers(self, output: str | os.PathLike[str], overwrite: bool) -> list[Writer]:
+        """Construct the job's writers; the first one writes ``output`` unless it has a path of its own.
+
+        Raises:
+            ConfigurationError: for an unknown writer or setting, or a further writer without a path.
+        """
+        path = Path(output)
+        made: list[Writer] = []
+        for number, step in enumerate(self.writers, start=1):
+            with _Where(f"job {self.name!r}, writer {number} ({step.name})"):
+                settings = dict(step.settings)
+                if number > 1 and "path" not in settings:
+                    raise ConfigurationError('needs a path, for example "{stem}.csv"')
+                stem = str(path.with_suffix(""))
+                settings["path"] = str(settings.get("path", path)).replace("{stem}", stem)
+                made.append(find("writer", step.name)({**settings, "overwrite": overwrite}))
+        return made
+
+
+class _Where:
+    """Puts the place in the job file before a ``ConfigurationError``'s message."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ConfigurationError):
+            raise ConfigurationError(f"{self.place}: {error}") from error
+
+
+def available_jobs() -> list[str]:
+    """Names of the shipped jobs, sorted."""
+    files = (file.name for file in _folder().iterdir())
+    return sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
+
+
+def job_text(name: str) -> str:
+    """YAML of a shipped job.
+
+    Raises:
+        ConfigurationError: if there is none of this name (the nearest are given).
+    """
+    if name not in (jobs := available_jobs()):
+        raise ConfigurationError(f"no shipped job configuration {name!r}. {did_you_mean(name, jobs)}")
+    return (_folder() / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def load_job(name_or_path: str | os.PathLike[str]) -> JobConfig:
+    """A job configuration from a shipped name or a YAML file.
+
+    Raises:
+        ConfigurationError: if there is neither, the file is no YAML, or a setting is wrong.
+    """
+    text = os.fspath(name_or_path)
+    if text in available_jobs():
+        return parse_job(job_text(text), text)
+    path = Path(text)
+    if path.is_file():
+        try:
+            return parse_job(path.read_text(encoding="utf-8"), text)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{text}: cannot be read as text ({error})") from error
+    if path.suffix in (".yaml", ".yml") or path.name != text:
+        raise ConfigurationError(f"{text}: no such job configuration file")
+    raise ConfigurationError(
+        f"no job configuration {text!r}: neither shipped nor a file. {did_you_mean(text, available_jobs())} "
+        "(see: mltrack configs)"
+    )
+
+
+def parse_job(text: str, source: str) -> JobConfig:
+    """A job configuration from YAML text.
+
+    Args:
+        text: YAML.
+        source: name or path, for messages; its stem is the name of a job that states none.
+
+    Raises:
+        ConfigurationError: naming source and setting.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{source}: no valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{source}: a job configuration is a mapping with at least 'sequence'")
+    job = validated(JobConfig, {"name": Path(source).stem, **content}, source)
+    assert isinstance(job, JobConfig)
+    return job
+
+
+def _folder() -> Traversable:
+    return resources.files("mltrack_plugin.configs")

@@ -1,0 +1,1 @@
+"""The event as a mixture of tracks."""

@@ -1,0 +1,1 @@
+"""Training tasks of HEP.TrkX's networks."""

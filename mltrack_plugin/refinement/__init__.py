@@ -1,5 +1,0 @@
-"""Second stage of track finding by a network: from clusters of hits to refined tracks.
-
-:mod:`~mltrack_plugin.refinement.slots` chooses the hits that the network sees of each cluster,
-:mod:`~mltrack_plugin.refinement.rounds` makes tracks of its answers.
-"""

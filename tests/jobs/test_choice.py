@@ -1,0 +1,212 @@
+"""Which job fits an input: detector, data set, the model's ranges, straight or curved tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from model_fixtures import make_card
+
+from mltrack_plugin.errors import ConfigurationError, EventError, InputError, ModelError
+from mltrack_plugin.event_data import Hits
+from mltrack_plugin.framework.algorithm import Reader, ReadEvent
+from mltrack_plugin.jobs import choice as job_choice
+from mltrack_plugin.jobs.choice import choose_job, fitting_jobs, straight_fraction
+from mltrack_plugin.jobs.config import parse_job
+from mltrack_plugin.simulation.redvid import RedvidConfig, redvid_event
+
+REDVID = {"r": [0.0, 8.0], "z": [-11.0, 11.0], "n_hits": [20, 500]}
+BIG = {"r": [30.0, 1100.0], "z": [-3100.0, 3100.0], "n_hits": [50, 800]}
+JOBS = {
+    "helical": ("redvid", "redvid-10-50-helical", REDVID),
+    "linear": ("redvid", "redvid-10-50-linear", REDVID),
+    "trackml": ("trackml, generic", "trackml-10-50", BIG),
+}
+
+
+@pytest.fixture(autouse=True)
+def jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three jobs, as the shipped ones, with models of known ranges."""
+
+    def load(name: str) -> Any:
+        detectors, dataset, _ = JOBS[name]
+        head = f"name: {name}\ndetectors: [{detectors}]\ndatasets: [{dataset}]\n"
+        head += "general: false\n" if name.startswith("special") else ""
+        head += "first_choice: true\n" if name.endswith("first") else ""
+        return parse_job(head + f"sequence: [{{algorithm: encreg, model: {name}}}]", name)
+
+    monkeypatch.setattr("mltrack_plugin.jobs.config.available_jobs", lambda: sorted(JOBS))
+    monkeypatch.setattr("mltrack_plugin.jobs.config.load_job", load)
+    monkeypatch.setattr(job_choice, "_card", lambda name: make_card(validity=JOBS[name][2]))
+
+
+class Events(Reader):
+    """Hits from memory; ``None`` is an event that cannot be read."""
+
+    def __init__(
+        self, hits: list[Hits | None], detector: str | None = None, dataset: str | None = None
+    ) -> None:
+        super().__init__()
+        self.hits, self.detector, self.dataset = hits, detector, dataset
+        self.write_handle(Hits, "points")
+
+    @property
+    def source(self) -> str:
+        return "events.test"
+
+    def num_events(self) -> int:
+        return len(self.hits)
+
+    def events(self, start: int = 0, stop: int | None = None) -> Iterator[ReadEvent]:
+        for i, hits in enumerate(self.hits[start:stop]):
+            if hits is None:
+                yield ReadEvent(i, i, error=EventError("NaN everywhere"))
+            else:
+                yield ReadEvent(i, i, {"points": hits})
+
+
+def redvid(kind: Any = "linear", n: int = 5, **settings: Any) -> list[Hits | None]:
+    config = RedvidConfig(track_type=kind, **settings)
+    return [redvid_event(config, (7, i)).hits for i in range(n)]
+
+
+def large(n_hits: int = 300, scale: float = 1.0, n: int = 3) -> list[Hits | None]:
+    """Hits all over a detector of 1 m radius."""
+    rng = np.random.default_rng(3)
+    events: list[Hits | None] = []
+    for _ in range(n):
+        r, phi, z = (
+            rng.uniform(32, 1020, n_hits),
+            rng.uniform(-3, 3, n_hits),
+            rng.uniform(-3000, 3000, n_hits),
+        )
+        positions = {"x": r * np.cos(phi) * scale, "y": r * np.sin(phi) * scale, "z": z * scale}
+        events.append(Hits(hit_id=np.arange(n_hits), **positions))
+    return events
+
+
+@pytest.mark.parametrize("kind", ["linear", "helical"])
+@pytest.mark.parametrize("settings", [{}, {"noise": 0.3}, {"tracks": (10, 12)}])
+@pytest.mark.parametrize("detector", ["redvid", None])
+def test_straight_and_curved_redvid_events(kind: str, settings: Any, detector: str | None) -> None:
+    name, reason = choose_job(Events(redvid(kind, **settings), detector))
+    assert name == kind
+    assert "on straight lines from the origin" in reason
+
+
+def test_the_data_set_decides_first() -> None:
+    name, reason = choose_job(Events(redvid("linear"), "redvid", "redvid-10-50-helical"))
+    assert name == "helical"
+    assert reason.startswith("data set redvid-10-50-helical")
+
+
+def test_unknown_detector_goes_by_the_ranges() -> None:
+    name, reason = choose_job(Events(large()))
+    assert name == "trackml"
+    assert "detector of the input is not known; 300 hits per event" in reason
+    assert choose_job(Events(large(), "generic"))[0] == "trackml"
+
+
+@pytest.mark.parametrize(
+    ("events", "detector", "message"),
+    [
+        (large(), "odd", "trackml: made for detector trackml or generic, the input is from odd"),
+        (
+            large(n_hits=2000),
+            "trackml",
+            "trackml: events have up to 2000 hits, the model was trained with at most 800",
+        ),
+        (large(scale=1e-3), "trackml", r"trackml: 100% of the hits have r outside \[30, 1100\]"),
+        (large(scale=3.0), None, r"\d\d% of the hits have r outside \[30, 1100\], the range of the model"),
+    ],
+)
+def test_no_job_fits(events: Any, detector: str | None, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"no shipped job configuration fits events.test:") as caught:
+        choose_job(Events(events, detector))
+    with pytest.raises(ConfigurationError, match=message):
+        raise caught.value
+    assert "--config" in str(caught.value)
+
+
+def test_hits_in_metres_are_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = make_card(validity=BIG | {"r": [0.0, 1100.0]})
+    monkeypatch.setattr(job_choice, "_card", lambda name: wide)
+    with pytest.raises(ConfigurationError, match=r"only 0.1% of the model's range; .*length_unit: m}"):
+        choose_job(Events(large(scale=1e-3), "trackml"))
+    with pytest.raises(ConfigurationError, match=r"length_unit: cm}"):
+        choose_job(Events(large(scale=1e-2 * 0.9), "trackml"))
+
+
+def test_all_jobs_with_their_reasons() -> None:
+    verdicts = {name: (fits, reason) for name, fits, reason in fitting_jobs(Events(redvid(), "redvid"))}
+    assert [verdicts[n][0] for n in ("linear", "helical", "trackml")] == [True, True, False]
+    assert "the input is from redvid" in verdicts["trackml"][1]
+
+
+def test_a_model_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> Any:
+        raise ModelError(f"no shipped model {name!r}")
+
+    monkeypatch.setattr(job_choice, "_card", missing)
+    assert {fits for _, fits, _ in fitting_jobs(Events(redvid(), "redvid"))} == {False}
+    with pytest.raises(ConfigurationError, match="its model cannot be used: no shipped model 'linear'"):
+        choose_job(Events(redvid(), "redvid"))
+
+
+def test_ambiguity_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(JOBS, "other", ("trackml", "trackml-10-50", BIG))
+    with pytest.raises(
+        ConfigurationError, match=r"several job configurations fit .* equally well: other, trackml"
+    ):
+        choose_job(Events(large(), "trackml"))
+
+
+def test_a_first_choice_wins_and_the_others_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(JOBS, "special-b", ("trackml", "planes", BIG))
+    monkeypatch.setitem(JOBS, "special-first", ("trackml", "planes", BIG))
+    name, reason = choose_job(Events(large(), "trackml", "planes"))
+    assert name == "special-first"
+    assert reason.endswith("; others fit as well: --config special-b")
+    # It is no better than a job for the data set, and two first choices are none.
+    assert choose_job(Events(large(), "trackml", "trackml-10-50"))[0] == "trackml"
+    monkeypatch.setitem(JOBS, "special-a-first", ("trackml", "planes", BIG))
+    with pytest.raises(ConfigurationError, match="special-a-first, special-b, special-first"):
+        choose_job(Events(large(), "trackml", "planes"))
+
+
+def test_a_special_job_is_chosen_for_its_own_data_set_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(JOBS, "special", ("trackml", "barrel-tracks", BIG))
+    assert choose_job(Events(large(), "trackml"))[0] == "trackml"
+    assert choose_job(Events(large(), "trackml", "barrel-tracks"))[0] == "special"
+    verdicts = {name: (fits, reason) for name, fits, reason in fitting_jobs(Events(large(), "trackml"))}
+    assert verdicts["special"][0] is False
+    assert (
+        "only for the data sets barrel-tracks, unless named with --config special" in verdicts["special"][1]
+    )
+
+
+def test_bad_and_empty_events_are_passed_over() -> None:
+    empty = Hits(hit_id=[], x=[], y=[], z=[])
+    assert choose_job(Events([None, empty, *large()], "trackml"))[0] == "trackml"
+    assert choose_job(Events([empty], "trackml"))[0] == "trackml"
+    with pytest.raises(InputError, match="none of the first 20 events can be read: NaN everywhere"):
+        choose_job(Events([None, None]))
+
+
+def test_one_dense_event_does_not_spoil_the_choice() -> None:
+    assert choose_job(Events([*large(n=19), *large(n=1, n_hits=900)], "trackml"))[0] == "trackml"
+
+
+def test_straight_fraction_by_hand() -> None:
+    """Four hits on one line, two on another, one alone: four of seven have three mates."""
+    t = np.array([1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 5.0])
+    direction = np.array([[1, 0.0, 0.5]] * 4 + [[0, 1, 2.0]] * 2 + [[-1, -1, -1.0]])
+    x, y, z = (direction * t[:, None]).T
+    assert straight_fraction(Hits(hit_id=np.arange(7), x=x, y=y, z=z)) == pytest.approx(4 / 7)
+    # The azimuth is periodic: a line along phi = pi.
+    tiny = np.array([1e-3, -1e-3, 1e-3, -1e-3])
+    assert (
+        straight_fraction(Hits(hit_id=np.arange(4), x=[-1, -2, -3, -4], y=tiny, z=[0.1, 0.2, 0.3, 0.4])) == 1
+    )
