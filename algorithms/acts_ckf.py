@@ -33,22 +33,22 @@ class ActsCkf(Algorithm):
     class Config(BaseConfig):
         """Settings of acts-ckf."""
 
-        #: "tuned", or "standard": the settings of ACTS's ckf_tracks.py.
         settings: Literal["tuned", "standard"] = "tuned"
-        #: Single settings of the chain that differ, by name (see mltrack_plugin.acts.ckf.CkfSettings).
+        """"tuned", or "standard": the settings of ACTS's ckf_tracks.py."""
         changes: dict[str, Any] = Field(default_factory=dict)
-        #: Solenoid field along z, T.
+        """Single settings of the chain that differ, by name (see mltrack_plugin.acts.ckf.CkfSettings)."""
         field_z: float = Field(default=2.0, allow_inf_nan=False)
-        #: Standard deviation of the hits in units of the pitch / sqrt(12).
+        """Solenoid field along z, T."""
         resolution: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-        #: Largest distance of a hit from its module, mm.
+        """Standard deviation of the hits in units of the pitch / sqrt(12)."""
         tolerance: float = Field(default=0.05, gt=0)
-        #: Detector of the events; by default what the input states.
+        """Largest distance of a hit from its module, mm."""
         detector: str | None = None
-        #: Input key.
+        """Detector of the events; by default what the input states."""
         hits: str = "hits"
-        #: Output keys.
+        """Input key."""
         tracks: str = "tracks"
+        """Output keys."""
         times: str = "ckf_times"
 
         @model_validator(mode="after")

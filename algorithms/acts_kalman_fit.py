@@ -29,22 +29,22 @@ class ActsKalmanFit(Algorithm):
     class Config(BaseConfig):
         """Settings of acts-kalman-fit."""
 
-        #: Solenoid field along z, T.
         field_z: float = Field(default=2.0, allow_inf_nan=False)
-        #: Standard deviation of the hits in units of the pitch / sqrt(12).
+        """Solenoid field along z, T."""
         resolution: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-        #: Largest distance of a hit from its module, mm.
+        """Standard deviation of the hits in units of the pitch / sqrt(12)."""
         tolerance: float = Field(default=0.05, gt=0)
-        #: Scattering and energy loss in the detector's material.
+        """Largest distance of a hit from its module, mm."""
         multiple_scattering: bool = True
+        """Scattering and energy loss in the detector's material."""
         energy_loss: bool = True
-        #: Detector of the events; by default what the input states.
         detector: str | None = None
-        #: Input keys.
+        """Detector of the events; by default what the input states."""
         hits: str = "hits"
+        """Input keys."""
         candidates: str = "candidate_tracks"
-        #: Output key.
         tracks: str = "fitted_tracks"
+        """Output key."""
 
         @model_validator(mode="after")
         def _has_a_field(self) -> ActsKalmanFit.Config:

@@ -23,16 +23,16 @@ class BuildTracks(Algorithm):
     class Config(BaseConfig):
         """Settings of build-tracks."""
 
-        #: Hits with a smaller membership are taken off their candidate.
         min_membership: float = Field(default=0.0, ge=0, le=1)
-        #: Candidates with fewer hits are dropped.
+        """Hits with a smaller membership are taken off their candidate."""
         min_hits: int = Field(default=3, ge=1)
-        #: Candidates with more hits are dropped; ``None`` = no limit.
+        """Candidates with fewer hits are dropped."""
         max_hits: int | None = Field(default=None, ge=1)
-        #: Input key.
+        """Candidates with more hits are dropped; ``None`` = no limit."""
         proto_tracks: str = "proto_tracks"
-        #: Output key.
+        """Input key."""
         tracks: str = "candidate_tracks"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -25,30 +25,33 @@ class ClusterHDBSCAN(Algorithm):
     class Config(BaseConfig):
         """Settings of hdbscan; the defaults are those published for REDVID."""
 
-        #: Smallest number of hits of a candidate.
         min_cluster_size: int = Field(default=4, ge=2)
-        #: Neighbours that define the density at a hit; larger = more hits stay unassigned;
-        #: ``None`` = min_cluster_size.
+        """Smallest number of hits of a candidate."""
         min_samples: int | None = Field(default=2, ge=1)
-        #: Clusters closer than this (in units of the parameters' scales) are not split.
+        """Neighbours that define the density at a hit; larger = more hits stay unassigned;
+        ``None`` = min_cluster_size.
+        """
         epsilon: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-        #: "eom" (excess of mass) or "leaf" (more, smaller clusters).
+        """Clusters closer than this (in units of the parameters' scales) are not split."""
         cluster_selection_method: SelectionMethod = "eom"
-        #: Let all hits of an event be one candidate: for events that may hold a single particle.
+        """"eom" (excess of mass) or "leaf" (more, smaller clusters)."""
         allow_single_cluster: bool = False
-        #: "package": the hdbscan package, exact. "knn": from the nearest neighbours, several times faster; the choice
-        #: for well separated clusters. Does not have "leaf".
+        """Let all hits of an event be one candidate: for events that may hold a single particle."""
         backend: Backend = "package"
-        #: With "knn": neighbours of each hit, more than a track usually has hits.
+        """"package": the hdbscan package, exact. "knn": from the nearest neighbours, several times faster; the choice
+        for well separated clusters. Does not have "leaf".
+        """
         neighbours: int = Field(default=16, ge=2)
-        #: With "knn": hits further apart (in units of the parameters' scales) are no neighbours. Most of the time goes
-        #: into the search for neighbours, so that a short distance saves much of it in events with many hits;
-        #: ``None`` = any distance.
+        """With "knn": neighbours of each hit, more than a track usually has hits."""
         max_distance: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-        #: Input key.
+        """With "knn": hits further apart (in units of the parameters' scales) are no neighbours. Most of the time goes
+        into the search for neighbours, so that a short distance saves much of it in events with many hits;
+        ``None`` = any distance.
+        """
         hit_parameters: str = "hit_parameters"
-        #: Output key.
+        """Input key."""
         proto_tracks: str = "proto_tracks"
+        """Output key."""
 
         @model_validator(mode="after")
         def _backend_can(self) -> Self:

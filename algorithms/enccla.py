@@ -31,16 +31,18 @@ class EncClaTracking(HitModelAlgorithm):
     class Config(HitModelConfig):
         """Settings of a classifier of hits."""
 
-        #: Classes with fewer hits are no track candidates.
         min_hits: int = Field(default=4, ge=1)
-        #: A hit follows a class only if it is as probable as this.
+        """Classes with fewer hits are no track candidates."""
         min_probability: float = Field(default=0.0, ge=0, le=1)
-        #: Hits of classes without a candidate go to their second most probable class.
+        """A hit follows a class only if it is as probable as this."""
         vote: bool = True
-        #: Rounds in which hits agree on the classes that most of their like choose; 0 = each for itself, as published.
+        """Hits of classes without a candidate go to their second most probable class."""
         rounds: int = Field(default=0, ge=0)
-        #: Output key.
+        """Rounds in which hits agree on the classes that most of their like choose; 0 = each for itself, as
+        published.
+        """
         proto_tracks: str = "proto_tracks"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -33,14 +33,14 @@ class EncDecTracking(ModelAlgorithm):
     class Config(ModelConfig):
         """Settings of encdec."""
 
-        #: Without given seeds: smallest probability of being the first hit of a track that makes a hit a seed.
         min_first: float = Field(default=0.2, gt=0, le=1)
-        #: Input keys.
+        """Without given seeds: smallest probability of being the first hit of a track that makes a hit a seed."""
         hits: str = "hits"
+        """Input keys."""
         selected_hits: str = "selected_hits"
         seeds: str = "seeds"
-        #: Output key.
         proto_tracks: str = "proto_tracks"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -20,8 +20,8 @@ class EncRegTracking(HitModelAlgorithm):
     class Config(HitModelConfig):
         """Settings of encreg."""
 
-        #: Output key.
         hit_parameters: str = "hit_parameters"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -30,20 +30,21 @@ class FitHelix(Algorithm):
     class Config(BaseConfig):
         """Settings of fit-helix."""
 
-        #: Solenoid field along z, T.
         field_z: float = Field(default=2.0, allow_inf_nan=False)
-        #: Material of a detector layer at normal incidence, in radiation lengths, for multiple scattering;
-        #: 0 = none. About 0.02 in silicon trackers.
+        """Solenoid field along z, T."""
         thickness: float = Field(default=0.0, ge=0, lt=1)
-        #: Resolution of hits, where ``volumes`` does not say otherwise.
+        """Material of a detector layer at normal incidence, in radiation lengths, for multiple scattering;
+        0 = none. About 0.02 in silicon trackers.
+        """
         resolution: Resolution = Resolution(rphi=0.05, r=0.05, z=0.05)
-        #: Resolution by volume id; hits without volume ids all get ``resolution`` (with a warning).
+        """Resolution of hits, where ``volumes`` does not say otherwise."""
         volumes: dict[int, Resolution] = Field(default_factory=dict)
-        #: Input keys.
+        """Resolution by volume id; hits without volume ids all get ``resolution`` (with a warning)."""
         hits: str = "hits"
+        """Input keys."""
         candidates: str = "candidate_tracks"
-        #: Output key.
         tracks: str = "fitted_tracks"
+        """Output key."""
 
         @model_validator(mode="after")
         def _has_a_field(self) -> FitHelix.Config:

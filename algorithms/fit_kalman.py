@@ -25,13 +25,13 @@ class FitKalman(Algorithm):
     class Config(SolenoidConfig):
         """Settings of fit-kalman."""
 
-        #: Material of a detector layer at normal incidence, in radiation lengths. About 0.02 in silicon trackers.
         thickness: float = Field(default=0.02, ge=0, lt=1)
-        #: Input keys.
+        """Material of a detector layer at normal incidence, in radiation lengths. About 0.02 in silicon trackers."""
         hits: str = "hits"
+        """Input keys."""
         candidates: str = "candidate_tracks"
-        #: Output key.
         tracks: str = "fitted_tracks"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

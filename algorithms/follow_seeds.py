@@ -21,28 +21,32 @@ if TYPE_CHECKING:
 class SeedPassConfig(BaseConfig):
     """One pass over the free hits: how seeds are chosen and which tracks are accepted."""
 
-    #: -log of the number of tracks that may come about by chance in an event. Larger = clearer tracks only. The number
-    #: of hits that this takes depends on how dense the event is where the track passes.
     significance: float = Field(default=3.0, allow_inf_nan=False)
-    #: Tracks with fewer hits are not accepted.
+    """-log of the number of tracks that may come about by chance in an event. Larger = clearer tracks only. The number
+    of hits that this takes depends on how dense the event is where the track passes.
+    """
     min_hits: int = Field(default=5, ge=3)
-    #: Layers without a hit after which a seed is not followed any further.
+    """Tracks with fewer hits are not accepted."""
     max_holes: int = Field(default=3, ge=0)
-    #: Largest chi2 per degree of freedom.
+    """Layers without a hit after which a seed is not followed any further."""
     max_chi2: float = Field(default=3.0, gt=0, allow_inf_nan=False)
-    #: Largest angle between a pair of hits and the direction from the beam axis, radian; 0.15 x field (T) x radius (m)
-    #: of the pair's second hit / smallest transverse momentum (GeV).
+    """Largest chi2 per degree of freedom."""
     direction: float = Field(default=0.15, gt=0, le=1)
-    #: Largest distance of the vertex from the centre along the beam axis, mm.
+    """Largest angle between a pair of hits and the direction from the beam axis, radian; 0.15 x field (T) x radius (m)
+    of the pair's second hit / smallest transverse momentum (GeV).
+    """
     vertex: float = Field(default=225.0, gt=0, allow_inf_nan=False)
-    #: Distance from the beam axis up to which a seed may begin, mm.
+    """Largest distance of the vertex from the centre along the beam axis, mm."""
     radius: float = Field(default=200.0, gt=0, allow_inf_nan=False)
-    #: Hits that have more possible partners start no track: where the event is too dense for such wide windows.
+    """Distance from the beam axis up to which a seed may begin, mm."""
     max_partners: int = Field(default=1000, ge=1)
-    #: A hit that has as many possible partners on the next layer with hits is not paired with hits of the one after it.
+    """Hits that have more possible partners start no track: where the event is too dense for such wide windows."""
     enough_partners: int = Field(default=1000, ge=1)
-    #: Material of a detector layer, radiation lengths; ``None`` = the algorithm's.
+    """A hit that has as many possible partners on the next layer with hits is not paired with hits of the one after
+    it.
+    """
     thickness: float | None = Field(default=None, ge=0, lt=1)
+    """Material of a detector layer, radiation lengths; ``None`` = the algorithm's."""
 
     def as_pass(self) -> SeedPass:
         """For the kernels."""
@@ -66,7 +70,6 @@ class FollowSeeds(Algorithm):
     class Config(SolenoidConfig):
         """Settings of follow-seeds."""
 
-        #: The passes. By default clear tracks of more than 0.4 GeV (in 2 T) first, then all others.
         passes: tuple[SeedPassConfig, ...] = Field(
             default=(
                 SeedPassConfig(significance=10.0, max_holes=1, direction=0.05),
@@ -74,21 +77,22 @@ class FollowSeeds(Algorithm):
             ),
             min_length=1,
         )
-        #: Material of a detector layer at normal incidence, in radiation lengths.
+        """The passes. By default clear tracks of more than 0.4 GeV (in 2 T) first, then all others."""
         thickness: float = Field(default=0.04, ge=0, lt=1)
-        #: Chi2 (two degrees of freedom) up to which a hit is attached to a track.
+        """Material of a detector layer at normal incidence, in radiation lengths."""
         attach_chi2: float = Field(default=20.0, gt=0, allow_inf_nan=False)
-        #: Chi2 above which a hit is taken off its track.
+        """Chi2 (two degrees of freedom) up to which a hit is attached to a track."""
         drop_chi2: float = Field(default=80.0, gt=0, allow_inf_nan=False)
-        #: Odds that a track has a hit on a layer that it crosses; larger = hits are attached more freely.
+        """Chi2 above which a hit is taken off its track."""
         odds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
-        #: Layers without a hit after which an accepted track is not followed any further.
+        """Odds that a track has a hit on a layer that it crosses; larger = hits are attached more freely."""
         max_holes: int = Field(default=3, ge=0)
-        #: Input keys.
+        """Layers without a hit after which an accepted track is not followed any further."""
         hits: str = "hits"
+        """Input keys."""
         selected_hits: str = "selected_hits"
-        #: Output keys.
         followed_tracks: str = "followed_tracks"
+        """Output keys."""
         remaining_hits: str = "remaining_hits"
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:

@@ -21,15 +21,16 @@ _log = logging.getLogger(__name__)
 class HitModelConfig(ModelConfig):
     """Settings of every algorithm that applies a network to the hits of an event."""
 
-    #: How attention is computed; anything but "sdpa" in float32 needs a .pt archive. "flash": flash-attn, on a GPU
-    #: in half precision; "math": written out, the reference.
     attention: Literal["sdpa", "flash", "math"] = "sdpa"
-    #: Type of the numbers that the network computes with.
+    """How attention is computed; anything but "sdpa" in float32 needs a .pt archive. "flash": flash-attn, on a GPU
+    in half precision; "math": written out, the reference.
+    """
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    #: Share of an event's hits that must lie in the model's ranges; the others are left out.
+    """Type of the numbers that the network computes with."""
     min_valid_fraction: float = Field(default=0.9, ge=0, le=1)
-    #: Input keys.
+    """Share of an event's hits that must lie in the model's ranges; the others are left out."""
     hits: str = "hits"
+    """Input keys."""
     selected_hits: str = "selected_hits"
 
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 class ModelConfig(BaseConfig):
     """Settings of every algorithm that applies a network."""
 
-    #: Shipped model (see ``mltrack models``) or path of a model archive.
     model: str
-    #: Where the network runs; auto = GPU if there is one.
+    """Shipped model (see ``mltrack models``) or path of a model archive."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    #: Detector of the input, checked against the model's; ``None`` = what the input states, if it does.
+    """Where the network runs; auto = GPU if there is one."""
     detector: str | None = None
+    """Detector of the input, checked against the model's; ``None`` = what the input states, if it does."""
 
 
 class ModelAlgorithm(Algorithm):

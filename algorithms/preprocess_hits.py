@@ -33,18 +33,18 @@ class PreprocessHits(Algorithm):
     class Config(BaseConfig):
         """Settings of preprocess-hits."""
 
-        #: Input key.
         hits: str = "hits"
-        #: Output key.
+        """Input key."""
         selected_hits: str = "selected_hits"
-        #: Volumes to keep; ``None`` = all. Needs hits with volume ids.
+        """Output key."""
         volumes: tuple[int, ...] | None = None
-        #: Window in the distance from the beam axis, mm.
+        """Volumes to keep; ``None`` = all. Needs hits with volume ids."""
         r: Window | None = None
-        #: Window in z, mm.
+        """Window in the distance from the beam axis, mm."""
         z: Window | None = None
-        #: Of hits at exactly the same position keep the first.
+        """Window in z, mm."""
         drop_repeated_positions: bool = False
+        """Of hits at exactly the same position keep the first."""
 
         @model_validator(mode="after")
         def _windows_are_ordered(self) -> PreprocessHits.Config:

@@ -35,24 +35,24 @@ class RefineTracks(ModelAlgorithm):
     class Config(ModelConfig):
         """Settings of refine-tracks."""
 
-        #: Smallest probability with which a hit is on a track.
         min_membership: float = Field(default=0.5, ge=0, le=1)
-        #: Tracks with fewer hits are dropped.
+        """Smallest probability with which a hit is on a track."""
         min_hits: int = Field(default=4, ge=1)
-        #: Tracks of smaller probability are dropped.
+        """Tracks with fewer hits are dropped."""
         min_quality: float = Field(default=0.0, ge=0, le=1)
-        #: Clusters become one if both claim this share of the smaller one's hits ...
+        """Tracks of smaller probability are dropped."""
         overlap: float = Field(default=0.5, gt=0, le=1)
-        #: ... and no parameter differs by more standard deviations.
+        """Clusters become one if both claim this share of the smaller one's hits ..."""
         max_pull: float = Field(default=5.0, gt=0)
-        #: Times that the network is asked, at most.
+        """... and no parameter differs by more standard deviations."""
         rounds: int = Field(default=3, ge=1)
-        #: Input keys.
+        """Times that the network is asked, at most."""
         hits: str = "hits"
+        """Input keys."""
         selected_hits: str = "selected_hits"
         proto_tracks: str = "proto_tracks"
-        #: Output keys: tracks without perigee parameters, and the network's parameters of each.
         tracks: str = "candidate_tracks"
+        """Output keys: tracks without perigee parameters, and the network's parameters of each."""
         estimates: str = "track_estimates"
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:

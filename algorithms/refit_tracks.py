@@ -31,28 +31,28 @@ class RefitTracks(Algorithm):
     class Config(BaseConfig):
         """Settings of refit-tracks."""
 
-        #: Shape of the tracks.
         shape: Literal["straight", "expanding-helix"]
-        #: Surfaces of the detector; hits on none of them are on no track.
+        """Shape of the tracks."""
         surfaces: SurfacesConfig
-        #: Resolution of hits.
+        """Surfaces of the detector; hits on none of them are on no track."""
         smearing: Smearing
-        #: Expanding helices: the largest distance in z per turning angle that they have, per rad.
+        """Resolution of hits."""
         pitch: float = Field(default=2.6, gt=0)
-        #: Expanding helices: hits have turned by at least this angle, rad.
+        """Expanding helices: the largest distance in z per turning angle that they have, per rad."""
         least_turn: float = Field(default=0.4, ge=0)
-        #: Tracks with fewer hits are dropped.
+        """Expanding helices: hits have turned by at least this angle, rad."""
         min_hits: int = Field(default=4, ge=3)
-        #: Chi2 (two degrees of freedom) up to which hits without a track make one together.
+        """Tracks with fewer hits are dropped."""
         seed_chi2: float = Field(default=12.0, gt=0, allow_inf_nan=False)
-        #: Likelihood of a hit to be of no track, where that of a hit at a track's centre is 1.
+        """Chi2 (two degrees of freedom) up to which hits without a track make one together."""
         background: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
-        #: Input keys.
+        """Likelihood of a hit to be of no track, where that of a hit at a track's centre is 1."""
         hits: str = "hits"
+        """Input keys."""
         selected_hits: str = "selected_hits"
         proto_tracks: str = "proto_tracks"
-        #: Output key.
         refitted_tracks: str = "refitted_tracks"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

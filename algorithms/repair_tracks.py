@@ -31,37 +31,40 @@ class RepairTracks(Algorithm):
     class Config(SolenoidConfig):
         """Settings of repair-tracks."""
 
-        #: Material of a detector layer at normal incidence, in radiation lengths. A generous value makes the repair
-        #: tolerant to the tails of scattering.
         thickness: float = Field(default=0.04, ge=0, lt=1)
-        #: Tracks with fewer hits are dropped.
+        """Material of a detector layer at normal incidence, in radiation lengths. A generous value makes the repair
+        tolerant to the tails of scattering.
+        """
         min_hits: int = Field(default=4, ge=3)
-        #: Chi2 (two degrees of freedom) up to which a hit is attached to a track.
+        """Tracks with fewer hits are dropped."""
         attach_chi2: float = Field(default=20.0, gt=0, allow_inf_nan=False)
-        #: Chi2 above which a hit is taken off its track.
+        """Chi2 (two degrees of freedom) up to which a hit is attached to a track."""
         drop_chi2: float = Field(default=80.0, gt=0, allow_inf_nan=False)
-        #: Chi2 per degree of freedom above which a track is dropped.
+        """Chi2 above which a hit is taken off its track."""
         max_chi2: float = Field(default=5.0, gt=0, allow_inf_nan=False)
-        #: -log of the number of tracks that may come from groups by chance in an event, as in follow-seeds;
-        #: ``None`` = no such requirement.
+        """Chi2 per degree of freedom above which a track is dropped."""
         significance: float | None = Field(default=None, allow_inf_nan=False)
-        #: Odds that a track has a hit on a layer that it crosses; larger = hits are attached more freely.
+        """-log of the number of tracks that may come from groups by chance in an event, as in follow-seeds;
+        ``None`` = no such requirement.
+        """
         odds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
-        #: Layers without a hit after which a track is not followed any further.
+        """Odds that a track has a hit on a layer that it crosses; larger = hits are attached more freely."""
         max_holes: int = Field(default=3, ge=0)
-        #: Chi2 by which a hit of the track's own group is preferred.
+        """Layers without a hit after which a track is not followed any further."""
         loyalty: float = Field(default=4.0, ge=0, allow_inf_nan=False)
-        #: How tracks from the beam axis are built from hits left over; ``None`` = they are not.
+        """Chi2 by which a hit of the track's own group is preferred."""
         seeds: SeedPassConfig | None = SeedPassConfig()
-        #: A group that no helix describes stays as it is if it is one track with so many times the scattering;
-        #: 1 = it is dropped.
+        """How tracks from the beam axis are built from hits left over; ``None`` = they are not."""
         loose: float = Field(default=3.0, ge=1, le=10)
-        #: Input keys.
+        """A group that no helix describes stays as it is if it is one track with so many times the scattering;
+        1 = it is dropped.
+        """
         hits: str = "hits"
+        """Input keys."""
         proto_tracks: str = "proto_tracks"
         followed_tracks: str = "followed_tracks"
-        #: Output key.
         repaired_tracks: str = "repaired_tracks"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

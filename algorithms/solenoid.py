@@ -15,12 +15,12 @@ from mltrack_plugin.framework.algorithm import Config
 class Resolution(Config):
     """Standard deviations of hit positions, mm."""
 
-    #: Along r-phi.
     rphi: float = Field(gt=0, allow_inf_nan=False)
-    #: Along r; 0 in a barrel, where the module gives r.
+    """Along r-phi."""
     r: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    #: Along z; 0 in an endcap, where the module gives z.
+    """Along r; 0 in a barrel, where the module gives r."""
     z: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Along z; 0 in an endcap, where the module gives z."""
 
     @model_validator(mode="after")
     def _one_is_measured(self) -> Resolution:
@@ -32,12 +32,12 @@ class Resolution(Config):
 class SolenoidConfig(Config):
     """Field and resolutions of a detector in a homogeneous solenoid field along z."""
 
-    #: Solenoid field along z, T.
     field_z: float = Field(default=2.0, allow_inf_nan=False)
-    #: Resolution of hits, where ``volumes`` does not say otherwise.
+    """Solenoid field along z, T."""
     resolution: Resolution = Resolution(rphi=0.05, r=0.05, z=0.05)
-    #: Resolution by volume id. Layers that measure z are barrels, those that measure r are discs.
+    """Resolution of hits, where ``volumes`` does not say otherwise."""
     volumes: dict[int, Resolution] = Field(default_factory=dict)
+    """Resolution by volume id. Layers that measure z are barrels, those that measure r are discs."""
 
     @model_validator(mode="after")
     def _has_a_field(self) -> SolenoidConfig:

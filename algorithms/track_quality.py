@@ -27,16 +27,16 @@ class TrackQuality(Algorithm):
     class Config(BaseConfig):
         """Settings of track-quality."""
 
-        #: Chi2 (two degrees of freedom) at which a hit is as likely not to belong to its track.
         hit_chi2_cut: float = Field(default=16.0, gt=0, allow_inf_nan=False)
-        #: Divides the chi2 of tracks; above 1 where that of true tracks has long tails.
+        """Chi2 (two degrees of freedom) at which a hit is as likely not to belong to its track."""
         chi2_scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-        #: Tracks of lower quality are dropped.
+        """Divides the chi2 of tracks; above 1 where that of true tracks has long tails."""
         min_quality: float = Field(default=0.0, ge=0, le=1)
-        #: Input key; "candidate_tracks" where the sequence has no fit.
+        """Tracks of lower quality are dropped."""
         candidates: str = "fitted_tracks"
-        #: Output key.
+        """Input key; "candidate_tracks" where the sequence has no fit."""
         tracks: str = "tracks"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

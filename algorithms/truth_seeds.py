@@ -21,13 +21,13 @@ class TruthSeeds(Algorithm):
     class Config(BaseConfig):
         """Settings of truth-seeds."""
 
-        #: Hits of a seed; particles with fewer hits have none.
         seed_hits: int = Field(default=1, ge=1)
-        #: Input keys.
+        """Hits of a seed; particles with fewer hits have none."""
         hits: str = "hits"
+        """Input keys."""
         truth_links: str = "truth_links"
-        #: Output key.
         seeds: str = "seeds"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -57,11 +57,12 @@ _ID_TYPES = dict.fromkeys(("particle_id", *_BARCODE, "geometry_id"), ID)
 class ActsCsvConfig(EventFolderConfig):
     """Settings of the reader of ACTS CSV folders."""
 
-    #: Which hits to read; "auto" takes space points, else measurements with global positions, else
-    #: simulated hits.
     collection: Literal["auto", "spacepoints", "measurements", "hits"] = "auto"
-    #: Name of the particle files between ``event...-`` and ``.csv``; found by itself by default.
+    """Which hits to read; "auto" takes space points, else measurements with global positions, else
+    simulated hits.
+    """
     particles_stem: str | None = None
+    """Name of the particle files between ``event...-`` and ``.csv``; found by itself by default."""
 
 
 class ActsCsvReader(EventFolderReader):

@@ -57,11 +57,12 @@ _PARTICLE_FIELDS = {n: n for n in ("vx", "vy", "vz", "px", "py", "pz", "q")}
 class ActsRootConfig(ReaderConfig):
     """Settings of the reader of ACTS ROOT files."""
 
-    #: Which hits to read; "auto" takes space points, measurements or simulated hits, whichever is there
-    #: first.
     collection: Literal["auto", "spacepoints", "measurements", "hits"] = "auto"
-    #: File with the ``particles`` tree; by default looked for in and beside the input.
+    """Which hits to read; "auto" takes space points, measurements or simulated hits, whichever is there
+    first.
+    """
     particles_path: str | None = None
+    """File with the ``particles`` tree; by default looked for in and beside the input."""
 
 
 class ActsRootReader(EventReader):

@@ -77,12 +77,12 @@ class ActsTracksCsvWriter(Writer):
     class Config(BaseConfig):
         """Settings."""
 
-        #: Output folder.
         path: str
-        #: Replace a folder that this writer made.
+        """Output folder."""
         overwrite: bool = False
-        #: Event store keys.
+        """Replace a folder that this writer made."""
         tracks: str = "tracks"
+        """Event store keys."""
         hits: str = "hits"
         truth_links: str = "truth_links"
 

@@ -43,10 +43,10 @@ _OPTIONAL = {"time", "volume_id", "layer_id", "module_id", "particle_id", "pdg_i
 class ColliderMLConfig(ReaderConfig):
     """Settings of the reader of ColliderML files."""
 
-    #: File of the particles, if it is not found by its name.
     particles_path: str | None = None
-    #: See ReaderConfig; the released files drop many secondaries from the particle table.
+    """File of the particles, if it is not found by its name."""
     unknown_particles: Literal["error", "noise", "keep"] = "keep"
+    """See ReaderConfig; the released files drop many secondaries from the particle table."""
 
 
 @dataclasses.dataclass(slots=True)

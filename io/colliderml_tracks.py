@@ -55,12 +55,12 @@ class ColliderMLTracksWriter(Writer):
     class Config(BaseConfig):
         """Settings."""
 
-        #: Output file.
         path: str
-        #: Replace an existing file.
+        """Output file."""
         overwrite: bool = False
-        #: Event store keys.
+        """Replace an existing file."""
         tracks: str = "tracks"
+        """Event store keys."""
         hits: str = "hits"
         truth_links: str = "truth_links"
 

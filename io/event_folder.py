@@ -24,8 +24,8 @@ _NAME = re.compile(r"^(?P<folder>(?:.*/)?)event(?P<number>\d+)-(?P<stem>[^/]+?)\
 class EventFolderConfig(ReaderConfig):
     """Settings of the readers of CSV folders."""
 
-    #: Ignore columns that the format does not know, instead of refusing the file.
     allow_extra_columns: bool = False
+    """Ignore columns that the format does not know, instead of refusing the file."""
 
 
 class EventFolderReader(EventReader):

@@ -24,25 +24,26 @@ MM_PER_NS = 299.792458
 class ReaderConfig(Config):
     """Settings of every reader."""
 
-    #: File, folder or archive; local, or any URL that fsspec or uproot can open.
     path: str
-    #: Event store key of the hits.
+    """File, folder or archive; local, or any URL that fsspec or uproot can open."""
     hits: str = "hits"
-    #: Event store key of the truth links.
+    """Event store key of the hits."""
     truth_links: str = "truth_links"
-    #: Event store key of the particles.
+    """Event store key of the truth links."""
     particles: str = "particles"
-    #: Name of the detector, if the file does not state it or states it wrongly.
+    """Event store key of the particles."""
     detector: str | None = None
-    #: Unit of the lengths in the file (x, y, z, vx, vy, vz, and time as c t).
+    """Name of the detector, if the file does not state it or states it wrongly."""
     length_unit: Literal["um", "mm", "cm", "m"] = "mm"
-    #: Whether truth links and particles are read where the file has them.
+    """Unit of the lengths in the file (x, y, z, vx, vy, vz, and time as c t)."""
     read_truth: bool = True
-    #: A truth link to a particle that is not in the particle table: makes the event an error, becomes
-    #: noise, or stays.
+    """Whether truth links and particles are read where the file has them."""
     unknown_particles: Literal["error", "noise", "keep"] = "error"
-    #: Memory for one chunk of events, bytes.
+    """A truth link to a particle that is not in the particle table: makes the event an error, becomes
+    noise, or stays.
+    """
     chunk_bytes: int = Field(16 * 1024**2, ge=1024)
+    """Memory for one chunk of events, bytes."""
 
 
 class ColumnInfo(NamedTuple):

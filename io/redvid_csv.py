@@ -54,8 +54,8 @@ _SCAN_BYTES = 16 * 1024**2
 class RedvidCsvConfig(ReaderConfig):
     """Settings of the reader of REDVID CSV files."""
 
-    #: Ignore columns that the format does not know, instead of refusing the file.
     allow_extra_columns: bool = False
+    """Ignore columns that the format does not know, instead of refusing the file."""
 
 
 @dataclasses.dataclass(slots=True)

@@ -38,14 +38,14 @@ from mltrack_plugin.io.root_tables import EventTree, FlatTree
 class RootEventsConfig(ReaderConfig):
     """Settings of the reader of event-wise ROOT files."""
 
-    #: Name of the tree of hits.
     tree: str = "hits"
-    #: Name of the tree of particles; without such a tree there are no particles.
+    """Name of the tree of hits."""
     particles_tree: str = "particles"
-    #: Branch of each hit column, where it has another name than the column.
+    """Name of the tree of particles; without such a tree there are no particles."""
     branches: dict[str, str] = Field(default_factory=dict)
-    #: Branch of each particle column, where it has another name than the column.
+    """Branch of each hit column, where it has another name than the column."""
     particle_branches: dict[str, str] = Field(default_factory=dict)
+    """Branch of each particle column, where it has another name than the column."""
 
 
 class RootEventsReader(EventReader):

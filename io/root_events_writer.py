@@ -53,10 +53,10 @@ class RootEventsWriter(RootWriter):
     class Config(RootWriterConfig):
         """Settings."""
 
-        #: Detector that the hits come from, as models and job configurations name it.
         detector: str | None = None
-        #: Event store keys.
+        """Detector that the hits come from, as models and job configurations name it."""
         hits: str = "hits"
+        """Event store keys."""
         truth_links: str = "truth_links"
         particles: str = "particles"
 

@@ -62,8 +62,8 @@ class RootTracksWriter(RootWriter):
     class Config(RootWriterConfig):
         """Settings."""
 
-        #: Event store keys.
         tracks: str = "tracks"
+        """Event store keys."""
         hits: str = "hits"
 
     def __init__(self, config: RootWriterConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:

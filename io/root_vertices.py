@@ -37,8 +37,8 @@ class RootVerticesWriter(RootWriter):
     class Config(RootWriterConfig):
         """Settings."""
 
-        #: Event store key.
         vertices: str = "vertices"
+        """Event store key."""
 
     def __init__(self, config: RootWriterConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

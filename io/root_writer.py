@@ -33,12 +33,12 @@ class Chunk(NamedTuple):
 class RootWriterConfig(BaseConfig):
     """Settings of every ROOT writer."""
 
-    #: Output file.
     path: str
-    #: Replace an existing file.
+    """Output file."""
     overwrite: bool = False
-    #: TTrees (read by every ROOT) or RNTuples (ROOT 6.34 and later).
+    """Replace an existing file."""
     container: Container = "ttree"
+    """TTrees (read by every ROOT) or RNTuples (ROOT 6.34 and later)."""
 
 
 class RootWriter(Writer):

@@ -43,15 +43,16 @@ class TrackMLSubmissionWriter(Writer):
     class Config(BaseConfig):
         """Settings."""
 
-        #: Output file.
         path: str
-        #: Replace an existing file.
+        """Output file."""
         overwrite: bool = False
-        #: Hits on no track: "zero", all in track 0, as in the challenge's sample submission (and exact when
-        #: read back); or "distinct", one track each, so that they can never count as a found particle.
+        """Replace an existing file."""
         unassigned: Literal["zero", "distinct"] = "zero"
-        #: Event store keys.
+        """Hits on no track: "zero", all in track 0, as in the challenge's sample submission (and exact when
+        read back); or "distinct", one track each, so that they can never count as a found particle.
+        """
         tracks: str = "tracks"
+        """Event store keys."""
         hits: str = "hits"
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:

@@ -69,10 +69,10 @@ class TrackSummaryWriter(RootWriter):
     class Config(RootWriterConfig):
         """Settings."""
 
-        #: Write the 36 branches ``cov_*`` (``writeCovMat`` of ACTS).
         write_covariance: bool = True
-        #: Event store keys.
+        """Write the 36 branches ``cov_*`` (``writeCovMat`` of ACTS)."""
         tracks: str = "tracks"
+        """Event store keys."""
         truth_links: str = "truth_links"
         particles: str = "particles"
 

@@ -7,10 +7,10 @@ The rooms, each named by its task:
 - :mod:`~mltrack_plugin.detectors`: what is known of a detector
 - :mod:`~mltrack_plugin.event_data`: collections of hits, particles, tracks
 - :mod:`~mltrack_plugin.algorithms`, :mod:`~mltrack_plugin.io`: reconstruction steps; readers and writers
-- :mod:`~mltrack_plugin.kalman`, :mod:`~mltrack_plugin.following`, :mod:`~mltrack_plugin.repair`: the Kalman filter; tracks
-  from seeds; groups of hits into tracks
-- :mod:`~mltrack_plugin.helix`, :mod:`~mltrack_plugin.mixture`, :mod:`~mltrack_plugin.clustering`: helix geometry; an event
-  as a mixture of tracks; clustering
+- :mod:`~mltrack_plugin.kalman`, :mod:`~mltrack_plugin.following`, :mod:`~mltrack_plugin.repair`:
+  the Kalman filter; tracks from seeds; groups of hits into tracks
+- :mod:`~mltrack_plugin.helix`, :mod:`~mltrack_plugin.mixture`, :mod:`~mltrack_plugin.clustering`:
+  helix geometry; an event as a mixture of tracks; clustering
 - :mod:`~mltrack_plugin.models`, :mod:`~mltrack_plugin.archives`, :mod:`~mltrack_plugin.refiner`,
   :mod:`~mltrack_plugin.pretrained`: networks; model archives; the network of the second stage; shipped weights
 - :mod:`~mltrack_plugin.training`, :mod:`~mltrack_plugin.simulation`: training; events with truth

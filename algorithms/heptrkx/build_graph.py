@@ -28,21 +28,21 @@ class BuildGraph(Algorithm):
     class Config(BaseConfig):
         """Settings of build-graph; the defaults are those of Farrell et al. (arXiv:1810.06111)."""
 
-        #: Connect the discs of the endcaps, too, and barrel layers with discs.
         endcaps: bool = False
-        #: Largest difference in azimuth, radian.
+        """Connect the discs of the endcaps, too, and barrel layers with discs."""
         max_dphi: float = Field(default=MAX_DPHI, gt=0, le=np.pi)
-        #: Largest difference in z between barrel layers, mm.
+        """Largest difference in azimuth, radian."""
         max_dz: float = Field(default=MAX_DZ, gt=0)
-        #: Largest z at which the line through two hits crosses the beam axis, mm; where discs are connected.
+        """Largest difference in z between barrel layers, mm."""
         max_z0: float = Field(default=300.0, gt=0)
-        #: Events with more segments are refused: memory and time grow with their number.
+        """Largest z at which the line through two hits crosses the beam axis, mm; where discs are connected."""
         max_edges: int = Field(default=2_000_000, ge=1)
-        #: Input keys.
+        """Events with more segments are refused: memory and time grow with their number."""
         hits: str = "hits"
+        """Input keys."""
         selected_hits: str = "selected_hits"
-        #: Output key.
         graph: str = "hit_graph"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -33,10 +33,10 @@ class FindVertices(ImageAlgorithm):
     class Config(ImageModelConfig):
         """Settings of find-vertices."""
 
-        #: Smallest probability of a vertex beside the primary one.
         min_probability: float = Field(default=0.5, ge=0, le=1)
-        #: Output key.
+        """Smallest probability of a vertex beside the primary one."""
         vertices: str = "vertices"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -41,24 +41,24 @@ class GnnHits(ModelAlgorithm):
     class Config(ModelConfig):
         """Settings of gnn-hits."""
 
-        #: Shipped model (see ``mltrack models``) or path of a model archive.
         model: str = "gnn-hits"
-        #: Seeds: largest difference in azimuth of neighbouring hits, radian.
+        """Shipped model (see ``mltrack models``) or path of a model archive."""
         max_dphi: float = Field(default=0.05, gt=0, le=np.pi)
-        #: Seeds: largest change of dphi/dr between the segments, radian/mm.
+        """Seeds: largest difference in azimuth of neighbouring hits, radian."""
         max_slope_change: float = Field(default=1e-4, gt=0)
-        #: Seeds: largest distance in z of the third hit from the line through the others, mm.
+        """Seeds: largest change of dphi/dr between the segments, radian/mm."""
         max_kink: float = Field(default=2.0, gt=0)
-        #: Hits with a smaller score are not taken.
+        """Seeds: largest distance in z of the third hit from the line through the others, mm."""
         min_score: float = Field(default=0.5, ge=0, le=1)
-        #: Candidates with fewer hits are dropped.
+        """Hits with a smaller score are not taken."""
         min_hits: int = Field(default=3, ge=1)
-        #: Seeds that the network sees at once.
+        """Candidates with fewer hits are dropped."""
         batch: int = Field(default=256, ge=1)
-        #: Input key.
+        """Seeds that the network sees at once."""
         hits: str = "hits"
-        #: Output key.
+        """Input key."""
         proto_tracks: str = "proto_tracks"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -21,13 +21,13 @@ class GnnSegments(ModelAlgorithm):
     class Config(ModelConfig):
         """Settings of gnn-segments."""
 
-        #: Shipped model (see ``mltrack models``) or path of a model archive.
         model: str = "gnn-segments"
-        #: Input keys.
+        """Shipped model (see ``mltrack models``) or path of a model archive."""
         hits: str = "hits"
+        """Input keys."""
         graph: str = "hit_graph"
-        #: Output key.
         scored_graph: str = "scored_graph"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -35,15 +35,15 @@ class GruTrackAssignment(ModelAlgorithm):
     class Config(ModelConfig):
         """Settings of gru-assignment."""
 
-        #: Hits whose most probable slot is less probable than this are on no track.
         min_probability: float = Field(default=0.0, ge=0, le=1)
-        #: Candidates with fewer hits are dropped.
+        """Hits whose most probable slot is less probable than this are on no track."""
         min_hits: int = Field(default=3, ge=1)
-        #: Input keys.
+        """Candidates with fewer hits are dropped."""
         hits: str = "hits"
+        """Input keys."""
         selected_hits: str = "selected_hits"
-        #: Output key.
         proto_tracks: str = "proto_tracks"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

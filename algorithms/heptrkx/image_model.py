@@ -22,8 +22,8 @@ _log = logging.getLogger(__name__)
 class ImageModelConfig(ModelConfig):
     """Settings of every algorithm that applies a network to images."""
 
-    #: Input key.
     hits: str = "hits"
+    """Input key."""
 
 
 class ImageAlgorithm(ModelAlgorithm):
@@ -56,8 +56,8 @@ class PlanePixels(NamedTuple):
 class PlaneImageConfig(ImageModelConfig):
     """Settings of every algorithm on images of detector planes."""
 
-    #: Share of an event's hits that must lie on the planes; the others are on no track.
     min_valid_fraction: float = Field(default=0.9, ge=0, le=1)
+    """Share of an event's hits that must lie on the planes; the others are on no track."""
 
 
 class PlaneImageAlgorithm(ImageAlgorithm):

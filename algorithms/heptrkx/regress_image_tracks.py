@@ -39,14 +39,14 @@ class RegressImageTracks(PlaneImageAlgorithm):
     class Config(PlaneImageConfig):
         """Settings of regress-image-tracks."""
 
-        #: Largest distance of a hit from its line, in pixels.
         window: float = Field(default=2.0, gt=0, allow_inf_nan=False)
-        #: Lines with fewer hits are dropped.
+        """Largest distance of a hit from its line, in pixels."""
         min_hits: int = Field(default=3, ge=1)
-        #: The sequence ends before the first line that exists with a smaller probability.
+        """Lines with fewer hits are dropped."""
         min_probability: float = Field(default=0.5, ge=0, le=1)
-        #: Output key.
+        """The sequence ends before the first line that exists with a smaller probability."""
         tracks: str = "candidate_tracks"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

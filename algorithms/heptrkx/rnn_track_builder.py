@@ -42,20 +42,21 @@ class RnnTrackBuilder(ModelAlgorithm):
     class Config(ModelConfig, BuilderConfig):
         """Settings of rnn-track-builder."""
 
-        #: For a hit-predictor, which states no covariance: spread of the hits around its predictions in r phi and z on
-        #: the second, third, ... layer, mm; the defaults are the residuals of the shipped one.
         spread: tuple[tuple[float, float], ...] = Field(HIT_SPREAD, min_length=N_LAYERS - 1)
-        #: Tracks with hits on fewer layers are dropped.
+        """For a hit-predictor, which states no covariance: spread of the hits around its predictions in r phi and z on
+        the second, third, ... layer, mm; the defaults are the residuals of the shipped one.
+        """
         min_hits: int = Field(default=4, ge=3)
-        #: Hits that a candidate may lose to better ones before it is dropped.
+        """Tracks with hits on fewer layers are dropped."""
         max_shared: int = Field(default=2, ge=0)
-        #: Add a track's further hits where modules overlap.
+        """Hits that a candidate may lose to better ones before it is dropped."""
         overlaps: bool = True
-        #: Input keys.
+        """Add a track's further hits where modules overlap."""
         hits: str = "hits"
+        """Input keys."""
         selected_hits: str = "selected_hits"
-        #: Output key.
         proto_tracks: str = "proto_tracks"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -32,17 +32,18 @@ class SegmentImage(PlaneImageAlgorithm):
     class Config(PlaneImageConfig):
         """Settings of segment-image."""
 
-        #: Pixels by which the hits of a seed may lie beside a straight line: more than 0 where pixels are finer than
-        #: the resolution or planes are not equidistant.
         seed_tolerance: int = Field(default=0, ge=0)
-        #: A hit with a smaller probability is not on the seed's track.
+        """Pixels by which the hits of a seed may lie beside a straight line: more than 0 where pixels are finer than
+        the resolution or planes are not equidistant.
+        """
         min_probability: float = Field(default=0.2, ge=0, le=1)
-        #: Share of the planes in which a track must have a hit.
+        """A hit with a smaller probability is not on the seed's track."""
         min_planes: float = Field(default=0.5, ge=0, le=1)
-        #: An event with more seeds is an error: it is too dense for this method.
+        """Share of the planes in which a track must have a hit."""
         max_seeds: int = Field(default=2000, ge=1)
-        #: Output key.
+        """An event with more seeds is an error: it is too dense for this method."""
         proto_tracks: str = "proto_tracks"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -28,19 +28,19 @@ class SegmentsToTracks(Algorithm):
     class Config(BaseConfig):
         """Settings of segments-to-tracks."""
 
-        #: See above.
         method: Literal["components", "walk"] = "walk"
-        #: Segments with a smaller score are left out.
+        """See above."""
         min_score: float = Field(default=0.5, ge=0, le=1)
-        #: Candidates with fewer hits are dropped.
+        """Segments with a smaller score are left out."""
         min_hits: int = Field(default=3, ge=1)
-        #: "walk": two hits of a candidate on one layer are at most this far apart, mm; 0 = never two.
+        """Candidates with fewer hits are dropped."""
         max_double_distance: float = Field(default=30.0, ge=0)
-        #: Input keys.
+        """"walk": two hits of a candidate on one layer are at most this far apart, mm; 0 = never two."""
         hits: str = "hits"
+        """Input keys."""
         graph: str = "scored_graph"
-        #: Output key.
         proto_tracks: str = "proto_tracks"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

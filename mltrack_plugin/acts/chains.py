@@ -28,10 +28,10 @@ class WhiteboardSource(Reader):
     class Config(BaseConfig):
         """Settings of the source."""
 
-        #: Key of the space points in the ACTS whiteboard.
         space_points: str = "spacepoints"
-        #: Key of the hits that are made of them in this package's event store.
+        """Key of the space points in the ACTS whiteboard."""
         hits: str = "hits"
+        """Key of the hits that are made of them in this package's event store."""
 
     format_name: ClassVar[str] = "acts-whiteboard"
 

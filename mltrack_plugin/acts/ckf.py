@@ -42,38 +42,38 @@ _CKF_TRACKS, _TRACKS = "ckf_tracks", "ambi_tracks"
 class CkfSettings(Config):
     """Settings of the chain that users tune, with the values of ``ckf_tracks.py``; lengths in mm, momenta in GeV."""
 
-    #: Smallest transverse momentum of seeds and of tracks.
     min_pt: float = Field(default=0.5, gt=0)
-    #: Largest absolute pseudorapidity of tracks.
+    """Smallest transverse momentum of seeds and of tracks."""
     max_eta: float = Field(default=3.0, gt=0)
-    #: Largest transverse impact parameter of seeds.
+    """Largest absolute pseudorapidity of tracks."""
     impact_max: float = Field(default=3.0, gt=0)
-    #: Scattering angles that a seed may deviate by, in standard deviations.
+    """Largest transverse impact parameter of seeds."""
     sigma_scattering: float = Field(default=5.0, gt=0)
-    #: Material of a seed, radiation lengths.
+    """Scattering angles that a seed may deviate by, in standard deviations."""
     radiation_length_per_seed: float = Field(default=0.1, gt=0)
-    #: Seeds with the same middle space point.
+    """Material of a seed, radiation lengths."""
     max_seeds_per_middle: int = Field(default=1, ge=1)
-    #: Half length of the collision region along z.
+    """Seeds with the same middle space point."""
     collision_region: float = Field(default=250.0, gt=0)
-    #: Largest radius and largest |z| of space points in seeds.
+    """Half length of the collision region along z."""
     r_max: float = Field(default=200.0, gt=0)
+    """Largest radius and largest |z| of space points in seeds."""
     z_max: float = Field(default=2000.0, gt=0)
-    #: Smallest and largest radial distance of neighbouring space points in a seed.
     delta_r: tuple[float, float] = (1.0, 300.0)
-    #: chi2 up to which the filter takes a measurement, and up to which it notes an outlier.
+    """Smallest and largest radial distance of neighbouring space points in a seed."""
     chi2_measurement: float = Field(default=15.0, gt=0)
+    """chi2 up to which the filter takes a measurement, and up to which it notes an outlier."""
     chi2_outlier: float = Field(default=25.0, gt=0)
-    #: Measurements on one surface that the filter follows.
     branches: int = Field(default=10, ge=1)
-    #: Largest transverse impact parameter of tracks.
+    """Measurements on one surface that the filter follows."""
     max_d0: float = Field(default=4.0, gt=0)
-    #: Track selection.
+    """Largest transverse impact parameter of tracks."""
     min_measurements: int = Field(default=7, ge=3)
+    """Track selection."""
     max_holes: int = Field(default=2, ge=0)
     max_outliers: int = Field(default=2, ge=0)
-    #: Hits that tracks may share after the ambiguity resolution, plus one; 1 = none.
     max_shared_hits: int = Field(default=1, ge=1)
+    """Hits that tracks may share after the ambiguity resolution, plus one; 1 = none."""
 
     @model_validator(mode="after")
     def _ordered(self) -> CkfSettings:

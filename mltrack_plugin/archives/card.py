@@ -52,47 +52,50 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=
 class ModelCard(Config):
     """Description of one trained network."""
 
-    #: Name of the model, e.g. ``"encreg-redvid-10-50-linear"``.
     name: Name
-    #: Version of the trained weights.
+    """Name of the model, e.g. ``"encreg-redvid-10-50-linear"``."""
     version: str = "1"
-    #: Key of the architecture table in :mod:`mltrack_plugin.models`.
+    """Version of the trained weights."""
     architecture: str
-    #: Settings of the architecture, as :func:`~mltrack_plugin.models.build_network` takes them.
+    """Key of the architecture table in :mod:`mltrack_plugin.models`."""
     hyperparameters: dict[str, JsonValue] = Field(default_factory=dict)
-    #: What the network reads: the hits of an event, a graph of hits, sequences of hits, images, or clusters
-    #: of hits.
+    """Settings of the architecture, as :func:`~mltrack_plugin.models.build_network` takes them."""
     kind: Literal["hits", "graph", "sequence", "image", "clusters"] = "hits"
-    #: Number of trainable weights; filled in when the archive is written.
+    """What the network reads: the hits of an event, a graph of hits, sequences of hits, images, or clusters
+    of hits.
+    """
     parameters: int = Field(0, ge=0)
-    #: Input features in the order of the network's columns or channels; for the kind "hits" names of
-    #: :mod:`~mltrack_plugin.archives.features`.
+    """Number of trainable weights; filled in when the archive is written."""
     features: tuple[str, ...] = Field(min_length=1)
-    #: Unit of every feature and (where it has one) output: "mm", "cm", "m", "redvid"; "rad"; "1".
+    """Input features in the order of the network's columns or channels; for the kind "hits" names of
+    :mod:`~mltrack_plugin.archives.features`.
+    """
     units: dict[str, str]
-    #: Coordinates of the features.
+    """Unit of every feature and (where it has one) output: "mm", "cm", "m", "redvid"; "rad"; "1"."""
     coordinate_system: Literal["cartesian", "cylindrical"]
-    #: Detectors whose events the network understands.
+    """Coordinates of the features."""
     detectors: tuple[str, ...] = Field(min_length=1)
-    #: Names of the output columns.
+    """Detectors whose events the network understands."""
     outputs: tuple[str, ...] = Field(min_length=1)
-    #: Per output, the distance that counts as 1 in clustering; in the output's unit, > 0. Kind "hits" only.
+    """Names of the output columns."""
     output_scales: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = ()
-    #: Ranges in which the network was trained: "r" and "z" of the hits (in the unit of Hits) and
-    #: "n_hits" per event, of which only the upper limit is enforced.
+    """Per output, the distance that counts as 1 in clustering; in the output's unit, > 0. Kind "hits" only."""
     validity: dict[str, Range] = Field(default_factory=dict)
-    #: What the network was trained on: data sets, numbers of events, seeds.
+    """Ranges in which the network was trained: "r" and "z" of the hits (in the unit of Hits) and
+    "n_hits" per event, of which only the upper limit is enforced.
+    """
     training_data: dict[str, JsonValue] = Field(default_factory=dict)
-    #: How it was trained: epochs, optimiser, loss, seed, ...
+    """What the network was trained on: data sets, numbers of events, seeds."""
     training_recipe: dict[str, JsonValue] = Field(default_factory=dict)
-    #: Scores on test events, by metric name.
+    """How it was trained: epochs, optimiser, loss, seed, ..."""
     metrics: dict[str, JsonValue] = Field(default_factory=dict)
-    #: SPDX identifier of the weights' licence.
+    """Scores on test events, by metric name."""
     license: str = "MPL-2.0"
-    #: Version of mltrack-plugin that wrote the card.
+    """SPDX identifier of the weights' licence."""
     mltrack_version: str = ""
-    #: Version of this layout.
+    """Version of mltrack-plugin that wrote the card."""
     format_version: int = FORMAT_VERSION
+    """Version of this layout."""
 
     @field_validator("validity")
     @classmethod

@@ -17,18 +17,18 @@ from mltrack_plugin.framework.algorithm import Config
 class ManifestEntry(Config):
     """One shipped model."""
 
-    #: File name in the folder of shipped models.
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.(pt|pt2|onnx)$")
-    #: SHA-256 of the file, in hexadecimal.
+    """File name in the folder of shipped models."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    #: Architecture, as in the card.
+    """SHA-256 of the file, in hexadecimal."""
     architecture: str
-    #: Detectors, as in the card.
+    """Architecture, as in the card."""
     detectors: tuple[str, ...]
-    #: Simulated data sets on which it was trained (names of ``mltrack simulate``).
+    """Detectors, as in the card."""
     datasets: tuple[str, ...]
-    #: Job configuration that uses it (name of ``mltrack configs``); None if it is no part of a job.
+    """Simulated data sets on which it was trained (names of ``mltrack simulate``)."""
     job: str | None = None
+    """Job configuration that uses it (name of ``mltrack configs``); None if it is no part of a job."""
 
 
 def pretrained_folder() -> Path:

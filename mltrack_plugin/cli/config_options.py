@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import types
 from collections.abc import Mapping
@@ -44,25 +43,6 @@ class NumbersType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return self.name
 
 
-def setting_comments(kind: type[Config]) -> dict[str, str]:
-    """What the ``#:`` comments above the fields of a configuration say."""
-    comments: dict[str, str] = {}
-    for base in reversed(kind.__mro__):
-        if not (issubclass(base, Config) and base is not Config):
-            continue
-        lines: list[str] = []
-        for line in inspect.getsource(base).splitlines():
-            text = line.strip()
-            if text.startswith("#:"):
-                lines.append(text[2:].strip())
-            elif (match := re.match(r"(\w+)\s*:", text)) and lines:
-                comments[match[1]] = " ".join(lines)
-                lines = []
-            elif text:
-                lines = []
-    return comments
-
-
 def config_options(kind: type[Config], defaults: Mapping[str, Any]) -> list[click.Option]:
     """One option per setting. Options that are not given do not appear in the settings.
 
@@ -70,13 +50,12 @@ def config_options(kind: type[Config], defaults: Mapping[str, Any]) -> list[clic
         kind: the configuration.
         defaults: settings whose default differs from that of the configuration, shown in the help.
     """
-    comments = setting_comments(kind)
     options = []
     for name, field in kind.model_fields.items():
         default = defaults.get(name, field.default)
         flag = f"--{name.replace('_', '-')}"
         shown = "" if default is None else f"  [default: {_text(default)}]"
-        help_text = comments.get(name, field.description or "") + shown
+        help_text = " ".join((field.description or "").split()) + shown
         value_type = _value_type(field.annotation)
         if value_type is bool:
             options.append(click.Option([f"{flag}/--no-{flag[2:]}", name], default=None, help=help_text))

@@ -20,16 +20,16 @@ Array = npt.NDArray[Any]
 class SurfacesConfig(Config):
     """Discs across and barrels around the beam; in the unit of the coordinates."""
 
-    #: z of each disc.
     discs: tuple[float, ...] = ()
-    #: Radius of each barrel.
+    """z of each disc."""
     barrels: tuple[float, ...] = ()
-    #: A hit is on a barrel if it is not farther out in z than this, ...
+    """Radius of each barrel."""
     barrel_z: float = Field(default=0.0, ge=0)
-    #: ... and not farther from it in radius than this.
+    """A hit is on a barrel if it is not farther out in z than this, ..."""
     barrel_distance: float = Field(default=0.0, ge=0)
-    #: Otherwise it is on the nearest disc, if that is not farther in z than this.
+    """... and not farther from it in radius than this."""
     disc_distance: float = Field(default=0.0, ge=0)
+    """Otherwise it is on the nearest disc, if that is not farther in z than this."""
 
 
 def nearest_surface(r: Array, z: Array, surfaces: SurfacesConfig) -> tuple[Array, Array, Array]:

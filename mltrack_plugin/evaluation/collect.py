@@ -17,18 +17,18 @@ from mltrack_plugin.framework.event_store import EventStore
 class ScoreCollectorConfig(Config):
     """Settings of :class:`ScoreCollector`."""
 
-    #: Key of the hits.
     hits: str = "hits"
-    #: Key of the truth links.
+    """Key of the hits."""
     truth_links: str = "truth_links"
-    #: Key of the true particles (optional in the event).
+    """Key of the truth links."""
     particles: str = "particles"
-    #: Key of the tracks or track candidates.
+    """Key of the true particles (optional in the event)."""
     tracks: str = "tracks"
-    #: Hits that a particle must have left to be asked for, and a track must have to be credited.
+    """Key of the tracks or track candidates."""
     min_hits: int = Field(default=DEFAULT_MIN_HITS, ge=1)
-    #: Name of the detector, if it is known (see :class:`ScoreAccumulator`).
+    """Hits that a particle must have left to be asked for, and a track must have to be credited."""
     detector: str | None = None
+    """Name of the detector, if it is known (see :class:`ScoreAccumulator`)."""
 
 
 class ScoreCollector(Writer):

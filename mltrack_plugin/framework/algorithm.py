@@ -32,7 +32,13 @@ class ProcessCode(enum.Enum):
 class Config(BaseModel):
     """Base of every configuration: frozen, validated, unknown settings refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,15 +98,15 @@ class TimingWriter(Writer):
         """Settings of the timing file."""
 
         path: str
-        #: Replace an existing file.
         overwrite: bool = False
-        #: Key of the times; the default are those of the algorithms.
+        """Replace an existing file."""
         times: str = STEP_TIMES
-        #: Further keys.
+        """Key of the times; the default are those of the algorithms."""
         hits: str = "hits"
+        """Further keys."""
         tracks: str = "tracks"
-        #: Name of the job configuration, number of processes and of their threads, for the record.
         job: str = ""
+        """Name of the job configuration, number of processes and of their threads, for the record."""
         workers: int = 1
         threads: int = 1
 

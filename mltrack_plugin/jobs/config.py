@@ -53,12 +53,12 @@ class Step(Config):
 class TinyVariant(Config):
     """Changes that turn a job into one that tests run in a second, with an untrained network."""
 
-    #: Simulated events.
     events: int = Field(default=3, ge=1)
-    #: Parameters of the data set.
+    """Simulated events."""
     dataset: dict[str, Any] = Field(default_factory=dict)
-    #: Algorithm name -> settings that replace the job's.
+    """Parameters of the data set."""
     steps: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Algorithm name -> settings that replace the job's."""
 
 
 class JobConfig(Config):
@@ -66,19 +66,19 @@ class JobConfig(Config):
 
     name: str
     description: str = ""
-    #: Detectors whose hits the job can take.
     detectors: tuple[str, ...] = ()
-    #: Simulated data sets (``mltrack simulate``) that the job is made for.
+    """Detectors whose hits the job can take."""
     datasets: tuple[str, ...] = ()
-    #: May be chosen for any input that fits; if not, without ``--config`` only for its own data sets.
+    """Simulated data sets (``mltrack simulate``) that the job is made for."""
     general: bool = True
-    #: The one that is chosen without ``--config`` where other jobs fit as well.
+    """May be chosen for any input that fits; if not, without ``--config`` only for its own data sets."""
     first_choice: bool = False
-    #: ``format`` and settings of the reader.
+    """The one that is chosen without ``--config`` where other jobs fit as well."""
     reader: dict[str, Any] = Field(default_factory=dict)
+    """``format`` and settings of the reader."""
     sequence: tuple[Step, ...] = Field(min_length=1)
-    #: Writers; a ``path`` may contain ``{stem}``, the output without its suffix. Empty: by the output's name.
     writers: tuple[Step, ...] = ()
+    """Writers; a ``path`` may contain ``{stem}``, the output without its suffix. Empty: by the output's name."""
     tiny: TinyVariant = TinyVariant()
 
     @field_validator("sequence", "writers", mode="before")

@@ -21,12 +21,12 @@ Array = npt.NDArray[Any]
 class Smearing(Config):
     """Standard deviations of a hit's coordinates."""
 
-    #: Radius, in the unit of length.
     r: float = Field(gt=0)
-    #: Azimuth, rad.
+    """Radius, in the unit of length."""
     phi: float = Field(gt=0)
-    #: z, in the unit of length.
+    """Azimuth, rad."""
     z: float = Field(gt=0)
+    """z, in the unit of length."""
 
 
 class PlaneHits(NamedTuple):

@@ -37,18 +37,18 @@ FLASH_TYPES = (torch.float16, torch.bfloat16)
 class EncoderConfig(Config):
     """Sizes of a dense encoder; its architecture adds inputs and outputs."""
 
-    #: Width of the residual stream.
     d_model: int = Field(32, ge=1)
-    #: Attention heads.
+    """Width of the residual stream."""
     n_heads: int = Field(4, ge=1)
-    #: Hidden width of the feed-forward layers.
+    """Attention heads."""
     d_ff: int = Field(128, ge=1)
-    #: Encoder blocks.
+    """Hidden width of the feed-forward layers."""
     n_layers: int = Field(6, ge=1)
-    #: Dropout during training.
+    """Encoder blocks."""
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
-    #: Normalisation before (True) or after (False, as published) attention and feed-forward.
+    """Dropout during training."""
     norm_first: bool = False
+    """Normalisation before (True) or after (False, as published) attention and feed-forward."""
 
 
 class Packing(NamedTuple):

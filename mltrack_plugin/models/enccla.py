@@ -32,10 +32,10 @@ from mltrack_plugin.models.encreg import EncReg, EncRegConfig
 class ParameterBins(Config):
     """Quantile bins of one track parameter."""
 
-    #: Track parameter, as training targets are named.
     name: str
-    #: Rising edges in the parameter's unit; values beyond the ends belong to the outermost bins.
+    """Track parameter, as training targets are named."""
     edges: tuple[float, ...] = Field(min_length=2)
+    """Rising edges in the parameter's unit; values beyond the ends belong to the outermost bins."""
 
 
 def parameter_bins(bins: QuantileBins) -> tuple[ParameterBins, ...]:
@@ -52,8 +52,8 @@ def quantile_bins(bins: Sequence[ParameterBins]) -> QuantileBins:
 class BinnedConfig(Config):
     """The classes of a classifier of hits."""
 
-    #: Bins of the track parameters; classes number their combinations, the last parameter running fastest.
     bins: tuple[ParameterBins, ...] = Field(min_length=1)
+    """Bins of the track parameters; classes number their combinations, the last parameter running fastest."""
 
     @model_validator(mode="after")
     def _enough(self) -> Self:
@@ -76,10 +76,10 @@ class BinnedConfig(Config):
 class EncClaConfig(EncRegConfig, BinnedConfig):
     """Sizes and constants of an :class:`EncCla`."""
 
-    #: Rounds of consensus before the output layer; 0 = none, as published.
     consensus_rounds: int = Field(0, ge=0)
-    #: Columns in which hits are near each other or not.
+    """Rounds of consensus before the output layer; 0 = none, as published."""
     consensus_columns: int = Field(3, ge=1)
+    """Columns in which hits are near each other or not."""
 
 
 class EncCla(EncReg):

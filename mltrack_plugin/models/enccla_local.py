@@ -25,10 +25,10 @@ from mltrack_plugin.models.encemb import EncEmb, EncEmbConfig
 class EncClaLocalConfig(EncEmbConfig, BinnedConfig):
     """Sizes and constants of an :class:`EncClaLocal`."""
 
-    #: Rounds of consensus before the output layer; 0 = none.
     consensus_rounds: int = Field(5, ge=0)
-    #: Columns of track parameters.
+    """Rounds of consensus before the output layer; 0 = none."""
     parameters: int = Field(4, ge=1)
+    """Columns of track parameters."""
 
 
 class EncClaLocal(EncEmb):

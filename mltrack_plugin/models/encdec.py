@@ -32,14 +32,14 @@ from mltrack_plugin.models.encreg import EncReg, EncRegConfig
 class EncDecConfig(Config):
     """Sizes and constants of an :class:`EncDec`."""
 
-    #: The encoder; its widths, heads and dropout are the decoder's as well, its outputs are ``d_model`` columns.
     encoder: EncRegConfig = EncRegConfig.model_validate({"norm_first": True})
-    #: Decoder blocks (pre-norm).
+    """The encoder; its widths, heads and dropout are the decoder's as well, its outputs are ``d_model`` columns."""
     decoder_layers: int = Field(2, ge=1)
-    #: Largest number of hits of a track.
+    """Decoder blocks (pre-norm)."""
     max_hits: int = Field(32, ge=2)
-    #: Frequencies of the Fourier features of the distance from the origin, which is in units of ``input_scale``.
+    """Largest number of hits of a track."""
     distance_frequencies: tuple[float, ...] = (4.0, 8.0, 16.0, 32.0)
+    """Frequencies of the Fourier features of the distance from the origin, which is in units of ``input_scale``."""
 
 
 def distance_order(features: Tensor, mask: Tensor) -> Tensor:

@@ -30,35 +30,35 @@ from mltrack_plugin.models.surfaces import Surfaces
 class PatchConfig(Hypothesis):
     """How one layer sorts hits into blocks: by the plane of a track hypothesis."""
 
-    #: Rows of patches in pseudorapidity, as a factor on the square root of the number of blocks.
     aspect: float = Field(1.0, gt=0)
-    #: Offset of the patches' borders, in patches.
+    """Rows of patches in pseudorapidity, as a factor on the square root of the number of blocks."""
     shift: float = Field(0.0, ge=0, lt=1)
+    """Offset of the patches' borders, in patches."""
 
 
 class EncEmbConfig(Config):
     """Sizes and constants of an :class:`EncEmb`."""
 
-    #: Width of the residual stream.
     d_model: int = Field(64, ge=1)
-    #: Attention heads.
+    """Width of the residual stream."""
     n_heads: int = Field(4, ge=1)
-    #: Hidden width of the feed-forward layers.
+    """Attention heads."""
     d_ff: int = Field(192, ge=1)
-    #: Largest number of hits in a block.
+    """Hidden width of the feed-forward layers."""
     block_size: int = Field(192, ge=2)
-    #: One layer each.
+    """Largest number of hits in a block."""
     patches: tuple[PatchConfig, ...] = Field(min_length=1)
-    #: Dimensions of the embedding.
+    """One layer each."""
     embedding: int = Field(8, ge=1)
-    #: Size of the detector, in the unit of the coordinates.
+    """Dimensions of the embedding."""
     length_scale: float = Field(1000.0, gt=0)
-    #: Surfaces onto which hits are put; none = hits stay where they are.
+    """Size of the detector, in the unit of the coordinates."""
     surfaces: SurfacesConfig = SurfacesConfig()
-    #: Frequencies of the Fourier features of azimuth, 1/rad.
+    """Surfaces onto which hits are put; none = hits stay where they are."""
     phi_frequencies: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
-    #: Frequencies of the Fourier features of pseudorapidity.
+    """Frequencies of the Fourier features of azimuth, 1/rad."""
     eta_frequencies: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+    """Frequencies of the Fourier features of pseudorapidity."""
 
 
 #: Hits that a layer takes at a time where no gradient is asked for.

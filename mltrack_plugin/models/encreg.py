@@ -26,27 +26,30 @@ __all__ = ["EncReg", "EncRegConfig", "EncoderBlock", "HitEmbedding"]
 class EncRegConfig(EncoderConfig):
     """Sizes and constants of an :class:`EncReg`."""
 
-    #: "raw": the three input coordinates, scaled, as published for TrackML. "cylindrical": radius, azimuth in [0, 2 pi)
-    #: and z, scaled, as published for REDVID. "expanded": derived coordinates and Fourier features.
     inputs: Literal["raw", "cylindrical", "expanded"] = "expanded"
-    #: Mean subtracted from the raw coordinates, in their units.
+    """"raw": the three input coordinates, scaled, as published for TrackML. "cylindrical": radius, azimuth in [0, 2 pi)
+    and z, scaled, as published for REDVID. "expanded": derived coordinates and Fourier features.
+    """
     input_mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    #: The raw coordinates are divided by this, in their units.
+    """Mean subtracted from the raw coordinates, in their units."""
     input_scale: tuple[float, ...] = (1.0, 1.0, 1.0)
-    #: Surfaces onto which hits are put first; none = hits stay where they are.
+    """The raw coordinates are divided by this, in their units."""
     surfaces: SurfacesConfig = SurfacesConfig()
-    #: "expanded" only: frequencies of the Fourier features of phi. Their dot products are what attention compares
-    #: hits by, so the largest one sets how close two hits must be to stand out.
+    """Surfaces onto which hits are put first; none = hits stay where they are."""
     phi_frequencies: tuple[int, ...] = (1, 2, 3, 4)
-    #: "expanded" only: frequencies of the Fourier features of eta.
+    """"expanded" only: frequencies of the Fourier features of phi. Their dot products are what attention compares
+    hits by, so the largest one sets how close two hits must be to stand out.
+    """
     eta_frequencies: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
-    #: "expanded" only: add r and z per turning angle for both directions of turning. For helices that start at
-    #: azimuth 0 and turn by less than 2 pi these are the radial and pitch coefficients, one of the two pairs right.
+    """"expanded" only: frequencies of the Fourier features of eta."""
     turning_features: bool = False
-    #: Frequencies of the Fourier features of these coefficients.
+    """"expanded" only: add r and z per turning angle for both directions of turning. For helices that start at
+    azimuth 0 and turn by less than 2 pi these are the radial and pitch coefficients, one of the two pairs right.
+    """
     turning_frequencies: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-    #: Physical output = network output x scale + mean.
+    """Frequencies of the Fourier features of these coefficients."""
     output_mean: tuple[float, ...] = (0.0,)
+    """Physical output = network output x scale + mean."""
     output_scale: tuple[float, ...] = (1.0,)
 
 

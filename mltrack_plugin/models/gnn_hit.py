@@ -24,14 +24,14 @@ from mltrack_plugin.models.gnn_layers import EdgeNetwork, NodeNetwork, incidence
 class GnnHitConfig(Config):
     """Sizes of a :class:`GnnHitClassifier`; the defaults are those published."""
 
-    #: Hidden features of a hit.
     hidden: int = Field(64, ge=1)
-    #: Iterations of edge and node network.
+    """Hidden features of a hit."""
     iterations: int = Field(7, ge=1)
-    #: Average the scores over the four mirror images of a graph, in azimuth and in z; takes four times as long.
+    """Iterations of edge and node network."""
     mirrors: bool = False
-    #: The inputs r, phi, z, seed are divided by this: mm, radian, mm, 1.
+    """Average the scores over the four mirror images of a graph, in azimuth and in z; takes four times as long."""
     input_scale: tuple[float, ...] = (1000.0, math.pi, 1000.0, 1.0)
+    """The inputs r, phi, z, seed are divided by this: mm, radian, mm, 1."""
 
 
 class GnnHitClassifier(nn.Module):

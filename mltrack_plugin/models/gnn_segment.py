@@ -22,12 +22,12 @@ from mltrack_plugin.models.gnn_layers import EdgeNetwork, NodeNetwork, incidence
 class GnnSegmentConfig(Config):
     """Sizes of a :class:`GnnSegmentClassifier`; the defaults are those published."""
 
-    #: Hidden features of a hit.
     hidden: int = Field(32, ge=1)
-    #: Iterations of edge and node network.
+    """Hidden features of a hit."""
     iterations: int = Field(4, ge=1)
-    #: The inputs r, phi, z are divided by this: mm, radian, mm.
+    """Iterations of edge and node network."""
     input_scale: tuple[float, ...] = (1000.0, math.pi, 1000.0)
+    """The inputs r, phi, z are divided by this: mm, radian, mm."""
 
 
 class GnnSegmentClassifier(nn.Module):

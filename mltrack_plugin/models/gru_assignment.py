@@ -24,14 +24,14 @@ MAX_SLOPE = 5.0
 class GruAssignmentConfig(Config):
     """Sizes and constants of a :class:`GruAssignment`."""
 
-    #: Track slots: the largest number of tracks that an event may have.
     slots: int = Field(8, ge=1)
-    #: Width of the state of each direction.
+    """Track slots: the largest number of tracks that an event may have."""
     hidden: int = Field(48, ge=1)
-    #: Bi-directional GRU layers.
+    """Width of the state of each direction."""
     n_layers: int = Field(3, ge=1)
-    #: r and z are divided by this, mm.
+    """Bi-directional GRU layers."""
     length_scale: float = Field(1000.0, gt=0)
+    """r and z are divided by this, mm."""
 
 
 class GruAssignment(nn.Module):

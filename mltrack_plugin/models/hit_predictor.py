@@ -30,14 +30,14 @@ GENERIC_RADII = (32.0, 72.0, 116.0, 172.0, 260.0, 360.0, 500.0, 660.0, 820.0, 10
 class HitPredictorConfig(Config):
     """Sizes and constants of a :class:`HitPredictor`."""
 
-    #: Width of the LSTM's state.
     hidden: int = Field(32, ge=1)
-    #: Radius that stands for each barrel layer, mm, from the inside out.
+    """Width of the LSTM's state."""
     radii: tuple[float, ...] = GENERIC_RADII
-    #: Per layer but the last, the spread of (r, phi, z) deviations of its hits: mm, rad, mm.
+    """Radius that stands for each barrel layer, mm, from the inside out."""
     input_scale: tuple[tuple[float, float, float], ...] = ((1.0, 1.0, 1.0),) * (len(GENERIC_RADII) - 1)
-    #: Per layer but the first, the spread of (phi, z) deviations of its hits: rad, mm.
+    """Per layer but the last, the spread of (r, phi, z) deviations of its hits: mm, rad, mm."""
     output_scale: tuple[tuple[float, float], ...] = ((1.0, 1.0),) * (len(GENERIC_RADII) - 1)
+    """Per layer but the first, the spread of (phi, z) deviations of its hits: rad, mm."""
 
 
 def wrap(angle: Tensor) -> Tensor:

@@ -14,17 +14,20 @@ from mltrack_plugin.framework.algorithm import Config
 class Hypothesis(Config):
     """A family of tracks: helices of one curvature from one point on the beam axis, or REDVID's expanding helices."""
 
-    #: Azimuth that is undone per length, rad per unit of the network's ``length_scale``; 0.3 B / (2 pT) for B in T and
-    #: pT in GeV.
     bending: float = 0.0
-    #: Point on the beam axis from which pseudorapidity is taken, in units of ``length_scale``.
+    """Azimuth that is undone per length, rad per unit of the network's ``length_scale``; 0.3 B / (2 pT) for B in T and
+    pT in GeV.
+    """
     origin: float = 0.0
-    #: Helices that leave the origin at azimuth 0 and turn in proportion to their length (REDVID's): the direction of
-    #: turning, 1 or -1. The second coordinate is then the logarithm of the length per turning angle. 0 = none.
+    """Point on the beam axis from which pseudorapidity is taken, in units of ``length_scale``."""
     turning: Literal[-1, 0, 1] = 0
-    #: The largest distance in z per turning angle that such helices have, in units of ``length_scale`` per rad: a hit
-    #: has turned by at least so much that this holds, and by less than 2 pi more.
+    """Helices that leave the origin at azimuth 0 and turn in proportion to their length (REDVID's): the direction of
+    turning, 1 or -1. The second coordinate is then the logarithm of the length per turning angle. 0 = none.
+    """
     pitch: float = Field(0.26, gt=0)
+    """The largest distance in z per turning angle that such helices have, in units of ``length_scale`` per rad: a hit
+    has turned by at least so much that this holds, and by less than 2 pi more.
+    """
 
 
 def plane_coordinates(

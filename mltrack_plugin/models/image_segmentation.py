@@ -24,17 +24,18 @@ from mltrack_plugin.published.heptrkx.images.raster import PlaneRaster
 class ImageSegmentationConfig(PlaneRaster):
     """Sizes of an :class:`ImageSegmentation`."""
 
-    #: "lstm": plane after plane. "cnn": contracting and expanding convolutions.
     core: Literal["lstm", "cnn"] = "lstm"
-    #: Planes at the front that show the seed alone.
+    """"lstm": plane after plane. "cnn": contracting and expanding convolutions."""
     seed_planes: int = Field(5, ge=2)
-    #: "lstm": width of the state.
+    """Planes at the front that show the seed alone."""
     hidden: int = Field(100, ge=1)
-    #: "lstm": every pixel has a state of this width of its own, which sees this many pixels of the plane before: the
-    #: same for all pixels, so much less has to be learned. 0: one state for the plane as a whole, as published.
+    """"lstm": width of the state."""
     kernel: int = Field(0, ge=0)
-    #: "cnn": maps at full, half, quarter ... size.
+    """"lstm": every pixel has a state of this width of its own, which sees this many pixels of the plane before: the
+    same for all pixels, so much less has to be learned. 0: one state for the plane as a whole, as published.
+    """
     channels: tuple[int, ...] = Field((8, 16, 32, 64), min_length=2)
+    """"cnn": maps at full, half, quarter ... size."""
 
 
 class PlaneLSTM(nn.Module):

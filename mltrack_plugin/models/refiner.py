@@ -34,28 +34,28 @@ PRIOR_PRECISION = 1e-2
 class RefinerConfig(Config):
     """Sizes and constants of a :class:`Refiner`."""
 
-    #: Track hypotheses, in whose planes hits are compared with their cluster.
     hypotheses: tuple[Hypothesis, ...] = Field(min_length=1)
-    #: Hits of a cluster's set: its own and the nearest others.
+    """Track hypotheses, in whose planes hits are compared with their cluster."""
     slots: int = Field(24, ge=2)
-    #: Width of the residual stream.
+    """Hits of a cluster's set: its own and the nearest others."""
     d_model: int = Field(48, ge=1)
-    #: Attention heads.
+    """Width of the residual stream."""
     n_heads: int = Field(4, ge=1)
-    #: Hidden width of the feed-forward layers.
+    """Attention heads."""
     d_ff: int = Field(96, ge=1)
-    #: Blocks of self-attention over the set.
+    """Hidden width of the feed-forward layers."""
     n_layers: int = Field(2, ge=1)
-    #: Times that memberships go through the network.
+    """Blocks of self-attention over the set."""
     passes: int = Field(3, ge=1)
-    #: Size of the detector, in the unit of the coordinates.
+    """Times that memberships go through the network."""
     length_scale: float = Field(1000.0, gt=0)
-    #: Surfaces onto which hits are put; none = hits stay where they are.
+    """Size of the detector, in the unit of the coordinates."""
     surfaces: SurfacesConfig = SurfacesConfig()
-    #: Frequencies of the Fourier features of r and z, per ``length_scale``: they tell layers apart.
+    """Surfaces onto which hits are put; none = hits stay where they are."""
     frequencies: tuple[float, ...] = (2.0, 4.0, 8.0, 16.0, 32.0)
-    #: Physical parameter = network output x scale + mean.
+    """Frequencies of the Fourier features of r and z, per ``length_scale``: they tell layers apart."""
     output_mean: tuple[float, ...] = (0.0,)
+    """Physical parameter = network output x scale + mean."""
     output_scale: tuple[float, ...] = (1.0,)
 
 

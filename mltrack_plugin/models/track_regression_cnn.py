@@ -19,12 +19,12 @@ from mltrack_plugin.published.heptrkx.images.raster import PlaneRaster
 class TrackRegressionCNNConfig(PlaneRaster):
     """Sizes of a :class:`TrackRegressionCNN`."""
 
-    #: Maps of the convolutions; after each the image has half the size.
     channels: tuple[int, ...] = Field((16, 32, 32), min_length=1)
-    #: Width of the dense layer.
+    """Maps of the convolutions; after each the image has half the size."""
     features: int = Field(128, ge=1)
-    #: Also estimate the covariance of the parameters.
+    """Width of the dense layer."""
     uncertainties: bool = True
+    """Also estimate the covariance of the parameters."""
 
 
 class TrackRegressionCNN(nn.Module):

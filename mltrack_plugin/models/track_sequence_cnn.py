@@ -20,14 +20,14 @@ from mltrack_plugin.published.heptrkx.images.raster import PlaneRaster
 class TrackSequenceCNNConfig(PlaneRaster):
     """Sizes of a :class:`TrackSequenceCNN`."""
 
-    #: Maps of the convolutions; after each the image has half the size.
     channels: tuple[int, ...] = Field((16, 32, 32), min_length=1)
-    #: Width of the dense layer between CNN and LSTM.
+    """Maps of the convolutions; after each the image has half the size."""
     features: int = Field(128, ge=1)
-    #: Width of the LSTM's state.
+    """Width of the dense layer between CNN and LSTM."""
     hidden: int = Field(128, ge=1)
-    #: Largest number of tracks.
+    """Width of the LSTM's state."""
     slots: int = Field(6, ge=1)
+    """Largest number of tracks."""
 
 
 class TrackSequenceCNN(nn.Module):

@@ -52,26 +52,29 @@ IMAGES = {
 class UNetConfig(Config):
     """Sizes and constants of a :class:`UNet`."""
 
-    #: "direction": azimuth and polar angle, where straight tracks from the origin are points. "helix": polar angle and
-    #: turning angle per length, where helices from the origin at azimuth 0 are points, once for each direction of
-    #: turning. "cylindrical": radius, azimuth and z, as in the published code.
     image: Literal["direction", "helix", "cylindrical"]
-    #: Pixels along each axis.
+    """"direction": azimuth and polar angle, where straight tracks from the origin are points. "helix": polar angle and
+    turning angle per length, where helices from the origin at azimuth 0 are points, once for each direction of
+    turning. "cylindrical": radius, azimuth and z, as in the published code.
+    """
     pixels: tuple[int, ...]
-    #: "cylindrical": largest radius and largest |z| of the image, in the unit of the coordinates. "helix": smallest and
-    #: largest turning angle per length. What lies beyond is counted to the pixels at the border.
+    """Pixels along each axis."""
     extent: tuple[float, float] = (1.0, 1.0)
-    #: Channels of each scale, finest first.
+    """"cylindrical": largest radius and largest |z| of the image, in the unit of the coordinates. "helix": smallest and
+    largest turning angle per length. What lies beyond is counted to the pixels at the border.
+    """
     widths: tuple[int, ...] = Field((32, 64, 128, 128), min_length=1)
-    #: Residual blocks of each scale, on the way down and on the way up.
+    """Channels of each scale, finest first."""
     blocks: int = Field(1, ge=1)
-    #: Frequencies of the Fourier features of a hit's place, in periods per image.
+    """Residual blocks of each scale, on the way down and on the way up."""
     frequencies: tuple[int, ...] = (1, 2, 4)
-    #: Size of the detector, in the unit of the coordinates.
+    """Frequencies of the Fourier features of a hit's place, in periods per image."""
     length_scale: float = Field(1.0, gt=0)
-    #: Bins of the track parameters, whose combinations are the classes. In the image "helix" the first parameter is
-    #: the charge in two bins, negative first: the views.
+    """Size of the detector, in the unit of the coordinates."""
     bins: tuple[ParameterBins, ...] = Field(min_length=1)
+    """Bins of the track parameters, whose combinations are the classes. In the image "helix" the first parameter is
+    the charge in two bins, negative first: the views.
+    """
 
     @model_validator(mode="after")
     def _fits(self) -> "UNetConfig":

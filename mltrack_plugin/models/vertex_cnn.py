@@ -24,26 +24,26 @@ from mltrack_plugin.framework.algorithm import Config
 class VertexCNNConfig(Config):
     """Sizes of a :class:`VertexCNN`."""
 
-    #: (volume, layer) of the layers, from inside out: the channels of the image.
     layers: tuple[tuple[int, int], ...] = ((8, 2), (8, 4), (8, 6))
-    #: Their mean radii, mm: where the kernels start from.
+    """(volume, layer) of the layers, from inside out: the channels of the image."""
     radii: tuple[float, ...] = (32.3, 72.1, 116.1)
-    #: Rows in phi.
+    """Their mean radii, mm: where the kernels start from."""
     n_phi: int = Field(32, ge=1)
-    #: Rows that are merged for a second, coarser look; 1 = none.
+    """Rows in phi."""
     coarsen: int = Field(1, ge=1)
-    #: Bins along the beam, centred at the origin.
+    """Rows that are merged for a second, coarser look; 1 = none."""
     bins: int = Field(64, ge=4)
-    #: Width of a bin and of a column of the image, mm.
+    """Bins along the beam, centred at the origin."""
     bin_width: float = Field(5.0, gt=0)
-    #: Columns by which the kernels (and the image beyond the bins) reach to either side.
+    """Width of a bin and of a column of the image, mm."""
     reach: int = Field(46, ge=1)
-    #: Filters with long kernels: inclinations.
+    """Columns by which the kernels (and the image beyond the bins) reach to either side."""
     filters: int = Field(48, ge=1)
-    #: Largest |cot theta| of the inclinations that the kernels start from.
+    """Filters with long kernels: inclinations."""
     max_cot_theta: float = Field(2.5, gt=0)
-    #: Maps of the convolutions behind the sum over phi.
+    """Largest |cot theta| of the inclinations that the kernels start from."""
     channels: int = Field(32, ge=1)
+    """Maps of the convolutions behind the sum over phi."""
 
     @property
     def columns(self) -> int:

@@ -29,26 +29,28 @@ _GUN_EVENT = 20_000
 class AnyDensityConfig(TrackmlLikeConfig):
     """Parameters of an any-density data set."""
 
-    #: Smallest and largest number of particles in a whole event, both included; uniform in the logarithm.
     tracks: tuple[int, int] = (10, 500)
-    #: Smallest and largest noise, as a fraction of the particles' hits; uniform. ``noise`` is not used.
+    """Smallest and largest number of particles in a whole event, both included; uniform in the logarithm."""
     noise_range: tuple[float, float] = (0.0, 0.2)
-    #: Share of events whose noise lies anywhere on the modules, as in the full events; that of the others is
-    #: distributed as the hits of particles are.
+    """Smallest and largest noise, as a fraction of the particles' hits; uniform. ``noise`` is not used."""
     module_noise: float = Field(0.0, ge=0.0, le=1.0)
-    #: Share of events that are cut out of a denser one.
+    """Share of events whose noise lies anywhere on the modules, as in the full events; that of the others is
+    distributed as the hits of particles are.
+    """
     dense_share: float = Field(0.0, ge=0.0, le=1.0)
-    #: Smallest and largest number of particles in the event that a cut-out is taken from; uniform in the logarithm.
+    """Share of events that are cut out of a denser one."""
     dense_tracks: tuple[int, int] = (500, 10000)
-    #: Particles in a cut-out.
+    """Smallest and largest number of particles in the event that a cut-out is taken from; uniform in the logarithm."""
     window: int = Field(500, ge=1)
-    #: Share of events made of particles from a gun (pions, pT 0.3-10 GeV, |eta| < 3, uniform in log pT and in eta),
-    #: each from a vertex of its own in a long beam spot: what collisions give too few of.
+    """Particles in a cut-out."""
     gun_share: float = Field(0.0, ge=0.0, le=1.0)
-    #: Particles of the gun in a split.
+    """Share of events made of particles from a gun (pions, pT 0.3-10 GeV, |eta| < 3, uniform in log pT and in eta),
+    each from a vertex of its own in a long beam spot: what collisions give too few of.
+    """
     gun_particles: int = Field(100_000, ge=1)
-    #: Standard deviation of the gun's vertices in z, mm.
+    """Particles of the gun in a split."""
     gun_sigma_z: float = Field(55.5, ge=0.0)
+    """Standard deviation of the gun's vertices in z, mm."""
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:

@@ -21,28 +21,28 @@ SPECIES = {"pion": (211, 0.13957039), "muon": (-13, 0.1056583755), "electron": (
 class GunConfig(Config):
     """Parameters of the particle gun."""
 
-    #: Smallest and largest number of particles in an event, both included; uniform.
     tracks: tuple[int, int] = (10, 50)
-    #: Smallest and largest number of vertices that the particles are shared among; uniform.
+    """Smallest and largest number of particles in an event, both included; uniform."""
     vertices: tuple[int, int] = (1, 5)
-    #: Kind of particle; both charges are equally likely.
+    """Smallest and largest number of vertices that the particles are shared among; uniform."""
     species: Literal["pion", "muon", "electron"] = "pion"
-    #: Range of the transverse momentum, GeV; uniform in its logarithm.
+    """Kind of particle; both charges are equally likely."""
     pt: tuple[float, float] = (0.5, 10.0)
-    #: Largest absolute pseudorapidity; uniform below.
+    """Range of the transverse momentum, GeV; uniform in its logarithm."""
     max_eta: float = Field(3.0, gt=0.0)
-    #: Noise hits as a fraction of the particles' hits; uniform over the modules.
+    """Largest absolute pseudorapidity; uniform below."""
     noise: float = Field(0.0, ge=0.0, le=10.0)
-    #: Standard deviation of the vertices in x and in y, mm.
+    """Noise hits as a fraction of the particles' hits; uniform over the modules."""
     beam_sigma_xy: float = Field(0.0125, ge=0.0)
-    #: Standard deviation of the vertices in z, mm.
+    """Standard deviation of the vertices in x and in y, mm."""
     beam_sigma_z: float = Field(55.5, ge=0.0)
-    #: Probability that a hadron ends behind one of its hits (nuclear interactions).
+    """Standard deviation of the vertices in z, mm."""
     hadron_stop: float = Field(0.0, ge=0.0, lt=1.0)
-    #: Hit resolution in units of the pitch / sqrt(12).
+    """Probability that a hadron ends behind one of its hits (nuclear interactions)."""
     resolution: float = Field(1.0, ge=0.0)
-    #: Solenoid field, T.
+    """Hit resolution in units of the pitch / sqrt(12)."""
     field: float = Field(2.0, gt=0.0)
+    """Solenoid field, T."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

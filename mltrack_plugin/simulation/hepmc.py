@@ -31,26 +31,26 @@ EVENTS_PER_JOB = 20
 class HepmcConfig(Config):
     """Parameters of events from HepMC3 files."""
 
-    #: HepMC3 file (ascii, also gzipped) with the hard collisions, one per event.
     hepmc: Path | None = None
-    #: HepMC3 file with the pile-up collisions.
+    """HepMC3 file (ascii, also gzipped) with the hard collisions, one per event."""
     pileup_hepmc: Path | None = None
-    #: Pile-up collisions per event.
+    """HepMC3 file with the pile-up collisions."""
     pileup: int = Field(0, ge=0)
-    #: Shares of the files' collisions that go to training, validation and test, in this order.
+    """Pile-up collisions per event."""
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    #: Noise hits as a fraction of the particles' hits; uniform over the modules.
+    """Shares of the files' collisions that go to training, validation and test, in this order."""
     noise: float = Field(0.0, ge=0.0, le=10.0)
-    #: Standard deviation of the vertices in x and in y, mm.
+    """Noise hits as a fraction of the particles' hits; uniform over the modules."""
     beam_sigma_xy: float = Field(0.0125, ge=0.0)
-    #: Standard deviation of the vertices in z, mm.
+    """Standard deviation of the vertices in x and in y, mm."""
     beam_sigma_z: float = Field(55.5, ge=0.0)
-    #: Probability that a hadron ends behind one of its hits (nuclear interactions).
+    """Standard deviation of the vertices in z, mm."""
     hadron_stop: float = Field(0.0, ge=0.0, lt=1.0)
-    #: Hit resolution in units of the pitch / sqrt(12).
+    """Probability that a hadron ends behind one of its hits (nuclear interactions)."""
     resolution: float = Field(1.0, ge=0.0)
-    #: Solenoid field, T.
+    """Hit resolution in units of the pitch / sqrt(12)."""
     field: float = Field(2.0, gt=0.0)
+    """Solenoid field, T."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

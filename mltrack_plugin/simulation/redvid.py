@@ -46,27 +46,28 @@ LastLayer = Literal["short+", "short-", "long+", "long-", "barrel"]
 class RedvidConfig(Config):
     """Parameters of a REDVID-like data set."""
 
-    #: Shape of the tracks.
     track_type: Literal["linear", "helical"] = "linear"
-    #: Smallest and largest number of tracks in an event, both included.
+    """Shape of the tracks."""
     tracks: tuple[int, int] = (10, 50)
-    #: "published": most events are nearly full, as in the published 10-50 set (mean 43.7, standard deviation 5.8);
-    #: "uniform": every number of tracks is equally likely.
+    """Smallest and largest number of tracks in an event, both included."""
     multiplicity: Literal["published", "uniform"] = "published"
-    #: Noise hits as a fraction of the track hits; uniform over the detector's layers.
+    """"published": most events are nearly full, as in the published 10-50 set (mean 43.7, standard deviation 5.8);
+    "uniform": every number of tracks is equally likely.
+    """
     noise: float = Field(0.0, ge=0.0, le=10.0)
-    #: Resolution in r, in length units.
+    """Noise hits as a fraction of the track hits; uniform over the detector's layers."""
     sigma_r: float = Field(0.015, ge=0.0)
-    #: Resolution in theta, radian.
+    """Resolution in r, in length units."""
     sigma_theta: float = Field(0.03, ge=0.0)
-    #: Resolution in z, in length units.
+    """Resolution in theta, radian."""
     sigma_z: float = Field(0.1, ge=0.0)
-    #: Helical only: range of the turning angle at the last layer, radian.
+    """Resolution in z, in length units."""
     turning: tuple[float, float] = (3.9, 6.28)
-    #: Helical only: helices start at a uniform azimuth instead of theta_0 = 0.
+    """Helical only: range of the turning angle at the last layer, radian."""
     free_start: bool = False
-    #: Last layers that tracks are aimed at, each with equal probability; the sign is that of z.
+    """Helical only: helices start at a uniform azimuth instead of theta_0 = 0."""
     last_layers: tuple[LastLayer, ...] = Field(get_args(LastLayer), min_length=1)
+    """Last layers that tracks are aimed at, each with equal probability; the sign is that of z."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,36 +30,36 @@ from mltrack_plugin.simulation.event import SimulatedEvent
 class TrackmlLikeConfig(Config):
     """Parameters of a TrackML-like data set."""
 
-    #: Smallest and largest number of particles in an event, both included; uniform.
     tracks: tuple[int, int] = (10, 50)
-    #: Noise hits as a fraction of the particles' hits.
+    """Smallest and largest number of particles in an event, both included; uniform."""
     noise: float = Field(0.0, ge=0.0, le=10.0)
-    #: Turn and mirror events at random: "train" in the training split only, "always", "never".
+    """Noise hits as a fraction of the particles' hits."""
     augment: Literal["train", "always", "never"] = "train"
-    #: Full events that the particles are picked from, in each split.
+    """Turn and mirror events at random: "train" in the training split only, "always", "never"."""
     sources: int = Field(4, ge=1)
-    #: Full events in the training split, if not as many as in the others.
+    """Full events that the particles are picked from, in each split."""
     train_sources: int | None = Field(None, ge=1)
-    #: Folder where particle banks are kept between runs; without it they live in memory.
+    """Full events in the training split, if not as many as in the others."""
     bank_dir: Path | None = None
-    #: Directory of real TrackML events to pick from, instead of simulated ones.
+    """Folder where particle banks are kept between runs; without it they live in memory."""
     from_dir: Path | None = None
-    #: With from_dir: shares of its events that go to training, validation and test, in this order.
+    """Directory of real TrackML events to pick from, instead of simulated ones."""
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    #: Smallest transverse momentum of a particle at production, GeV.
+    """With from_dir: shares of its events that go to training, validation and test, in this order."""
     min_pt: float = Field(0.15, ge=0.0)
-    #: Largest absolute pseudorapidity of a particle at production.
+    """Smallest transverse momentum of a particle at production, GeV."""
     max_eta: float = Field(4.0, gt=0.0)
-    #: Smallest number of hits of a particle.
+    """Largest absolute pseudorapidity of a particle at production."""
     min_hits: int = Field(1, ge=1)
-    #: Inelastic collisions on top of the top-quark pair in a full event.
+    """Smallest number of hits of a particle."""
     pileup: int = Field(200, ge=0)
-    #: Probability that a hadron ends behind one of its hits (nuclear interactions).
+    """Inelastic collisions on top of the top-quark pair in a full event."""
     hadron_stop: float = Field(0.02, ge=0.0, lt=1.0)
-    #: Hit resolution in units of the pitch / sqrt(12).
+    """Probability that a hadron ends behind one of its hits (nuclear interactions)."""
     resolution: float = Field(1.0, ge=0.0)
-    #: Solenoid field, T.
+    """Hit resolution in units of the pitch / sqrt(12)."""
     field: float = Field(2.0, gt=0.0)
+    """Solenoid field, T."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 class TtbarConfig(Config):
     """Parameters of complete events of top-quark pairs."""
 
-    #: Inelastic collisions on top of the top-quark pair.
     pileup: int = Field(200, ge=0)
-    #: Centre-of-mass energy, GeV.
+    """Inelastic collisions on top of the top-quark pair."""
     energy: float = Field(14000.0, gt=0.0)
-    #: Particles below this transverse momentum at production are not simulated, GeV.
+    """Centre-of-mass energy, GeV."""
     min_pt: float = Field(0.1, ge=0.0)
-    #: Particles beyond this absolute pseudorapidity at production are not simulated.
+    """Particles below this transverse momentum at production are not simulated, GeV."""
     max_eta: float = Field(4.5, gt=0.0)
-    #: Noise hits as a fraction of the particles' hits; uniform over the modules.
+    """Particles beyond this absolute pseudorapidity at production are not simulated."""
     noise: float = Field(0.0, ge=0.0, le=10.0)
-    #: Standard deviation of the vertices in x and in y, mm.
+    """Noise hits as a fraction of the particles' hits; uniform over the modules."""
     beam_sigma_xy: float = Field(0.0125, ge=0.0)
-    #: Standard deviation of the vertices in z, mm.
+    """Standard deviation of the vertices in x and in y, mm."""
     beam_sigma_z: float = Field(55.5, ge=0.0)
-    #: Probability that a hadron ends behind one of its hits (nuclear interactions).
+    """Standard deviation of the vertices in z, mm."""
     hadron_stop: float = Field(0.02, ge=0.0, lt=1.0)
-    #: Hit resolution in units of the pitch / sqrt(12).
+    """Probability that a hadron ends behind one of its hits (nuclear interactions)."""
     resolution: float = Field(1.0, ge=0.0)
-    #: Solenoid field, T.
+    """Hit resolution in units of the pitch / sqrt(12)."""
     field: float = Field(2.0, gt=0.0)
+    """Solenoid field, T."""
 
 
 class TtbarDataset(Dataset):

@@ -29,28 +29,28 @@ from mltrack_plugin.training.validation import ValidationScores, event_weights
 class ClassTrainingConfig(TrainingConfig):
     """A training run of a classifier of hits."""
 
-    #: Binned track parameters and their number of quantile bins; all combinations are classes.
     bins: dict[str, int] = Field(min_length=1)
-    #: Training events that the edges of the bins are measured on.
+    """Binned track parameters and their number of quantile bins; all combinations are classes."""
     bin_events: int = Field(2000, ge=1)
-    #: Labels are shared with the neighbouring bin up to this distance from the border, as a fraction of the bin.
+    """Training events that the edges of the bins are measured on."""
     smoothing: float = Field(0.0, ge=0.0, le=0.5)
-    #: Weight of the cross entropy of the classes.
+    """Labels are shared with the neighbouring bin up to this distance from the border, as a fraction of the bin."""
     class_weight: float = Field(1.0, ge=0)
-    #: Weight of the agreement of the hits of a particle, and of its parting from other particles; 0 = as published.
+    """Weight of the cross entropy of the classes."""
     agreement_weight: float = Field(0.0, ge=0)
-    #: Hits per event that the agreement compares with all others.
+    """Weight of the agreement of the hits of a particle, and of its parting from other particles; 0 = as published."""
     anchors: int = Field(64, ge=1)
-    #: Packed batches: events are added until a batch has so many hits.
+    """Hits per event that the agreement compares with all others."""
     batch_hits: int = Field(3000, ge=1)
-    #: Shipped model, archive or checkpoint with the same network to start from; None = untrained.
+    """Packed batches: events are added until a batch has so many hits."""
     start_from: str | None = None
-    #: Raw coordinates are divided by this (the size of the detector), in their units.
+    """Shipped model, archive or checkpoint with the same network to start from; None = untrained."""
     length_scale: float = Field(1.0, gt=0)
-    #: Smallest group of hits that counts as a track in validation.
+    """Raw coordinates are divided by this (the size of the detector), in their units."""
     min_hits: int = Field(4, ge=1)
-    #: Rounds of agreement in validation (see :func:`~mltrack_plugin.clustering.class_groups.settle`).
+    """Smallest group of hits that counts as a track in validation."""
     rounds: int = Field(0, ge=0)
+    """Rounds of agreement in validation (see :func:`~mltrack_plugin.clustering.class_groups.settle`)."""
 
 
 class ClassTraining(TaskModule):

@@ -17,49 +17,52 @@ from mltrack_plugin.framework.algorithm import Config, validated
 class TrainingConfig(Config):
     """Settings that every training run has; a task adds those of its network and losses."""
 
-    #: Name of the model.
     name: str
-    #: Version written into the model card.
+    """Name of the model."""
     version: str = "1"
-    #: Network architecture; it chooses the task (see :mod:`mltrack_plugin.training.tasks`).
+    """Version written into the model card."""
     architecture: str
-    #: Data set of the simulation (``mltrack simulate``), or "files": own events (:mod:`mltrack_plugin.training.files`).
+    """Network architecture; it chooses the task (see :mod:`mltrack_plugin.training.tasks`)."""
     dataset: str
-    #: Settings of the data set that differ from its defaults.
+    """Data set of the simulation (``mltrack simulate``), or "files": own events
+    (:mod:`mltrack_plugin.training.files`).
+    """
     dataset_settings: dict[str, Any] = Field(default_factory=dict)
-    #: Seed of training events, validation events and initial weights.
+    """Settings of the data set that differ from its defaults."""
     seed: int = Field(1, ge=0)
-    #: Settings of the network; input and output constants are measured on training events.
+    """Seed of training events, validation events and initial weights."""
     network: dict[str, Any] = Field(default_factory=dict)
-    #: Events per optimiser step.
+    """Settings of the network; input and output constants are measured on training events."""
     batch_size: int = Field(16, ge=1)
-    #: Optimiser steps.
+    """Events per optimiser step."""
     steps: int = Field(ge=1)
-    #: Largest learning rate (AdamW, linear warm-up, cosine decay to zero).
+    """Optimiser steps."""
     learning_rate: float = Field(1e-3, gt=0)
-    #: Steps of the warm-up.
+    """Largest learning rate (AdamW, linear warm-up, cosine decay to zero)."""
     warmup_steps: int = Field(200, ge=0)
-    #: AdamW weight decay.
+    """Steps of the warm-up."""
     weight_decay: float = Field(1e-4, ge=0)
-    #: Largest norm of the gradient.
+    """AdamW weight decay."""
     gradient_clip: float = Field(1.0, gt=0)
-    #: Lightning precision.
+    """Largest norm of the gradient."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    #: Steps between validations, the last of which follows the last step; a checkpoint is written after each.
+    """Lightning precision."""
     validation_every: int = Field(500, ge=1)
-    #: Validation events.
+    """Steps between validations, the last of which follows the last step; a checkpoint is written after each."""
     validation_events: int = Field(100, ge=1)
-    #: Validations in a row without a better score after which the training stops; None = never. The cosine decay
-    #: brings most of the gain at its end, which an early stop gives away: the shipped configurations leave it off.
+    """Validation events."""
     patience: int | None = Field(None, ge=1)
-    #: Hits of the largest event to train or validate on: memory grows with them.
+    """Validations in a row without a better score after which the training stops; None = never. The cosine decay
+    brings most of the gain at its end, which an early stop gives away: the shipped configurations leave it off.
+    """
     max_event_hits: int = Field(250_000, ge=1)
-    #: A larger event stops the training with an error, or the next smaller one takes its place.
+    """Hits of the largest event to train or validate on: memory grows with them."""
     oversized_events: Literal["error", "leave-out"] = "error"
-    #: Detectors that the model is made for.
+    """A larger event stops the training with an error, or the next smaller one takes its place."""
     detectors: tuple[str, ...] = Field(min_length=1)
-    #: Unit of the coordinates.
+    """Detectors that the model is made for."""
     length_unit: str = "mm"
+    """Unit of the coordinates."""
 
 
 class ClusteringSettings(Config):
@@ -73,12 +76,12 @@ class ClusteringSettings(Config):
 class ValidationSet(Config):
     """Events that the network is scored on during the training."""
 
-    #: Data set of the simulation.
     dataset: str
-    #: Settings that differ from its defaults.
+    """Data set of the simulation."""
     dataset_settings: dict[str, Any] = Field(default_factory=dict)
-    #: Number of events.
+    """Settings that differ from its defaults."""
     events: int = Field(20, ge=1)
+    """Number of events."""
 
 
 def training_configs() -> dict[str, Path]:

@@ -21,12 +21,13 @@ class EncClaTrainingConfig(ClassTrainingConfig):
     """A training run of EncCla; it may start from an EncReg with the same encoder as well."""
 
     architecture: str = "enccla"
-    #: How attention is computed (see :mod:`mltrack_plugin.models.attention`); "flash" needs a GPU and half precision.
     attention: Backend = "sdpa"
-    #: Without ``start_from``: start with attention to the hits nearest in phi and eta, of this sharpness.
+    """How attention is computed (see :mod:`mltrack_plugin.models.attention`); "flash" needs a GPU and half precision.
+    """
     kernel_start: float | None = Field(None, gt=0)
-    #: Start from EncReg with a consensus of this width, in units of its clustering scales; denser events want less.
+    """Without ``start_from``: start with attention to the hits nearest in phi and eta, of this sharpness."""
     start_width: float = Field(0.5, gt=0)
+    """Start from EncReg with a consensus of this width, in units of its clustering scales; denser events want less."""
 
 
 class EncClaTraining(ClassTraining):

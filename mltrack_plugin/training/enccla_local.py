@@ -17,10 +17,10 @@ class EncClaLocalTrainingConfig(ClassTrainingConfig):
     """A training run of EncCla with local attention; it may start from an EncEmb with the same encoder as well."""
 
     architecture: str = "enccla-local"
-    #: Track parameters that the encoder's last state is reduced to, beside the embedding.
     targets: tuple[str, ...] = Field(min_length=1)
-    #: Start from EncEmb with a consensus of this width, in units of the embedding.
+    """Track parameters that the encoder's last state is reduced to, beside the embedding."""
     start_width: float = Field(0.5, gt=0)
+    """Start from EncEmb with a consensus of this width, in units of the embedding."""
 
 
 class EncClaLocalTask(ClassTask):

@@ -27,16 +27,16 @@ class EncDecTrainingConfig(TrainingConfig):
     """A training run of EncDec."""
 
     architecture: str = "encdec"
-    #: Shipped model, archive or checkpoint of the same sizes to start from; None = untrained.
     start_from: str | None = None
-    #: Start with attention to the hits nearest in phi and eta, of this sharpness; None = random initial weights.
+    """Shipped model, archive or checkpoint of the same sizes to start from; None = untrained."""
     kernel_start: float | None = Field(None, gt=0)
-    #: The coordinates are divided by this (the size of the detector), in their units.
+    """Start with attention to the hits nearest in phi and eta, of this sharpness; None = random initial weights."""
     length_scale: float = Field(1.0, gt=0)
-    #: Weight of the cross entropy of being the first hit of a track.
+    """The coordinates are divided by this (the size of the detector), in their units."""
     first_weight: float = Field(0.5, ge=0)
-    #: Smallest probability of being a first hit that makes a seed in the validation.
+    """Weight of the cross entropy of being the first hit of a track."""
     min_first: float = Field(0.2, gt=0, lt=1)
+    """Smallest probability of being a first hit that makes a seed in the validation."""
 
 
 def next_hits(particle: Tensor) -> tuple[Tensor, Tensor]:

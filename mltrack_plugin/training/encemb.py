@@ -63,30 +63,32 @@ class EncEmbTrainingConfig(TrainingConfig):
     """A training run of EncEmb."""
 
     architecture: str = "encemb"
-    #: Hits per optimiser step: events are added until there are as many.
     batch_hits: int = Field(8192, ge=1)
-    #: Hits of an event that the loss compares with all others of that event.
+    """Hits per optimiser step: events are added until there are as many."""
     anchors: int = Field(512, ge=1)
-    #: Hits of particles with less transverse momentum (GeV) are only what the others are told apart from.
+    """Hits of an event that the loss compares with all others of that event."""
     anchor_pt: float = Field(0.0, ge=0)
-    #: Imagined hits at distance 0 of each anchor, which give the embedding a scale; see ``losses.anchor_loss``.
+    """Hits of particles with less transverse momentum (GeV) are only what the others are told apart from."""
     background: float = Field(1.0, ge=0)
-    #: Weight of the auxiliary regression of the track parameters.
+    """Imagined hits at distance 0 of each anchor, which give the embedding a scale; see ``losses.anchor_loss``."""
     auxiliary_weight: float = Field(0.1, ge=0)
-    #: Its targets and the spread of each that counts as 1.
+    """Weight of the auxiliary regression of the track parameters."""
     auxiliary_targets: dict[str, PositiveFloat] = Field(default_factory=lambda: dict(AUXILIARY), min_length=1)
-    #: Shipped model, archive or checkpoint with the same network to start from; None = untrained.
+    """Its targets and the spread of each that counts as 1."""
     start_from: str | None = None
-    #: Training and validation on the hits that the first steps of a job leave to the network; None = on whole events.
+    """Shipped model, archive or checkpoint with the same network to start from; None = untrained."""
     after: LeftOverConfig | None = None
-    #: Untrained networks: start with attention to the nearest hits, of this sharpness; None = random initial weights.
+    """Training and validation on the hits that the first steps of a job leave to the network; None = on whole events.
+    """
     kernel_start: float | None = Field(None, gt=0)
-    #: Layers that start this way.
+    """Untrained networks: start with attention to the nearest hits, of this sharpness; None = random initial weights.
+    """
     kernel_layers: int = Field(3, ge=1)
-    #: Validation scores are averaged over these sets; default: the training's data set.
+    """Layers that start this way."""
     validation: tuple[ValidationSet, ...] = ()
-    #: Clustering of the validation events.
+    """Validation scores are averaged over these sets; default: the training's data set."""
     clustering: ClusteringSettings = ClusteringSettings()
+    """Clustering of the validation events."""
 
 
 def pack(events: Sequence[SimulatedEvent], auxiliary: Mapping[str, float], anchor_pt: float = 0.0) -> Packed:

@@ -33,35 +33,37 @@ class EncRegTrainingConfig(TrainingConfig):
     """A training run of EncReg."""
 
     architecture: str = "encreg"
-    #: Shipped model, archive or checkpoint of the same sizes to start from; None = untrained.
     start_from: str | None = None
-    #: How attention is computed (see :mod:`mltrack_plugin.models.attention`); "flash" needs a GPU and half precision.
+    """Shipped model, archive or checkpoint of the same sizes to start from; None = untrained."""
     attention: Backend = "sdpa"
-    #: Packed batches: events are added until a batch has so many hits. None = ``batch_size`` events, padded.
+    """How attention is computed (see :mod:`mltrack_plugin.models.attention`); "flash" needs a GPU and half precision.
+    """
     batch_hits: int | None = Field(None, ge=1)
-    #: Start with attention to the hits nearest in phi and eta, of this sharpness; None = random initial weights.
+    """Packed batches: events are added until a batch has so many hits. None = ``batch_size`` events, padded."""
     kernel_start: float | None = Field(None, gt=0)
-    #: Regressed track parameters, in the order of the outputs.
+    """Start with attention to the hits nearest in phi and eta, of this sharpness; None = random initial weights."""
     targets: tuple[str, ...] = Field(min_length=1)
-    #: Raw coordinates are divided by this (the size of the detector), in their units.
+    """Regressed track parameters, in the order of the outputs."""
     length_scale: float = Field(1.0, gt=0)
-    #: Weight of the regression loss.
+    """Raw coordinates are divided by this (the size of the detector), in their units."""
     regression_weight: float = Field(1.0, ge=0)
-    #: Error, in units of a target's spread, below which the regression loss is quadratic. Small values ask for
-    #: precision beyond what clustering needs on average: it is what separates the closest tracks.
+    """Weight of the regression loss."""
     regression_beta: float = Field(0.1, gt=0)
-    #: Weight of the contrastive loss on the regressed parameters.
+    """Error, in units of a target's spread, below which the regression loss is quadratic. Small values ask for
+    precision beyond what clustering needs on average: it is what separates the closest tracks.
+    """
     contrastive_weight: float = Field(1.0, ge=0)
-    #: Start value of the clustering scale of each normalised output; it is learned.
+    """Weight of the contrastive loss on the regressed parameters."""
     initial_scale: float = Field(0.1, gt=0)
-    #: Hits per event that the contrastive loss compares with all others.
+    """Start value of the clustering scale of each normalised output; it is learned."""
     anchors: int = Field(128, ge=1)
-    #: Imagined hits at distance 0 of each anchor, which give distances a scale; see ``losses.anchor_loss``.
+    """Hits per event that the contrastive loss compares with all others."""
     background: float = Field(0.0, ge=0)
-    #: Events of the validation; None = ``validation_events`` of the training's data set.
+    """Imagined hits at distance 0 of each anchor, which give distances a scale; see ``losses.anchor_loss``."""
     validation: ValidationSet | None = None
-    #: Clustering of the validation events.
+    """Events of the validation; None = ``validation_events`` of the training's data set."""
     clustering: ClusteringSettings = ClusteringSettings()
+    """Clustering of the validation events."""
 
 
 #: Events from which input and output constants and validity ranges are measured.

@@ -47,19 +47,20 @@ def training_dataset(name: str, settings: Mapping[str, Any]) -> Dataset:
 class FilesConfig(Config):
     """Parameters of the data set ``files``."""
 
-    #: File or folder with hits, truth links and particles (see ``mltrack inspect``), or several of them.
     path: str | tuple[str, ...]
-    #: Format of the input; found from its content by default.
+    """File or folder with hits, truth links and particles (see ``mltrack inspect``), or several of them."""
     format: str | None = None
-    #: Further settings of the reader, e.g. ``{detector: mydetector, length_unit: m, branches: {...}}``.
+    """Format of the input; found from its content by default."""
     reader: dict[str, Any] = Field(default_factory=dict)
-    #: Shares of the events that go to training, validation and test, in this order and in the order of the input.
+    """Further settings of the reader, e.g. ``{detector: mydetector, length_unit: m, branches: {...}}``."""
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    #: "train": turn each training event by a random angle around the beam and mirror it in z at random, each time it is
-    #: used. For detectors and fields with this symmetry.
+    """Shares of the events that go to training, validation and test, in this order and in the order of the input."""
     augment: Literal["train", "never"] = "never"
-    #: Smallest and largest share of the particles that stay in a training event, with their hits; random, each time.
+    """"train": turn each training event by a random angle around the beam and mirror it in z at random, each time it is
+    used. For detectors and fields with this symmetry.
+    """
     keep_particles: tuple[float, float] = (1.0, 1.0)
+    """Smallest and largest share of the particles that stay in a training event, with their hits; random, each time."""
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:

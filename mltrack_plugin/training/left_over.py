@@ -24,15 +24,17 @@ from mltrack_plugin.training.files import thinned, turned
 class LeftOverConfig(Config):
     """Which hits a network sees, and how training events are made of them."""
 
-    #: Shipped job or job file: its steps before the network's run on each event, and the network is trained on the hits
-    #: that they leave to it (its ``selected_hits``).
     job: str
-    #: Training events that are simulated; they are used again and again, turned and mirrored each time.
+    """Shipped job or job file: its steps before the network's run on each event, and the network is trained on the hits
+    that they leave to it (its ``selected_hits``).
+    """
     events: int = Field(100, ge=1)
-    #: Smallest and largest share of its particles and noise that stays in a training event; uniform in the logarithm.
+    """Training events that are simulated; they are used again and again, turned and mirrored each time."""
     keep_particles: tuple[float, float] = (1.0, 1.0)
-    #: Training events with more hits are cut to about so many, in a window of azimuth and pseudorapidity.
+    """Smallest and largest share of its particles and noise that stays in a training event; uniform in the logarithm.
+    """
     window: int = Field(4096, ge=1)
+    """Training events with more hits are cut to about so many, in a window of azimuth and pseudorapidity."""
 
     @model_validator(mode="after")
     def _shares(self) -> Self:

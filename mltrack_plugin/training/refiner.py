@@ -36,20 +36,20 @@ class RefinerTrainingConfig(TrainingConfig):
     """A training run of the refiner."""
 
     architecture: str = "refiner"
-    #: Model of the first stage (a shipped one, or a path); None = true clusters, damaged.
     first_stage: str | None = None
-    #: Its clustering.
+    """Model of the first stage (a shipped one, or a path); None = true clusters, damaged."""
     clustering: ClusteringSettings = ClusteringSettings(epsilon=1.0)
-    #: Regressed track parameters and the spread of each that counts as 1.
+    """Its clustering."""
     targets: dict[str, PositiveFloat] = Field(min_length=1)
-    #: Training events whose clusters are kept; they are damaged anew each time.
+    """Regressed track parameters and the spread of each that counts as 1."""
     training_events: int = Field(1500, ge=1)
-    #: Damage to the clusters.
+    """Training events whose clusters are kept; they are damaged anew each time."""
     corruption: Corruption = Corruption()
-    #: Weight of the parameters' likelihood.
+    """Damage to the clusters."""
     parameter_weight: float = Field(0.05, ge=0)
-    #: Weight of the track probability.
+    """Weight of the parameters' likelihood."""
     track_weight: float = Field(0.3, ge=0)
+    """Weight of the track probability."""
 
 
 class ClusteredEvent(NamedTuple):

@@ -7,7 +7,7 @@ import pytest
 import uproot
 from click.testing import CliRunner
 
-from mltrack_plugin.cli.config_options import NumbersType, setting_comments
+from mltrack_plugin.cli.config_options import NumbersType
 from mltrack_plugin.cli.main import main
 from mltrack_plugin.cli.simulate import command
 from mltrack_plugin.io import open_events
@@ -35,10 +35,9 @@ def test_help_lists_every_parameter_with_its_meaning(name):
     assert result.exit_code == 0
     text = " ".join(result.output.split())
     kind = DATASETS[name].load().Config
-    comments = setting_comments(kind)
-    for field in kind.model_fields:
-        assert f"--{field.replace('_', '-')}" in text
-        assert comments[field].split(".")[0].split(";")[0][:30] in text
+    for name, field in kind.model_fields.items():
+        assert f"--{name.replace('_', '-')}" in text
+        assert field.description.split(".")[0].split(";")[0][:30] in text
 
 
 def test_help_lists_the_data_sets(capsys):

@@ -203,7 +203,7 @@ sequencer.add_writer(JsonLines(path=sys.argv[1], with_hits=True)).run()
 
 
 def test_sigkill_then_resume_gives_the_same_bytes(tmp_path):
-    support = str(Path(__file__).parent / "support")
+    support = str(Path(__file__).parents[1] / "support")
     environment = {**os.environ, "PYTHONPATH": support}
 
     def command(path: Path, *arguments: str) -> list[str]:

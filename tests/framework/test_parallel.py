@@ -154,7 +154,7 @@ def job_of(folder: Path, text: str) -> tuple[list[str], dict[str, str]]:
     script = folder / "job.py"
     script.write_text(text)
     command = [sys.executable, str(script), str(folder / "out")]
-    return command, {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "support")}
+    return command, {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "support")}
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads masks from Linux's /proc")

@@ -16,7 +16,7 @@ from mltrack_plugin.framework import registry
 from mltrack_plugin.framework.algorithm import Algorithm, Reader, Writer
 from mltrack_plugin.io import FORMATS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 THIRD_PARTY = ROOT / "examples" / "third_party_algorithm"
 
 

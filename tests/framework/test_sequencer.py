@@ -371,7 +371,7 @@ sequencer = Sequencer().add_reader(GeneratedEvents(n_events=int(sys.argv[2]), n_
 sequencer.add_algorithm(Halves()).add_writer(JsonLines(path=sys.argv[1], with_hits=True)).run()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "support")}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "support")}
 
     def peak(n: int) -> int:
         arguments = [sys.executable, "-c", code, str(tmp_path / f"{n}"), str(n)]

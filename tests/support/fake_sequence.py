@@ -25,10 +25,10 @@ class GeneratedEvents(Reader):
     class Config(Config):
         n_events: int = 10
         n_hits: int = 12
-        #: Indices of events that break the data contract.
         broken: tuple[int, ...] = ()
-        #: The stream ends after this many events although more were announced.
+        """Indices of events that break the data contract."""
         ends_after: int | None = None
+        """The stream ends after this many events although more were announced."""
 
     def __init__(self, config: Any = None, **settings: Any) -> None:
         super().__init__(config, **settings)
@@ -64,12 +64,12 @@ class Halves(Algorithm):
         crash_at: tuple[int, ...] = ()
         abort_at: tuple[int, ...] = ()
         filter_at: tuple[int, ...] = ()
-        #: Event number at which the process kills itself with SIGKILL.
         kill_at: int | None = None
-        #: ``initialize`` fails.
+        """Event number at which the process kills itself with SIGKILL."""
         damaged_model: bool = False
-        #: s, per event.
+        """``initialize`` fails."""
         wait_s: float = 0.0
+        """s, per event."""
 
     def __init__(self, config: Any = None, **settings: Any) -> None:
         super().__init__(config, **settings)

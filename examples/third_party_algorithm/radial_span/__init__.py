@@ -18,13 +18,13 @@ class RequireRadialSpan(Algorithm):
     class Config(BaseConfig):
         """Settings of require-radial-span."""
 
-        #: Smallest distance between the radii of the innermost and the outermost hit, mm.
         min_span: float = Field(default=100.0, ge=0)
-        #: Input keys.
+        """Smallest distance between the radii of the innermost and the outermost hit, mm."""
         hits: str = "hits"
+        """Input keys."""
         candidates: str = "all_tracks"
-        #: Output key.
         tracks: str = "tracks"
+        """Output key."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -18,20 +18,20 @@ from mltrack_plugin.published.heptrkx.graphs.layers import hit_layers
 class PlaneRaster(Config):
     """How hits become the pixels of a stack of detector planes: planes are rows, places along a plane columns."""
 
-    #: Detector planes: rows of the image.
     planes: int = Field(50, ge=3)
-    #: Pixels of a plane: columns of the image.
+    """Detector planes: rows of the image."""
     pixels: int = Field(50, ge=3)
-    #: Width of a pixel: mm, or radian if pixels count azimuths.
+    """Pixels of a plane: columns of the image."""
     pitch: float = Field(1.0, gt=0)
-    #: Distance of neighbouring planes, mm; planes that are not equidistant have no straight lines.
+    """Width of a pixel: mm, or radian if pixels count azimuths."""
     spacing: float = Field(1.0, gt=0)
-    #: What a pixel covers: y from 0, or the azimuth from -pi.
+    """Distance of neighbouring planes, mm; planes that are not equidistant have no straight lines."""
     coordinate: Literal["y", "phi"] = "y"
-    #: (volume, layer) of each plane, in the order that tracks cross them; none: ``layer_id`` is the plane.
+    """What a pixel covers: y from 0, or the azimuth from -pi."""
     layers: tuple[tuple[int, int], ...] = ()
-    #: Distance of the first plane from the origin, mm.
+    """(volume, layer) of each plane, in the order that tracks cross them; none: ``layer_id`` is the plane."""
     start: float = 0.0
+    """Distance of the first plane from the origin, mm."""
 
     @classmethod
     def of(cls, sizes: Mapping[str, Any]) -> Self:

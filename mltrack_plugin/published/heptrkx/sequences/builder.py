@@ -35,18 +35,18 @@ HIT_SPREAD = ((0.4, 60.0), *((0.09, 0.35),) * 2, *((0.2, 1.2),) * 4, *((0.36, 3.
 class BuilderConfig(Config):
     """Settings of the search."""
 
-    #: Largest difference in azimuth between the two hits of a seed, rad; 0.03 is a particle of 0.4 GeV in 2 T.
     seed_dphi: float = Field(0.03, gt=0, le=3.1)
-    #: Largest absolute z at which the line through a seed crosses the beam axis, mm.
+    """Largest difference in azimuth between the two hits of a seed, rad; 0.03 is a particle of 0.4 GeV in 2 T."""
     seed_z0: float = Field(250.0, gt=0)
-    #: Largest squared Mahalanobis distance of a hit from its prediction; 20 keeps 99.995% of Gaussian hits.
+    """Largest absolute z at which the line through a seed crosses the beam axis, mm."""
     gate: float = Field(20.0, gt=0, allow_inf_nan=False)
-    #: Hits of a layer that may continue one candidate.
+    """Largest squared Mahalanobis distance of a hit from its prediction; 20 keeps 99.995% of Gaussian hits."""
     branches: int = Field(3, ge=1)
-    #: Candidates of a seed that go on to the next layer.
+    """Hits of a layer that may continue one candidate."""
     candidates_per_seed: int = Field(5, ge=1)
-    #: Layers in a row without a hit after which a candidate ends.
+    """Candidates of a seed that go on to the next layer."""
     max_holes: int = Field(1, ge=0)
+    """Layers in a row without a hit after which a candidate ends."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,34 +26,34 @@ from mltrack_plugin.simulation.gun import GunConfig, shoot
 class BarrelTracksConfig(Config):
     """Parameters of the barrel tracks."""
 
-    #: Smallest and largest number of particles in an event, both included; uniform.
     tracks: tuple[int, int] = (10, 50)
-    #: Noise hits as a fraction of the particles' hits.
+    """Smallest and largest number of particles in an event, both included; uniform."""
     noise: float = Field(0.0, ge=0.0, le=10.0)
-    #: Turn and mirror events at random: "train" in the training split only, "always", "never".
+    """Noise hits as a fraction of the particles' hits."""
     augment: Literal["train", "always", "never"] = "train"
-    #: Simulated groups of particles, of which an event takes its particles from one.
+    """Turn and mirror events at random: "train" in the training split only, "always", "never"."""
     sources: int = Field(5, ge=1)
-    #: Groups in the training split, if not as many as in the others.
+    """Simulated groups of particles, of which an event takes its particles from one."""
     train_sources: int | None = Field(None, ge=1)
-    #: Particles of a group.
+    """Groups in the training split, if not as many as in the others."""
     particles: int = Field(2000, ge=1)
-    #: Vertices of a group, which its particles are shared among.
+    """Particles of a group."""
     vertices: int = Field(100, ge=1)
-    #: Kind of particle; both charges are equally likely.
+    """Vertices of a group, which its particles are shared among."""
     species: Literal["pion", "muon", "electron"] = "pion"
-    #: Range of the transverse momentum, GeV; uniform in its logarithm.
+    """Kind of particle; both charges are equally likely."""
     pt: tuple[float, float] = (1.0, 10.0)
-    #: Largest absolute pseudorapidity; uniform below. From 0.9 on, tracks leave the barrel through its ends.
+    """Range of the transverse momentum, GeV; uniform in its logarithm."""
     max_eta: float = Field(0.9, gt=0.0)
-    #: Keep the hits of the endcaps, too.
+    """Largest absolute pseudorapidity; uniform below. From 0.9 on, tracks leave the barrel through its ends."""
     endcaps: bool = False
-    #: Standard deviation of the vertices in z, mm.
+    """Keep the hits of the endcaps, too."""
     beam_sigma_z: float = Field(55.5, ge=0.0)
-    #: Hit resolution in units of the pitch / sqrt(12).
+    """Standard deviation of the vertices in z, mm."""
     resolution: float = Field(1.0, ge=0.0)
-    #: Solenoid field, T.
+    """Hit resolution in units of the pitch / sqrt(12)."""
     field: float = Field(2.0, gt=0.0)
+    """Solenoid field, T."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

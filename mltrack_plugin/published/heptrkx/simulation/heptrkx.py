@@ -37,36 +37,36 @@ _MAX_ETA = 4.0
 class HeptrkxConfig(Config):
     """Parameters of the HEP.TrkX events."""
 
-    #: Mean number of inelastic collisions on top of the hard one (Poisson).
     pileup: float = Field(10.0, ge=0.0, le=300.0)
-    #: Smallest transverse momentum of a particle at production, GeV; softer ones are not simulated.
+    """Mean number of inelastic collisions on top of the hard one (Poisson)."""
     min_pt: float = Field(1.0, ge=0.1)
-    #: Keep the hits of the endcaps, too.
+    """Smallest transverse momentum of a particle at production, GeV; softer ones are not simulated."""
     endcaps: bool = False
-    #: Keep further hits of a particle on a layer (from modules that overlap), too.
+    """Keep the hits of the endcaps, too."""
     duplicates: bool = False
-    #: Smallest transverse momentum exchange of the hard collision, GeV.
+    """Keep further hits of a particle on a layer (from modules that overlap), too."""
     min_pt_hat: float = Field(1.0, gt=0.0)
-    #: Centre-of-mass energy, GeV.
+    """Smallest transverse momentum exchange of the hard collision, GeV."""
     energy: float = Field(14000.0, gt=0.0)
-    #: Standard deviation of the vertices in x and in y, mm.
+    """Centre-of-mass energy, GeV."""
     beam_sigma_xy: float = Field(0.0125, ge=0.0)
-    #: Standard deviation of the vertices in z, mm.
+    """Standard deviation of the vertices in x and in y, mm."""
     beam_sigma_z: float = Field(55.5, ge=0.0)
-    #: Probability that a hadron ends behind one of its hits (nuclear interactions).
+    """Standard deviation of the vertices in z, mm."""
     hadron_stop: float = Field(0.02, ge=0.0, lt=1.0)
-    #: Hit resolution in units of the pitch / sqrt(12).
+    """Probability that a hadron ends behind one of its hits (nuclear interactions)."""
     resolution: float = Field(1.0, ge=0.0)
-    #: Solenoid field, T.
+    """Hit resolution in units of the pitch / sqrt(12)."""
     field: float = Field(2.0, gt=0.0)
-    #: Put collisions together at random, turned and mirrored: "train" in the training split only, "always", "never".
+    """Solenoid field, T."""
     augment: Literal["train", "always", "never"] = "train"
-    #: Events whose collisions are simulated together.
+    """Put collisions together at random, turned and mirrored: "train" in the training split only, "always", "never"."""
     block: int = Field(250, ge=1)
-    #: Blocks that the events of an augmented split are made from.
+    """Events whose collisions are simulated together."""
     blocks: int = Field(8, ge=1)
-    #: Folder where simulated collisions are kept between runs; without it they live in memory.
+    """Blocks that the events of an augmented split are made from."""
     bank_dir: Path | None = None
+    """Folder where simulated collisions are kept between runs; without it they live in memory."""
 
     @model_validator(mode="after")
     def _transverse(self) -> Self:

@@ -54,20 +54,20 @@ _JOB = 500
 class HeptrkxVertexConfig(HeptrkxConfig):
     """Parameters of the events of the vertex finder; ``block`` and ``blocks`` have no meaning here."""
 
-    #: Mean number of inelastic collisions on top of the hard one (Poisson).
     pileup: float = Field(5.0, ge=0.0, le=300.0)
-    #: Smallest transverse momentum of a particle at production, GeV; softer ones are not simulated.
+    """Mean number of inelastic collisions on top of the hard one (Poisson)."""
     min_pt: float = Field(0.3, ge=0.1)
-    #: Smallest transverse momentum exchange of the hard collision, GeV: without it nothing tells the primary vertex.
+    """Smallest transverse momentum of a particle at production, GeV; softer ones are not simulated."""
     min_pt_hat: float = Field(20.0, gt=0.0)
-    #: Keep further hits of a particle on a layer (from modules that overlap): a vertex finder sees them.
+    """Smallest transverse momentum exchange of the hard collision, GeV: without it nothing tells the primary vertex."""
     duplicates: bool = True
-    #: Hard collisions that are simulated for each split.
+    """Keep further hits of a particle on a layer (from modules that overlap): a vertex finder sees them."""
     hard_sources: int = Field(300, ge=1)
-    #: Soft collisions that are simulated for each split.
+    """Hard collisions that are simulated for each split."""
     soft_sources: int = Field(900, ge=1)
-    #: Factor on both in the training split.
+    """Soft collisions that are simulated for each split."""
     train_factor: int = Field(4, ge=1)
+    """Factor on both in the training split."""
 
 
 @dataclasses.dataclass(frozen=True)

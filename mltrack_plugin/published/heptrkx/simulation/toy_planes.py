@@ -27,22 +27,22 @@ from mltrack_plugin.simulation.event import SimulatedEvent
 class ToyPlanesConfig(Config):
     """Parameters of toy detector planes."""
 
-    #: Detector planes.
     planes: int = Field(50, ge=3)
-    #: Pixels of a plane.
+    """Detector planes."""
     pixels: int = Field(50, ge=3)
-    #: Width of a pixel, mm.
+    """Pixels of a plane."""
     pitch: float = Field(1.0, gt=0, allow_inf_nan=False)
-    #: Distance of neighbouring planes, mm.
+    """Width of a pixel, mm."""
     spacing: float = Field(1.0, gt=0, allow_inf_nan=False)
-    #: Smallest and largest number of tracks, both included; uniform.
+    """Distance of neighbouring planes, mm."""
     tracks: tuple[int, int] = (1, 6)
-    #: Mean of a Poisson distribution of the number of tracks instead; numbers outside ``tracks`` become its ends.
+    """Smallest and largest number of tracks, both included; uniform."""
     mean_tracks: float | None = Field(None, gt=0, allow_inf_nan=False)
-    #: Smallest and largest probability of a noise hit in a pixel; uniform.
+    """Mean of a Poisson distribution of the number of tracks instead; numbers outside ``tracks`` become its ends."""
     noise: tuple[float, float] = (0.0, 0.0)
-    #: The first planes show the first track alone: the seed of the seeded-track problem of HEP.TrkX.
+    """Smallest and largest probability of a noise hit in a pixel; uniform."""
     clean_planes: int = Field(0, ge=0)
+    """The first planes show the first track alone: the seed of the seeded-track problem of HEP.TrkX."""
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:

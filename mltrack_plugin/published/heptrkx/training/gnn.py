@@ -146,36 +146,37 @@ class GraphTraining(TaskModule):
 class GraphTrainingConfig(TrainingConfig):
     """What training runs of the two classifiers share. A batch holds ``batch_size`` graphs."""
 
-    #: Training graphs, made once; each use turns and mirrors them at random.
     graphs: int = Field(3000, ge=1)
-    #: Spread of the initial weights with which segments look at differences of r, phi, z (and the seed's mark), scaled;
-    #: None = the usual initial weights.
+    """Training graphs, made once; each use turns and mirrors them at random."""
     difference_gain: tuple[float, ...] | None = None
-    #: Loss of the segments' weights in all iterations, in units of the loss of the scores.
+    """Spread of the initial weights with which segments look at differences of r, phi, z (and the seed's mark), scaled;
+    None = the usual initial weights.
+    """
     weights_loss: float = Field(0.5, ge=0)
+    """Loss of the segments' weights in all iterations, in units of the loss of the scores."""
 
 
 class GraphSettings(BaseConfig):
     """How segments are made, as in build-graph; the job that uses the network must have the same settings."""
 
-    #: Connect the discs of the endcaps, too.
     endcaps: bool = False
-    #: Largest difference in azimuth, radian.
+    """Connect the discs of the endcaps, too."""
     max_dphi: float = Field(default=MAX_DPHI, gt=0, le=np.pi)
-    #: Largest difference in z between barrel layers, mm.
+    """Largest difference in azimuth, radian."""
     max_dz: float = Field(default=MAX_DZ, gt=0)
-    #: Largest z at which the line through two hits crosses the beam axis, mm; where discs are connected.
+    """Largest difference in z between barrel layers, mm."""
     max_z0: float = Field(default=300.0, gt=0)
+    """Largest z at which the line through two hits crosses the beam axis, mm; where discs are connected."""
 
 
 class SegmentTrainingConfig(GraphTrainingConfig):
     """A training run of the segment classifier."""
 
     architecture: str = "gnn-segments"
-    #: Training events with more segments are passed over: they cost the time of many others.
     max_edges: int = Field(4000, ge=1)
-    #: Windows of the segments; the defaults are the published ones.
+    """Training events with more segments are passed over: they cost the time of many others."""
     graph: GraphSettings = GraphSettings()
+    """Windows of the segments; the defaults are the published ones."""
 
 
 class HitTrainingConfig(GraphTrainingConfig):

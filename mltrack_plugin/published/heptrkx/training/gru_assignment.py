@@ -33,8 +33,8 @@ class GruAssignmentTrainingConfig(TrainingConfig):
     """A training run of the assignment to track slots."""
 
     architecture: str = "gru-assignment"
-    #: Events that are kept in memory and picked from at random.
     training_events: int = Field(20000, ge=1)
+    """Events that are kept in memory and picked from at random."""
 
 
 class GruAssignmentModule(TaskModule):

@@ -41,10 +41,10 @@ class HitPredictorTrainingConfig(TrainingConfig):
     """A training run of a hit predictor; a batch holds ``batch_size`` tracks."""
 
     architecture: str = "hit-predictor"
-    #: Events whose tracks are kept in memory and picked from at random.
     training_events: int = Field(400, ge=1)
-    #: Tracks with hits on fewer layers are left out.
+    """Events whose tracks are kept in memory and picked from at random."""
     min_length: int = Field(3, ge=2)
+    """Tracks with hits on fewer layers are left out."""
 
 
 class HitPredictorModule(TaskModule):

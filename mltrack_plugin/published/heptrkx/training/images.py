@@ -30,10 +30,10 @@ NOT_SEEN = -1
 class PlaneImageConfig(TrainingConfig):
     """A run that trains a network on images of detector planes."""
 
-    #: How the hits of the data set become pixels; ``None`` = the data set is toy-planes and has pixels of its own.
     raster: PlaneRaster | None = None
-    #: With a raster: planes at the front that show the seed alone (segmentation).
+    """How the hits of the data set become pixels; ``None`` = the data set is toy-planes and has pixels of its own."""
     seed_planes: int = Field(0, ge=0)
+    """With a raster: planes at the front that show the seed alone (segmentation)."""
 
 
 class PlaneImageTask(Task):
@@ -218,8 +218,8 @@ class LineModule(TaskModule):
 class LineSequenceConfig(PlaneImageConfig):
     """A run that trains a sequence of tracks."""
 
-    #: Weight of the stop criterion's cross entropy beside the likelihood of the lines.
     stop_weight: float = Field(1.0, ge=0)
+    """Weight of the stop criterion's cross entropy beside the likelihood of the lines."""
 
 
 class LineSequenceTask(PlaneLinesTask):

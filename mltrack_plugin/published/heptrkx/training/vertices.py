@@ -24,12 +24,12 @@ VertexBatch = tuple[Tensor, Tensor, Tensor]
 class VertexConfig(TrainingConfig):
     """A run that trains a vertex finder."""
 
-    #: Mean numbers of pile-up collisions; each training event has one of them.
     pileups: tuple[float, ...] = (0.0, 5.0, 25.0)
-    #: Random shift of training collisions along the beam, standard deviation in mm.
+    """Mean numbers of pile-up collisions; each training event has one of them."""
     shift: float = Field(15.0, ge=0)
-    #: Weight of the cross entropy of all vertices beside that of the primary one.
+    """Random shift of training collisions along the beam, standard deviation in mm."""
     vertex_weight: float = Field(5.0, ge=0)
+    """Weight of the cross entropy of all vertices beside that of the primary one."""
 
 
 class VertexTask(Task):
