@@ -12,9 +12,9 @@ from pydantic import Field, model_validator
 
 from mltrack_plugin.event_data import Hits, Tracks
 from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.framework.timing import StepTimes
+from mltrack_plugin.settings import Config as BaseConfig
 
 if TYPE_CHECKING:
     from mltrack_plugin.acts.ckf import CkfChain, CkfResult
@@ -76,7 +76,7 @@ class ActsCkf(Algorithm):
         """
         from mltrack_plugin.acts.ckf import CkfChain, CkfSettings, preset
         from mltrack_plugin.detectors.acts_geometry import check_detector
-        from mltrack_plugin.framework.algorithm import validated
+        from mltrack_plugin.settings import validated
 
         check_detector(self.config.detector)
         chosen = {**preset(self.config.settings).model_dump(), **self.config.changes}

@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 
 from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks
 from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.settings import Config as BaseConfig
 
 if TYPE_CHECKING:
     from mltrack_plugin.acts.kalman import KalmanFitter

@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 from mltrack_plugin.clustering.hdbscan import Backend, SelectionMethod, cluster_hdbscan, load_package
 from mltrack_plugin.event_data import HitParameters, ProtoTracks
 from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.settings import Config as BaseConfig
 
 
 class ClusterHDBSCAN(Algorithm):

@@ -11,9 +11,9 @@ from pydantic import Field
 from mltrack_plugin.algorithms.hit_model import HitModelAlgorithm, HitModelConfig
 from mltrack_plugin.clustering.class_groups import class_groups
 from mltrack_plugin.event_data import ProtoTracks
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.algorithm import ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.settings import Config as BaseConfig
 
 
 class EncClaTracking(HitModelAlgorithm):

@@ -13,9 +13,9 @@ from mltrack_plugin.clustering.pointers import distinct_tracks, hits_of_tracks, 
 from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.algorithm import ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.settings import Config as BaseConfig
 
 
 class EncDecTracking(ModelAlgorithm):

@@ -9,9 +9,9 @@ import numpy as np
 
 from mltrack_plugin.algorithms.hit_model import HitModelAlgorithm, HitModelConfig
 from mltrack_plugin.event_data import HitParameters
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.algorithm import ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.settings import Config as BaseConfig
 
 
 class EncRegTracking(HitModelAlgorithm):

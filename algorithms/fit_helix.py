@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 from mltrack_plugin.algorithms.solenoid import Resolution
 from mltrack_plugin.event_data import Hits, Tracks
 from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.settings import Config as BaseConfig
 from mltrack_plugin.tracking.helix_fit import fit_helices
 from mltrack_plugin.tracking.hit_model import HitResolution
 

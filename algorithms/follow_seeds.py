@@ -11,8 +11,8 @@ from pydantic import Field
 from mltrack_plugin.algorithms.solenoid import SolenoidConfig
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
 from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.settings import Config as BaseConfig
 
 if TYPE_CHECKING:
     from mltrack_plugin.following.passes import SeedPass

@@ -12,8 +12,8 @@ from pydantic import Field
 from mltrack_plugin.algorithms.model_algorithm import ModelAlgorithm, ModelConfig
 from mltrack_plugin.event_data import Hits, HitSelection
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.settings import Config as BaseConfig
 
 _log = logging.getLogger(__name__)
 

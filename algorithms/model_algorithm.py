@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mltrack_plugin.errors import ModelError
 from mltrack_plugin.framework.algorithm import Algorithm
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
+from mltrack_plugin.settings import Config as BaseConfig
 
 if TYPE_CHECKING:
     from mltrack_plugin.archives.archive import TrackModel

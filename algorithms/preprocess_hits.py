@@ -13,8 +13,8 @@ from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits, HitSelection
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.settings import Config as BaseConfig
 
 _log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from mltrack_plugin.algorithms.model_algorithm import ModelAlgorithm, ModelConfig
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks, TrackEstimates, Tracks
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.algorithm import ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.settings import Config as BaseConfig
 
 if TYPE_CHECKING:
     from mltrack_plugin.models.refiner import RefinerConfig

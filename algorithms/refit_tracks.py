@@ -11,10 +11,10 @@ from pydantic import Field
 from mltrack_plugin.detectors.surfaces import SurfacesConfig
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
 from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.mixture.mixture import fit_mixture
 from mltrack_plugin.mixture.planes import Smearing, in_planes
+from mltrack_plugin.settings import Config as BaseConfig
 
 
 class RefitTracks(Algorithm):

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mltrack_plugin.event_data import Hits
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 
 
 class Resolution(Config):

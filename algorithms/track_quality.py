@@ -10,9 +10,9 @@ from pydantic import Field
 
 from mltrack_plugin.event_data import Tracks
 from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.helix.quality import hit_compatibility, track_quality
+from mltrack_plugin.settings import Config as BaseConfig
 
 
 class TrackQuality(Algorithm):

@@ -11,8 +11,8 @@ from mltrack_plugin.clustering.pointers import true_seeds
 from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits, ProtoTracks, TruthLinks
 from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.settings import Config as BaseConfig
 
 
 class TruthSeeds(Algorithm):

@@ -17,12 +17,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from mltrack_plugin.errors import InputError
-from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.io import csv_table
 from mltrack_plugin.io.acts_ids import geometry_columns, pack_barcode
 from mltrack_plugin.io.csv_table import ID, INTEGER, NUMBER
 from mltrack_plugin.io.event_folder import Columns, EventFolderConfig, EventFolderReader
 from mltrack_plugin.io.reading import MM_PER_NS
+from mltrack_plugin.settings import Config
 
 _BARCODE = tuple(f"particle_id_{part}" for part in ("pv", "sv", "part", "gen", "subpart"))
 _HIT_NUMBERS = ("tx", "ty", "tz", "tt", "tpx", "tpy", "tpz", "te", "deltapx", "deltapy", "deltapz", "deltae")

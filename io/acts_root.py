@@ -24,13 +24,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.errors import EventDataError, EventError, InputError, did_you_mean
-from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.io import root_file, storage
 from mltrack_plugin.io.acts_ids import geometry_columns, make_geometry_id, pack_barcode
 from mltrack_plugin.io.columns import Chunk, Table
 from mltrack_plugin.io.reading import ColumnInfo, EventReader, ReaderConfig
 from mltrack_plugin.io.root_events import row_numbers
 from mltrack_plugin.io.root_tables import EventTree, FlatTree, first_of_each
+from mltrack_plugin.settings import Config
 
 Array = npt.NDArray[Any]
 

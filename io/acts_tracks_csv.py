@@ -22,7 +22,6 @@ from mltrack_plugin.errors import InputError, OutputError, did_you_mean
 from mltrack_plugin.event_data import Hits, Tracks, TruthLinks
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.event_data.tracks import PERIGEE_PARAMETERS
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.algorithm import Writer
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.io.atomic import AtomicFolder
@@ -37,6 +36,7 @@ from mltrack_plugin.io.track_truth import (
     barcode_parts,
     track_truth,
 )
+from mltrack_plugin.settings import Config as BaseConfig
 
 #: Facts about the job, and the sign that the folder was written by this package.
 META_FILE = "meta.json"

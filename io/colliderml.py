@@ -22,11 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.errors import InputError
-from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.io import parquet_file, storage
 from mltrack_plugin.io.columns import Chunk, Table, align
 from mltrack_plugin.io.reading import MM_PER_NS, ColumnInfo, EventReader, ReaderConfig
 from mltrack_plugin.io.root_events import row_numbers
+from mltrack_plugin.settings import Config
 
 Array = npt.NDArray[Any]
 

@@ -15,7 +15,6 @@ from mltrack_plugin.errors import InputError, OutputError, did_you_mean
 from mltrack_plugin.event_data import Hits, Tracks, TruthLinks
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.event_data.tracks import PERIGEE_PARAMETERS
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.algorithm import Writer
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.io.atomic import AtomicFile, output_errors
@@ -23,6 +22,7 @@ from mltrack_plugin.io.root_tracks import check_indices
 from mltrack_plugin.io.root_writer import FLUSH_BYTES, FLUSH_EVENTS, joined
 from mltrack_plugin.io.track_rows import TrackRows
 from mltrack_plugin.io.track_truth import track_truth
+from mltrack_plugin.settings import Config as BaseConfig
 
 #: ``majority_particle_id`` of a track without one.
 NO_PARTICLE = 2**64 - 1

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.errors import EventDataError, EventError, InputError, did_you_mean
-from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.io import csv_table, storage
 from mltrack_plugin.io.columns import Chunk, join
 from mltrack_plugin.io.reading import ColumnInfo, EventReader, ReaderConfig, even_edges
+from mltrack_plugin.settings import Config
 
 Array = npt.NDArray[Any]
 Columns = dict[str, Array]

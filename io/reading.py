@@ -12,8 +12,9 @@ from pydantic import Field
 
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
-from mltrack_plugin.framework.algorithm import Config, Reader, ReadEvent
+from mltrack_plugin.framework.algorithm import Reader, ReadEvent
 from mltrack_plugin.io.columns import LENGTH_COLUMNS, Chunk, Table, check_chunk, deliver
+from mltrack_plugin.settings import Config
 
 #: Millimetres in one unit of length.
 LENGTH_UNITS = {"um": 1e-3, "mm": 1.0, "cm": 10.0, "m": 1000.0}

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.errors import OutputError
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.algorithm import Writer
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.io.root_output import Column, Container, RootFile, RootTable
+from mltrack_plugin.settings import Config as BaseConfig
 
 #: The buffer is written at this many events or bytes, whichever comes first. Both depend on the content
 #: alone, so the baskets (and the bytes of the file) never depend on workers or chunk sizes.

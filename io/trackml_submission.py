@@ -16,11 +16,11 @@ import pyarrow.csv
 from mltrack_plugin.errors import InputError, OutputError, did_you_mean
 from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.algorithm import Writer
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.io.atomic import AtomicFile, output_errors
 from mltrack_plugin.io.root_tracks import check_indices
+from mltrack_plugin.settings import Config as BaseConfig
 
 COLUMNS = ("event_id", "hit_id", "track_id")
 HEADER = ",".join(COLUMNS)

@@ -36,7 +36,7 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "Algorithm": "framework.algorithm",
-    "Config": "framework.algorithm",
+    "Config": "settings",
     "ProcessCode": "framework.algorithm",
     "Reader": "framework.algorithm",
     "Writer": "framework.algorithm",

@@ -12,9 +12,9 @@ from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits, HitSelection
 from mltrack_plugin.event_data.graph import HitGraph
 from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.published.heptrkx.graphs.construct import MAX_DPHI, MAX_DZ, build_graph
+from mltrack_plugin.settings import Config as BaseConfig
 
 
 class BuildGraph(Algorithm):

@@ -11,12 +11,12 @@ from pydantic import Field
 
 from mltrack_plugin.algorithms.heptrkx.image_model import ImageAlgorithm, ImageModelConfig
 from mltrack_plugin.event_data import Vertices
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.algorithm import ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.published.heptrkx.graphs.layers import hit_layers
 from mltrack_plugin.published.heptrkx.images.peaks import vertices_from_bins
 from mltrack_plugin.published.heptrkx.images.raster import unrolled_images
+from mltrack_plugin.settings import Config as BaseConfig
 
 _log = logging.getLogger(__name__)
 

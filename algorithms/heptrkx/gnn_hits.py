@@ -11,7 +11,6 @@ from pydantic import Field
 from mltrack_plugin.algorithms.model_algorithm import ModelAlgorithm, ModelConfig
 from mltrack_plugin.event_data import Hits, ProtoTracks
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.algorithm import ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.published.heptrkx.graphs.layers import BARREL_RADII, hit_layers
@@ -26,6 +25,7 @@ from mltrack_plugin.published.heptrkx.graphs.seeded import (
     nearest_hits,
     seeded_nodes,
 )
+from mltrack_plugin.settings import Config as BaseConfig
 
 
 class GnnHits(ModelAlgorithm):

@@ -11,11 +11,11 @@ from pydantic import Field
 
 from mltrack_plugin.algorithms.model_algorithm import ModelAlgorithm, ModelConfig
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.algorithm import ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.published.heptrkx.sequences.barrel import barrel_layer, cylindrical
 from mltrack_plugin.published.heptrkx.sequences.slots import order_by_azimuth
+from mltrack_plugin.settings import Config as BaseConfig
 
 _log = logging.getLogger(__name__)
 

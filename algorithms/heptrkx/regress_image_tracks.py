@@ -12,7 +12,6 @@ from pydantic import Field
 from mltrack_plugin.algorithms.heptrkx.image_model import PlaneImageAlgorithm, PlaneImageConfig
 from mltrack_plugin.event_data import ProtoTracks, Tracks
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.algorithm import ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.published.heptrkx.images.lines import (
@@ -22,6 +21,7 @@ from mltrack_plugin.published.heptrkx.images.lines import (
     perigee_of_lines,
 )
 from mltrack_plugin.published.heptrkx.images.paths import line_owners
+from mltrack_plugin.settings import Config as BaseConfig
 
 _log = logging.getLogger(__name__)
 

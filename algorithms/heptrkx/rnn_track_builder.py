@@ -11,7 +11,6 @@ from pydantic import Field
 
 from mltrack_plugin.algorithms.model_algorithm import ModelAlgorithm, ModelConfig
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.algorithm import ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.helix.quality import hit_compatibility
@@ -24,6 +23,7 @@ from mltrack_plugin.published.heptrkx.sequences.builder import (
     build_candidates,
     with_spread,
 )
+from mltrack_plugin.settings import Config as BaseConfig
 
 _log = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from pydantic import Field
 from mltrack_plugin.algorithms.heptrkx.image_model import PlaneImageAlgorithm, PlaneImageConfig
 from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import ProtoTracks
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.algorithm import ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.published.heptrkx.images.paths import best_pixels, claim_pixels
 from mltrack_plugin.published.heptrkx.images.seeds import seeded_images, straight_seeds
+from mltrack_plugin.settings import Config as BaseConfig
 
 
 class SegmentImage(PlaneImageAlgorithm):

@@ -11,9 +11,9 @@ from pydantic import Field
 from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import HitGraph, Hits, ProtoTracks
 from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.published.heptrkx.graphs.tracks import connected_components, hit_membership, walk_through
+from mltrack_plugin.settings import Config as BaseConfig
 
 
 class SegmentsToTracks(Algorithm):

@@ -9,11 +9,11 @@ from typing import ClassVar, TypeAlias
 from mltrack_plugin.errors import ConfigurationError, ModelError, did_you_mean
 from mltrack_plugin.event_data import Hits, ProtoTracks
 from mltrack_plugin.framework.algorithm import Algorithm, Reader, ReadEvent
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.chain import check_chain, for_detector, unique_names
 from mltrack_plugin.framework.event_loop import EventLoop, EventResult, count_key
 from mltrack_plugin.framework.summary import StepTime
 from mltrack_plugin.jobs.config import available_jobs, load_job
+from mltrack_plugin.settings import Config as BaseConfig
 
 #: Shipped job configuration that runs where neither a chain nor a model is named.
 DEFAULT_JOB = "encemb-generic"

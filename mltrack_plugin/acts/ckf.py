@@ -22,7 +22,7 @@ from mltrack_plugin.detectors.acts_geometry import (
     tracking_geometry,
 )
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 
 #: Steps that make tracks of space points: what the CPU time of the reference covers.
 RECONSTRUCTION_STEPS = ("seeding", "estimation", "ckf", "ambiguity resolution")

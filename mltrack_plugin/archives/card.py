@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
 from mltrack_plugin.errors import EventError, ModelError, did_you_mean
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 
 if TYPE_CHECKING:
     from mltrack_plugin.event_data import Hits

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from mltrack_plugin.errors import ModelError, OutputError, did_you_mean
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 
 
 class ManifestEntry(Config):

@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import click
 
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 
 
 class NumbersType(click.ParamType):  # type: ignore[type-arg,unused-ignore]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 
 Array = npt.NDArray[Any]
 

@@ -10,8 +10,9 @@ from pydantic import Field
 from mltrack_plugin.evaluation.scores import DEFAULT_MIN_HITS
 from mltrack_plugin.evaluation.summary import ScoreAccumulator
 from mltrack_plugin.event_data import Hits, Particles, ProtoTracks, TruthLinks
-from mltrack_plugin.framework.algorithm import Config, Reader, Writer
+from mltrack_plugin.framework.algorithm import Reader, Writer
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.settings import Config
 
 
 class ScoreCollectorConfig(Config):

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel
 
-from mltrack_plugin.errors import ConfigurationError, did_you_mean
+from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.settings import Config, validated
 
 T = TypeVar("T")
 
@@ -27,18 +28,6 @@ class ProcessCode(enum.Enum):
     SKIP = 1
     #: The event cannot be processed; the sequencer applies its error policy.
     ABORT = 2
-
-
-class Config(BaseModel):
-    """Base of every configuration: frozen, validated, unknown settings refused."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        validate_default=True,
-        protected_namespaces=(),
-        use_attribute_docstrings=True,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,21 +208,3 @@ class Writer(SequenceElement):
     def set_job_info(self, info: Mapping[str, str]) -> None:
         """Receive name -> text facts about the job (configuration, versions, model checksums,
         skipped events as JSON) for the file's metadata. Called once, before ``finalize``."""
-
-
-def validated(kind: type[Config], settings: Mapping[str, Any], owner: str) -> Config:
-    """Build a config, turning pydantic's report into one ``ConfigurationError``."""
-    try:
-        return kind.model_validate(dict(settings))
-    except ValidationError as error:
-        lines = []
-        for item in error.errors():
-            where = ".".join(str(part) for part in item["loc"])
-            if item["type"] == "extra_forbidden":
-                lines.append(f"no setting {where!r}. {did_you_mean(where, kind.model_fields)}")
-            elif where:
-                lines.append(f"{where}: {item['msg']} (got {item['input']!r})")
-            else:
-                # Several settings together are wrong; the message of the model's own check names them.
-                lines.append(item["msg"].removeprefix("Value error, "))
-        raise ConfigurationError(f"{owner}: " + "; ".join(lines)) from None

@@ -22,9 +22,9 @@ from pydantic import BaseModel
 from mltrack_plugin.errors import ConfigurationError, InputError
 from mltrack_plugin.event_data import Hits, ProtoTracks
 from mltrack_plugin.event_data.base import Array, Collection, column
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.framework.algorithm import Writer
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.settings import Config as BaseConfig
 
 #: Key under which the event loop hands on the CPU time of the algorithms, for writers that ask for it.
 STEP_TIMES = "step_times"

@@ -28,8 +28,9 @@ from typing import Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
-from mltrack_plugin.framework.algorithm import Algorithm, Config, Writer, validated
+from mltrack_plugin.framework.algorithm import Algorithm, Writer
 from mltrack_plugin.framework.registry import Kind, find
+from mltrack_plugin.settings import Config, validated
 
 
 class Step(Config):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from mltrack_plugin.detectors.surfaces import SurfacesConfig, nearest_surface
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 
 Array = npt.NDArray[Any]
 

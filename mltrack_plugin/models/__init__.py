@@ -64,7 +64,7 @@ def build_network(architecture: str, config: Mapping[str, Any]) -> nn.Module:
     Raises:
         ConfigurationError: for an unknown architecture or setting (the nearest is named), or a wrong value.
     """
-    from mltrack_plugin.framework.algorithm import validated
+    from mltrack_plugin.settings import validated
 
     if architecture not in ARCHITECTURES:
         raise ConfigurationError(

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mltrack_plugin.errors import ConfigurationError, NetworkSettingsError, did_you_mean, require_extra
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 
 Backend = Literal["sdpa", "flash", "math"]
 BACKENDS: tuple[str, ...] = get_args(Backend)

@@ -23,10 +23,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from mltrack_plugin.clustering.quantile_bins import QuantileBins
-from mltrack_plugin.framework.algorithm import Config, validated
 from mltrack_plugin.models.attention import Packing
 from mltrack_plugin.models.consensus import best_two, consensus
 from mltrack_plugin.models.encreg import EncReg, EncRegConfig
+from mltrack_plugin.settings import Config, validated
 
 
 class ParameterBins(Config):

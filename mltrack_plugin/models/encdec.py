@@ -23,10 +23,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.models.attention import key_bias
 from mltrack_plugin.models.decoder import DecoderBlock
 from mltrack_plugin.models.encreg import EncReg, EncRegConfig
+from mltrack_plugin.settings import Config
 
 
 class EncDecConfig(Config):

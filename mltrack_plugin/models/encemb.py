@@ -22,9 +22,9 @@ from torch.nn import functional
 
 from mltrack_plugin.detectors.surfaces import SurfacesConfig
 from mltrack_plugin.errors import NetworkSettingsError
-from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.models.hypotheses import Hypothesis, plane_coordinates
 from mltrack_plugin.models.surfaces import Surfaces
+from mltrack_plugin.settings import Config
 
 
 class PatchConfig(Hypothesis):

@@ -17,8 +17,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.models.gnn_layers import EdgeNetwork, NodeNetwork, incidence
+from mltrack_plugin.settings import Config
 
 
 class GnnHitConfig(Config):

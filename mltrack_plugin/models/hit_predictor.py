@@ -19,7 +19,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 
 #: Smallest difference of the radii that a line is drawn through, mm; layers are centimetres apart.
 MIN_RADIUS_STEP = 1.0

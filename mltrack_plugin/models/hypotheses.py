@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 
 
 class Hypothesis(Config):

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from mltrack_plugin.detectors.surfaces import SurfacesConfig
 from mltrack_plugin.errors import NetworkSettingsError
-from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.models.encemb import LocalBlock
 from mltrack_plugin.models.hypotheses import Hypothesis, plane_coordinates
 from mltrack_plugin.models.surfaces import Surfaces
+from mltrack_plugin.settings import Config
 
 #: Limits of the logarithm of a parameter's standard deviation, in units of its spread.
 LOG_SIGMA = (-6.0, 2.0)

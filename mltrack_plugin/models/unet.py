@@ -23,7 +23,6 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.models.enccla import ParameterBins, quantile_bins
 from mltrack_plugin.models.sparse import (
     Pairs,
@@ -35,6 +34,7 @@ from mltrack_plugin.models.sparse import (
     neighbour_pairs,
     number_keys,
 )
+from mltrack_plugin.settings import Config
 
 #: Columns of the output.
 OUTPUTS = tuple(

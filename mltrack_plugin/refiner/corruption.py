@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydantic import Field
 from scipy.spatial import cKDTree
 
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 
 Array = npt.NDArray[Any]
 

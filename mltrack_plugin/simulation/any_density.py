@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 from mltrack_plugin.simulation.acts_chain import simulate_primaries
 from mltrack_plugin.simulation.bank import (
     ParticleBank,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
-from mltrack_plugin.framework.algorithm import Config, validated
+from mltrack_plugin.settings import Config, validated
 from mltrack_plugin.simulation.event import SimulatedEvent
 
 #: Split -> its number in the seeds. Events of different splits never share a random number or a source event.

@@ -7,7 +7,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 from mltrack_plugin.simulation.acts_chain import Primaries, simulate_primaries
 from mltrack_plugin.simulation.bank import stop_hadrons
 from mltrack_plugin.simulation.base import Dataset

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mltrack_plugin.errors import ConfigurationError, InputError, require_extra
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 from mltrack_plugin.simulation.acts_chain import (
     PURPOSE,
     DetectorEvent,

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 from mltrack_plugin.simulation.event import SimulatedEvent
 
 SHORT_DISC_Z = (2.0, 3.0, 4.0, 5.0, 6.0)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 from mltrack_plugin.simulation.bank import (
     ParticleBank,
     bank_from_events,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 from mltrack_plugin.simulation.bank import stop_hadrons
 from mltrack_plugin.simulation.base import Dataset
 from mltrack_plugin.simulation.event import SimulatedEvent

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from mltrack_plugin.clustering.class_groups import class_groups
 from mltrack_plugin.clustering.quantile_bins import QuantileBins
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.models.consensus import OUTPUTS
+from mltrack_plugin.settings import Config as BaseConfig
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.config import TrainingConfig, portable_settings
 from mltrack_plugin.training.data import PackedBatch, events_by_hits, pack

@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field
 
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
-from mltrack_plugin.framework.algorithm import Config, validated
+from mltrack_plugin.settings import Config, validated
 
 
 class TrainingConfig(Config):

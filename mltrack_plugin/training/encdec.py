@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from mltrack_plugin.clustering.pointers import distinct_tracks, hits_of_tracks, resolve_claims
-from mltrack_plugin.framework.algorithm import validated
 from mltrack_plugin.models.encdec import EncDec, EncDecConfig, distance_order
 from mltrack_plugin.models.encreg import EncRegConfig
+from mltrack_plugin.settings import validated
 from mltrack_plugin.training.config import TrainingConfig
 from mltrack_plugin.training.data import Batch, EventBatches, collate
 from mltrack_plugin.training.encreg import FREE_SETTINGS, measure

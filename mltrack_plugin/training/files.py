@@ -13,7 +13,8 @@ from pydantic import Field, model_validator
 from mltrack_plugin.errors import ConfigurationError, InputError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.framework.algorithm import Config, ReadEvent
+from mltrack_plugin.framework.algorithm import ReadEvent
+from mltrack_plugin.settings import Config
 from mltrack_plugin.simulation.base import SPLITS, Dataset, split_window
 from mltrack_plugin.simulation.datasets import DATASETS, make_dataset
 from mltrack_plugin.simulation.event import SimulatedEvent

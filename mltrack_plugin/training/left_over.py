@@ -12,9 +12,10 @@ from pydantic import Field, model_validator
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
 from mltrack_plugin.event_data import HitSelection, TruthLinks
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.framework.algorithm import Algorithm, Config
+from mltrack_plugin.framework.algorithm import Algorithm
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.jobs.config import load_job
+from mltrack_plugin.settings import Config
 from mltrack_plugin.simulation.bank import in_window
 from mltrack_plugin.simulation.base import Dataset
 from mltrack_plugin.simulation.event import SimulatedEvent

@@ -14,8 +14,8 @@ from torch import nn
 
 from mltrack_plugin import __version__
 from mltrack_plugin.errors import ConfigurationError, EventError
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
-from mltrack_plugin.framework.algorithm import validated
+from mltrack_plugin.settings import Config as BaseConfig
+from mltrack_plugin.settings import validated
 from mltrack_plugin.simulation.base import Dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.config import TrainingConfig, portable_settings

@@ -9,7 +9,7 @@ import torch
 
 from mltrack_plugin.archives.eager import eager_network
 from mltrack_plugin.errors import ConfigurationError
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

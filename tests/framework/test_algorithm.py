@@ -7,15 +7,9 @@ from fake_sequence import Halves
 from pydantic import Field, ValidationError
 
 from mltrack_plugin.errors import ConfigurationError
-from mltrack_plugin.framework.algorithm import (
-    Algorithm,
-    Config,
-    ProcessCode,
-    ReadHandle,
-    WriteHandle,
-    validated,
-)
+from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode, ReadHandle, WriteHandle
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.settings import Config, validated
 
 
 class Settings(Config):

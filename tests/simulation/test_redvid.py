@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mltrack_plugin.errors import ConfigurationError
-from mltrack_plugin.framework.algorithm import validated
+from mltrack_plugin.settings import validated
 from mltrack_plugin.simulation.redvid import (
     BARREL_R,
     LONG_DISC_Z,

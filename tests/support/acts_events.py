@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from mltrack_plugin.event_data import ProtoTracks, Tracks, TruthLinks
-from mltrack_plugin.framework.algorithm import Algorithm, Config, ProcessCode
+from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.settings import Config
 from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
 

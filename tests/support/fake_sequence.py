@@ -15,8 +15,9 @@ import numpy as np
 
 from mltrack_plugin.errors import EventDataError, EventError, ModelError
 from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks
-from mltrack_plugin.framework.algorithm import Algorithm, Config, ProcessCode, Reader, ReadEvent, Writer
+from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode, Reader, ReadEvent, Writer
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.settings import Config
 
 
 class GeneratedEvents(Reader):

@@ -11,8 +11,8 @@ from pydantic import Field
 from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.published.heptrkx.graphs.layers import hit_layers
+from mltrack_plugin.settings import Config
 
 
 class PlaneRaster(Config):

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.published.heptrkx.graphs.construct import connect
 from mltrack_plugin.published.heptrkx.sequences.barrel import N_LAYERS
 from mltrack_plugin.published.heptrkx.sequences.windows import LayerHits, best_of_group, gate, log_volume
+from mltrack_plugin.settings import Config
 
 Array = npt.NDArray[Any]
 #: (c, t, 3) float32 hits of candidates on the first t layers -> (c, t, 5) float32 Gaussians on the next layer each.

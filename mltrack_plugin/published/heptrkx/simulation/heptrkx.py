@@ -20,8 +20,8 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from mltrack_plugin.errors import ConfigurationError
-from mltrack_plugin.framework.algorithm import Config
 from mltrack_plugin.published.heptrkx.graphs.layers import BARREL_VOLUMES, distinct_per_layer
+from mltrack_plugin.settings import Config
 from mltrack_plugin.simulation.acts_chain import Primaries, simulate_many, split_geometry_id
 from mltrack_plugin.simulation.bank import ParticleBank, bank_from_events, stop_hadrons
 from mltrack_plugin.simulation.base import SPLITS, Dataset

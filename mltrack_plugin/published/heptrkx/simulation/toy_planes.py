@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.framework.algorithm import Config
+from mltrack_plugin.settings import Config
 from mltrack_plugin.simulation.base import Dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mltrack_plugin.errors import ConfigurationError
-from mltrack_plugin.framework.algorithm import Config as BaseConfig
 from mltrack_plugin.models.gnn_hit import GnnHitClassifier, GnnHitConfig
 from mltrack_plugin.models.gnn_segment import GnnSegmentClassifier, GnnSegmentConfig
 from mltrack_plugin.published.heptrkx.graphs.construct import MAX_DPHI, MAX_DZ, wrapped
@@ -25,6 +24,7 @@ from mltrack_plugin.published.heptrkx.graphs.samples import (
     in_published_selection,
     segment_sample,
 )
+from mltrack_plugin.settings import Config as BaseConfig
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.config import TrainingConfig
 from mltrack_plugin.training.task import Task, TaskModule
