@@ -12,11 +12,11 @@ from mltrack_plugin.compiled import kernel, uncounted
 from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks
 from mltrack_plugin.following.follow import BEND, THICKNESS
 from mltrack_plugin.helix.helix import perigee_jacobian, to_perigee
+from mltrack_plugin.helix.helix_fit import HelixFit
 from mltrack_plugin.kalman.hit_grid import hit_table
 from mltrack_plugin.kalman.inputs import checked_sigmas, positions_of, settings_array, straight_track
 from mltrack_plugin.kalman.state import STATE, STEP, move, to_closest
 from mltrack_plugin.kalman.track_fit import RECORD, fit_track, smoothed_state
-from mltrack_plugin.tracking.helix_fit import HelixFit
 
 Array = npt.NDArray[Any]
 
