@@ -13,18 +13,13 @@ import numpy.typing as npt
 
 from mltrack_plugin.errors import EventDataError, InputError, OutputError
 from mltrack_plugin.event_data import Hits, Tracks
-from mltrack_plugin.event_data.tracks import PERIGEE_PARAMETERS
+from mltrack_plugin.event_data.tracks import COVARIANCE_COLUMNS, PERIGEE_PARAMETERS, UPPER_TRIANGLE
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.io import root_file
 from mltrack_plugin.io.root_output import Column
 from mltrack_plugin.io.root_writer import Chunk, RootWriter, RootWriterConfig, joined
 
 TREE = "tracks"
-#: Rows and columns of the upper triangle, row by row.
-_UPPER = np.triu_indices(5)
-COVARIANCE_BRANCHES = tuple(
-    f"cov_{PERIGEE_PARAMETERS[i]}_{PERIGEE_PARAMETERS[j]}" for i, j in zip(*_UPPER, strict=True)
-)
 #: Columns that a collection of tracks may lack; a flag per event says whether it had them.
 _OPTIONAL = ("covariance", "quality", "membership", "hit_chi2")
 _PER_TRACK = {
@@ -39,7 +34,7 @@ _COLUMNS = {
     "n_event_hits": Column("u4"),
     **{f"has_{name}": Column("u1") for name in _OPTIONAL},
     **{name: Column(dtype, "n_tracks") for name, dtype in _PER_TRACK.items()},
-    **{name: Column("f8", "n_tracks") for name in COVARIANCE_BRANCHES},
+    **{name: Column("f8", "n_tracks") for name in COVARIANCE_COLUMNS},
     **{name: Column(dtype, "n_hit_indices") for name, dtype in _PER_HIT.items()},
 }
 #: Bytes decoded at once by the reader.
@@ -99,8 +94,8 @@ class RootTracksWriter(RootWriter):
         for name in (*PERIGEE_PARAMETERS, "chi2", "ndf"):
             values[name] = joined([getattr(t, name) for t in tracks], _PER_TRACK[name])
         covariance = _joined_or_nan(tracks, "covariance", n_tracks, (5, 5))
-        upper = covariance[:, *_UPPER]
-        values |= {name: upper[:, i] for i, name in enumerate(COVARIANCE_BRANCHES)}
+        upper = covariance[:, *UPPER_TRIANGLE]
+        values |= {name: upper[:, i] for i, name in enumerate(COVARIANCE_COLUMNS)}
         return {TREE: Chunk(values, {"n_tracks": n_tracks, "n_hit_indices": n_entries})}
 
 
@@ -193,7 +188,7 @@ def _events(arrays: ak.Array, place: str) -> Iterator[tuple[int, Tracks]]:
     }
     edges = {n: _edges(ak.to_numpy(ak.num(arrays[n]))) for n in ("d0", "hit_index")}
     covariance = np.empty((edges["d0"][-1], 5, 5))
-    for name, i, j in zip(COVARIANCE_BRANCHES, *_UPPER, strict=True):
+    for name, i, j in zip(COVARIANCE_COLUMNS, *UPPER_TRIANGLE, strict=True):
         covariance[:, i, j] = covariance[:, j, i] = flat[name]
     for k, number in enumerate(event["event_number"]):
         track = slice(edges["d0"][k], edges["d0"][k + 1])

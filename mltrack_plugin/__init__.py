@@ -26,7 +26,42 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mltrack_plugin.archives.archive import load_model as load_model
+    from mltrack_plugin.errors import ConfigurationError as ConfigurationError
+    from mltrack_plugin.errors import EventDataError as EventDataError
+    from mltrack_plugin.errors import EventError as EventError
+    from mltrack_plugin.errors import InputError as InputError
+    from mltrack_plugin.errors import MissingExtraError as MissingExtraError
+    from mltrack_plugin.errors import MltrackError as MltrackError
+    from mltrack_plugin.errors import ModelError as ModelError
+    from mltrack_plugin.errors import NetworkSettingsError as NetworkSettingsError
+    from mltrack_plugin.errors import OutputError as OutputError
+    from mltrack_plugin.errors import TrainingError as TrainingError
+    from mltrack_plugin.event_data import EventTracks as EventTracks
+    from mltrack_plugin.event_data import HitGraph as HitGraph
+    from mltrack_plugin.event_data import HitParameters as HitParameters
+    from mltrack_plugin.event_data import Hits as Hits
+    from mltrack_plugin.event_data import HitSelection as HitSelection
+    from mltrack_plugin.event_data import Particles as Particles
+    from mltrack_plugin.event_data import ProtoTracks as ProtoTracks
+    from mltrack_plugin.event_data import TrackEstimates as TrackEstimates
+    from mltrack_plugin.event_data import Tracks as Tracks
+    from mltrack_plugin.event_data import TruthLinks as TruthLinks
+    from mltrack_plugin.event_data import Vertices as Vertices
+    from mltrack_plugin.framework.algorithm import Algorithm as Algorithm
+    from mltrack_plugin.framework.algorithm import ProcessCode as ProcessCode
+    from mltrack_plugin.framework.algorithm import Reader as Reader
+    from mltrack_plugin.framework.algorithm import Writer as Writer
+    from mltrack_plugin.framework.event_store import EventStore as EventStore
+    from mltrack_plugin.framework.sequencer import Sequencer as Sequencer
+    from mltrack_plugin.framework.summary import Summary as Summary
+    from mltrack_plugin.io import open_events as open_events
+    from mltrack_plugin.jobs.config import JobConfig as JobConfig
+    from mltrack_plugin.jobs.config import load_job as load_job
+    from mltrack_plugin.settings import Config as Config
 
 # Spinning OpenMP threads make small inference jobs 50 times slower on a busy machine;
 # the variable is read when torch is imported, so it must be set before.
@@ -34,32 +69,81 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 
+#: Module -> the names that it gives to the front door (for type checkers they are imported above).
 _EXPORTS = {
-    "Algorithm": "framework.algorithm",
-    "Config": "settings",
-    "ProcessCode": "framework.algorithm",
-    "Reader": "framework.algorithm",
-    "Writer": "framework.algorithm",
-    "EventStore": "framework.event_store",
-    "HitParameters": "event_data",
-    "Hits": "event_data",
-    "Particles": "event_data",
-    "ProtoTracks": "event_data",
-    "Tracks": "event_data",
-    "TruthLinks": "event_data",
-    "Sequencer": "framework.sequencer",
-    "load_model": "archives.archive",
-    "open_events": "io",
+    "archives.archive": ("load_model",),
+    "errors": (
+        "ConfigurationError",
+        "EventDataError",
+        "EventError",
+        "InputError",
+        "MissingExtraError",
+        "MltrackError",
+        "ModelError",
+        "NetworkSettingsError",
+        "OutputError",
+        "TrainingError",
+    ),
+    "event_data": (
+        "EventTracks",
+        "HitGraph",
+        "HitParameters",
+        "HitSelection",
+        "Hits",
+        "Particles",
+        "ProtoTracks",
+        "TrackEstimates",
+        "Tracks",
+        "TruthLinks",
+        "Vertices",
+    ),
+    "framework.algorithm": ("Algorithm", "ProcessCode", "Reader", "Writer"),
+    "framework.event_store": ("EventStore",),
+    "framework.sequencer": ("Sequencer",),
+    "framework.summary": ("Summary",),
+    "io": ("open_events",),
+    "jobs.config": ("JobConfig", "load_job"),
+    "settings": ("Config",),
 }
+_MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
 
-__all__ = ["__version__", *_EXPORTS]
+#: Rooms that completion shows; each is imported when it is asked for.
+_ROOMS = (
+    "acts",
+    "algorithms",
+    "archives",
+    "clustering",
+    "detectors",
+    "errors",
+    "evaluation",
+    "event_data",
+    "following",
+    "framework",
+    "helix",
+    "io",
+    "jobs",
+    "kalman",
+    "mixture",
+    "models",
+    "pretrained",
+    "published",
+    "refiner",
+    "repair",
+    "settings",
+    "simulation",
+    "training",
+)
+
+__all__ = ["__version__", *sorted(_MODULE_OF)]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_ROOMS})

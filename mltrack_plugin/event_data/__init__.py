@@ -5,6 +5,7 @@ Units everywhere: mm, GeV, e, T, radian; time in mm (c = 1), as in ACTS.
 
 from mltrack_plugin.event_data.base import Collection
 from mltrack_plugin.event_data.estimates import TrackEstimates
+from mltrack_plugin.event_data.event_tracks import EventTracks
 from mltrack_plugin.event_data.graph import HitGraph
 from mltrack_plugin.event_data.hits import Hits, TruthLinks
 from mltrack_plugin.event_data.parameters import HitParameters
@@ -15,6 +16,7 @@ from mltrack_plugin.event_data.vertices import Vertices
 
 __all__ = [
     "Collection",
+    "EventTracks",
     "HitGraph",
     "HitParameters",
     "HitSelection",

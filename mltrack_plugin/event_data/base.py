@@ -10,9 +10,19 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.errors import EventDataError
+from mltrack_plugin.errors import EventDataError, MissingExtraError
+from mltrack_plugin.reprs import counted, html_table, number, text_table
 
 Array = npt.NDArray[Any]
+
+#: Unit of each column that has one, in every collection; also of what is derived from columns.
+UNITS = {
+    **dict.fromkeys(("x", "y", "z", "r", "time", "vx", "vy", "vz", "z_error", "d0", "z0"), "mm"),
+    **dict.fromkeys(("px", "py", "pz", "pt"), "GeV"),
+    **dict.fromkeys(("phi", "theta"), "rad"),
+    "q": "e",
+    "qop": "e/GeV",
+}
 
 
 def column(
@@ -29,6 +39,8 @@ def column(
     wanted = np.dtype(dtype)
     if wanted.kind in "iu" and array.size and array.dtype.kind not in "iub":
         raise EventDataError(f"column {name!r} must hold integers, got {array.dtype}")
+    if wanted.kind == "f" and array.dtype.kind not in "fiub":
+        raise EventDataError(f"column {name!r} must hold numbers, got {array.dtype}")
     if wanted.kind == "u" and array.dtype.kind == "i" and array.size and int(array.min()) < 0:
         raise EventDataError(f"column {name!r} must not be negative, smallest is {array.min()}")
     # The first comparison settles the usual case without a loop: this runs for every column of every event.
@@ -45,9 +57,45 @@ def column(
     return result
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+def data_frame(columns: Mapping[str, Any]) -> Any:
+    """A ``pandas.DataFrame`` of columns.
+
+    Raises:
+        MissingExtraError: without pandas, with the install line.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingExtraError(
+            f"to_pandas needs pandas, which is not installed ({error}). Install it with:  pip install pandas"
+        ) from error
+    return pandas.DataFrame(dict(columns))
+
+
+def _kind_of(values: Array) -> str:
+    shape = "".join(f" x {n}" for n in values.shape[1:])
+    return f"{'text' if values.dtype.kind == 'U' else values.dtype}{shape}"
+
+
+def _range_of(values: Array) -> str:
+    """Smallest and largest value, and how many are none."""
+    if not values.size:
+        return "empty"
+    if values.dtype.kind == "U":
+        return ", ".join(values.ravel().tolist())
+    missing = int(np.count_nonzero(np.isnan(values))) if values.dtype.kind == "f" else 0
+    if missing == values.size:
+        return "all NaN"
+    low, high = (number(limit(values).item()) for limit in (np.nanmin, np.nanmax))
+    return (low if low == high else f"{low} to {high}") + (f", {missing} NaN" if missing else "")
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Collection:
     """Base of all collections: frozen structs of NumPy arrays."""
+
+    #: What one row is, and several are, in a ``repr``.
+    row_names: ClassVar[tuple[str, str]] = ("row", "rows")
 
     def arrays(self) -> dict[str, Array]:
         """All columns that are present, by field name."""
@@ -80,6 +128,29 @@ class Collection:
             for k in mine
         )
 
+    def __repr__(self) -> str:
+        rows = self._described()
+        return self._headline() + ("\n" + text_table(rows, indent="  ") if rows else "")
+
+    def _repr_html_(self) -> str:
+        return html_table(self._headline(), self._described(), ("column", "type", "unit", "range"))
+
+    def _headline(self) -> str:
+        """What it is and how much of it there is."""
+        name = type(self).__name__
+        return f"{name}: {counted(len(self), *self.row_names)}" if hasattr(self, "__len__") else name
+
+    def _shown(self) -> dict[str, Array]:
+        """The columns that a ``repr`` tells of."""
+        return self.arrays()
+
+    def _described(self) -> list[tuple[str, str, str, str]]:
+        """Name, type, unit and range of each column."""
+        return [
+            (name, _kind_of(values), UNITS.get(name, ""), _range_of(values))
+            for name, values in self._shown().items()
+        ]
+
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
@@ -91,7 +162,7 @@ class Collection:
                 self._set(name, column(name, value, dtype, (n,)))
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class FlatCollection(Collection):
     """A collection with one row per object in every column."""
 
@@ -105,6 +176,14 @@ class FlatCollection(Collection):
 
             vector.register_awkward()
         return ak.zip(self.arrays(), with_name=self.awkward_name)
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame`` with the columns.
+
+        Raises:
+            MissingExtraError: without pandas, with the install line.
+        """
+        return data_frame(self.arrays())
 
     @classmethod
     def from_awkward(cls, array: ak.Array) -> Self:

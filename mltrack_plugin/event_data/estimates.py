@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data.base import Array, Collection, column
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class TrackEstimates(Collection):
     """Parameters of each track, row by row beside the tracks of the same algorithm.
 
@@ -20,6 +21,8 @@ class TrackEstimates(Collection):
     Raises:
         EventDataError: on wrong shapes or types, non-finite values, or uncertainties that are not positive.
     """
+
+    row_names: ClassVar[tuple[str, str]] = ("track", "tracks")
 
     #: (n, k) float32.
     values: Array

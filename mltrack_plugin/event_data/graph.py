@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import awkward as ak
 import numpy as np
@@ -13,7 +13,7 @@ from mltrack_plugin.event_data.base import Array, Collection, column
 from mltrack_plugin.event_data.selection import check_rows
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class HitGraph(Collection):
     """Hits of one event and the segments that may join them.
 
@@ -23,6 +23,8 @@ class HitGraph(Collection):
     Raises:
         EventDataError: on wrong shapes or types, edges that leave the graph, or scores outside [0, 1].
     """
+
+    row_names: ClassVar[tuple[str, str]] = ("node", "nodes")
 
     #: (n,) int64, ascending rows of Hits.
     rows: Array

@@ -9,9 +9,10 @@ import numpy as np
 
 from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data.base import Array, FlatCollection, column
+from mltrack_plugin.reprs import counted
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Hits(FlatCollection):
     """Space points of one event, in input order.
 
@@ -20,6 +21,7 @@ class Hits(FlatCollection):
     """
 
     awkward_name: ClassVar[str | None] = "Vector3D"
+    row_names: ClassVar[tuple[str, str]] = ("hit", "hits")
 
     #: (n,) uint64, unique in the event; as in the input file.
     hit_id: Array
@@ -81,9 +83,11 @@ class Hits(FlatCollection):
         return type(self)(**{name: values[rows] for name, values in self.arrays().items()})
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class TruthLinks(FlatCollection):
     """Which particle made each hit, row by row beside :class:`Hits`."""
+
+    row_names: ClassVar[tuple[str, str]] = ("hit", "hits")
 
     #: (n,) uint64; 0 = noise.
     particle_id: Array
@@ -98,6 +102,11 @@ class TruthLinks(FlatCollection):
 
     def __len__(self) -> int:
         return len(self.particle_id)
+
+    def _headline(self) -> str:
+        particles = np.unique(self.particle_id[self.particle_id != 0])
+        noise = int(np.count_nonzero(self.particle_id == 0))
+        return f"{super()._headline()} of {counted(len(particles), 'particle')}, {noise} of them noise"
 
     def check_against(self, hits: Hits) -> None:
         """Raise ``EventDataError`` unless there is one link per hit."""

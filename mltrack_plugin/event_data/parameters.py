@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from mltrack_plugin.event_data.base import Array, Collection, column
 from mltrack_plugin.event_data.selection import check_rows
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class HitParameters(Collection):
     """Track parameters (or an embedding) that a network gives to each hit, row by row beside Hits
     (or beside the ``rows`` of Hits that the network saw).
@@ -19,6 +20,8 @@ class HitParameters(Collection):
     ``values`` are in physical units; ``scales`` divides them for clustering, so that a distance of 1
     means the same along every column.
     """
+
+    row_names: ClassVar[tuple[str, str]] = ("hit", "hits")
 
     #: (n, k) float32.
     values: Array

@@ -11,7 +11,7 @@ from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data.base import Array, FlatCollection, column
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Particles(FlatCollection):
     """Particles of one event that may have left hits.
 
@@ -20,6 +20,7 @@ class Particles(FlatCollection):
     """
 
     awkward_name: ClassVar[str | None] = "Momentum3D"
+    row_names: ClassVar[tuple[str, str]] = ("particle", "particles")
 
     #: (n,) uint64, unique, never 0 (0 marks noise).
     particle_id: Array
@@ -54,6 +55,9 @@ class Particles(FlatCollection):
 
     def __len__(self) -> int:
         return len(self.particle_id)
+
+    def _shown(self) -> dict[str, Array]:
+        return {**self.arrays(), "pt": self.pt, "eta": self.eta}
 
     @property
     def pt(self) -> Array:

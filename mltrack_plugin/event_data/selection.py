@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -14,12 +14,14 @@ _NO_REASONS, _NOTHING_LEFT_OUT = np.array([], dtype=np.str_), np.array([], dtype
 _NO_REASONS.flags.writeable = _NOTHING_LEFT_OUT.flags.writeable = False
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class HitSelection(Collection):
     """Rows of Hits that were kept, and why the others were not.
 
     Hits themselves are never removed: hit indices of tracks always are rows of the input's Hits.
     """
+
+    row_names: ClassVar[tuple[str, str]] = ("hit kept", "hits kept")
 
     #: (m,) int64, ascending rows of Hits.
     rows: Array

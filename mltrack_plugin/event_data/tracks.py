@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.errors import EventDataError
-from mltrack_plugin.event_data.base import Array, Collection, column
+from mltrack_plugin.event_data.base import Array, Collection, column, data_frame
+from mltrack_plugin.reprs import counted
 
 #: Order of the perigee parameters and of the covariance's rows and columns.
 PERIGEE_PARAMETERS = ("d0", "z0", "phi", "theta", "qop")
+#: Rows and columns of the upper triangle of a covariance, row by row.
+UPPER_TRIANGLE = np.triu_indices(5)
+#: Names of its elements as columns: ``cov_d0_d0``, ``cov_d0_z0``, ...
+COVARIANCE_COLUMNS = tuple(
+    f"cov_{PERIGEE_PARAMETERS[i]}_{PERIGEE_PARAMETERS[j]}" for i, j in zip(*UPPER_TRIANGLE, strict=True)
+)
 
 #: Columns that fits and quality give to tracks: type, whether one per hit of the track, and further shape.
-_TRACK_COLUMNS: dict[str, tuple[npt.DTypeLike, bool, tuple[int, ...]]] = {
+TRACK_COLUMNS: dict[str, tuple[npt.DTypeLike, bool, tuple[int, ...]]] = {
     **dict.fromkeys((*PERIGEE_PARAMETERS, "chi2"), (np.float64, False, ())),
     "ndf": (np.int32, False, ()),
     "quality": (np.float32, False, ()),
@@ -27,16 +34,18 @@ _TRACK_COLUMNS: dict[str, tuple[npt.DTypeLike, bool, tuple[int, ...]]] = {
 }
 
 #: Columns with one entry per hit on a track.
-_PER_HIT = ("hit_indices", "membership", "hit_chi2")
+PER_HIT = ("hit_indices", "membership", "hit_chi2")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ProtoTracks(Collection):
     """Track candidates: lists of hit indices (rows of Hits).
 
     Canonical order: hit indices ascend within a track; tracks are sorted by their smallest hit index.
     A track's id is its position. A hit belongs to at most one track.
     """
+
+    row_names: ClassVar[tuple[str, str]] = ("track candidate", "track candidates")
 
     #: (n_tracks + 1,) int64; track i owns ``hit_indices[offsets[i]:offsets[i + 1]]``.
     offsets: Array
@@ -50,6 +59,16 @@ class ProtoTracks(Collection):
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    def _headline(self) -> str:
+        n = self.n_hits
+        text = f"{super()._headline()}, {counted(len(self.hit_indices), 'hit')} on them"
+        return f"{text} ({n.min()} to {n.max()} each)" if len(n) else text
+
+    def _shown(self) -> dict[str, Array]:
+        columns = self.arrays()
+        del columns["offsets"]
+        return {"n_hits": self.n_hits, **columns}
 
     @property
     def n_hits(self) -> Array:
@@ -73,19 +92,38 @@ class ProtoTracks(Collection):
     def _jagged(self) -> dict[str, ak.Array]:
         """The columns with one entry per hit on a track, as one list per track."""
         present = self.arrays()
-        return {name: ak.unflatten(present[name], self.n_hits) for name in _PER_HIT if name in present}
+        return {name: ak.unflatten(present[name], self.n_hits) for name in PER_HIT if name in present}
 
     @staticmethod
     def _flat(array: ak.Array) -> dict[str, Array]:
         """The inverse of :meth:`_jagged`, with the offsets."""
         counts = ak.to_numpy(ak.num(array["hit_indices"]))
-        flat = {name: ak.to_numpy(ak.flatten(array[name])) for name in _PER_HIT if name in array.fields}
+        flat = {name: ak.to_numpy(ak.flatten(array[name])) for name in PER_HIT if name in array.fields}
         flat["hit_indices"] = flat["hit_indices"].astype(np.int64)
         return {"offsets": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), **flat}
 
     def to_awkward(self) -> ak.Array:
         """One record per track, with jagged ``hit_indices``."""
         return ak.zip(self._jagged(), depth_limit=1)
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame`` with one row per track; ``hit_indices`` and the like hold one array each
+        (``explode`` gives one row per hit).
+
+        Raises:
+            MissingExtraError: without pandas, with the install line.
+        """
+        return data_frame(self._table())
+
+    def _table(self) -> dict[str, Any]:
+        """One entry per track in every column."""
+        present, cuts = self.arrays(), self.offsets[1:-1]
+        table: dict[str, Any] = {"n_hits": self.n_hits}
+        for name in (name for name in PER_HIT if name in present):
+            table[name] = np.empty(len(self), dtype=object)
+            if len(self):
+                table[name][:] = np.split(present[name], cuts)
+        return table
 
     @classmethod
     def from_awkward(cls, array: ak.Array) -> Self:
@@ -135,9 +173,11 @@ class ProtoTracks(Collection):
         return cls(np.cumsum([0] + [len(t) for t in lists], dtype=np.int64), flat)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Tracks(ProtoTracks):
     """Tracks with perigee parameters with respect to the origin; NaN where no fit was possible."""
+
+    row_names: ClassVar[tuple[str, str]] = ("track", "tracks")
 
     #: (n_tracks,) float64, mm: transverse impact parameter, signed as in ACTS.
     d0: Array | None = None
@@ -168,14 +208,14 @@ class Tracks(ProtoTracks):
                 self._set(name, np.full(n, np.nan))
         if self.ndf is None:
             self._set("ndf", np.zeros(n, dtype=np.int32))
-        names = (name for name in _TRACK_COLUMNS if name != "membership")
+        names = (name for name in TRACK_COLUMNS if name != "membership")
         self._check(name for name in names if getattr(self, name) is not None)
 
     def _check(self, names: Iterable[str]) -> None:
         """Validate the named columns, none of which is absent, against the hits."""
         n, n_entries = len(self), len(self.hit_indices)
         for name in names:
-            dtype, per_entry, shape = _TRACK_COLUMNS[name]
+            dtype, per_entry, shape = TRACK_COLUMNS[name]
             length = n_entries if per_entry else n
             self._set(name, column(name, getattr(self, name), dtype, (length, *shape)))
 
@@ -210,7 +250,7 @@ class Tracks(ProtoTracks):
         entries = keep[self.track_of_entry()]
         columns: dict[str, Array] = {}
         for name, values in self.arrays().items():
-            if name in _PER_HIT:
+            if name in PER_HIT:
                 columns[name] = values[entries]
             elif name != "offsets":
                 columns[name] = values[keep]
@@ -233,6 +273,24 @@ class Tracks(ProtoTracks):
     def fitted(self) -> Array:
         """(n_tracks,) bool: has parameters."""
         return np.asarray(np.isfinite(np.asarray(self.qop)))
+
+    def _headline(self) -> str:
+        fitted = int(np.count_nonzero(self.fitted))
+        return f"{super()._headline()}, {fitted} of them with parameters"
+
+    def _shown(self) -> dict[str, Array]:
+        return {"pt": self.pt, "eta": self.eta, **super()._shown()}
+
+    def _table(self) -> dict[str, Any]:
+        table = {"pt": self.pt, "eta": self.eta}
+        for name in (*PERIGEE_PARAMETERS, "chi2", "ndf", "quality"):
+            if (values := getattr(self, name)) is not None:
+                table[name] = values
+        table |= super()._table()
+        if self.covariance is not None:
+            upper = self.covariance[:, *UPPER_TRIANGLE]
+            table |= {name: upper[:, k] for k, name in enumerate(COVARIANCE_COLUMNS)}
+        return table
 
     def to_awkward(self) -> ak.Array:
         """One record per track, jagged ``hit_indices``, and `vector` behaviours (tracks.pt, tracks.eta)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,13 +11,15 @@ from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data.base import Array, FlatCollection, column
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Vertices(FlatCollection):
     """Vertices of one event on the beam line, the most important first: row 0 is the primary vertex.
 
     Raises:
         EventDataError: on wrong shapes or types, non-finite positions or negative uncertainties.
     """
+
+    row_names: ClassVar[tuple[str, str]] = ("vertex", "vertices")
 
     #: (n,) float32, mm.
     z: Array

@@ -8,14 +8,19 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import BaseModel
 
-from mltrack_plugin.errors import ConfigurationError
+from mltrack_plugin.errors import ConfigurationError, EventError, did_you_mean
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.reprs import html_table, short
 from mltrack_plugin.settings import Config, validated
+
+if TYPE_CHECKING:
+    from mltrack_plugin.event_data import Hits, Particles, TruthLinks
 
 T = TypeVar("T")
 
@@ -118,6 +123,29 @@ class SequenceElement(ABC):  # noqa: B024 - abstract through its subclasses' met
         self._outputs.append(handle)
         return handle
 
+    def changed_settings(self) -> dict[str, Any]:
+        """The settings that differ from their defaults; those without a default are among them."""
+        fields = type(self.config).model_fields
+        return {
+            name: value
+            for name, value in self.config
+            if fields[name].is_required() or value != fields[name].get_default(call_default_factory=True)
+        }
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={short(value)}" for name, value in self.changed_settings().items())
+        return f"{type(self).__name__}({settings})"
+
+    def _repr_html_(self) -> str:
+        changed = self.changed_settings()
+        rows = [
+            (name, short(value), "" if name in changed else "default", fields.description or "")
+            for (name, value), fields in zip(
+                self.config, type(self.config).model_fields.values(), strict=True
+            )
+        ]
+        return html_table(type(self).__name__, rows, ("setting", "value", "", ""))
+
     def initialize(self) -> None:  # noqa: B027 - an optional hook, empty on purpose
         """Called once per process before the first event: load models, open files."""
 
@@ -145,9 +173,13 @@ class Algorithm(SequenceElement):
         return {}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class ReadEvent:
-    """One event as a reader delivers it: its collections, or the reason why it has none."""
+    """One event as a reader delivers it: its collections, or the reason why it has none.
+
+    ``event.hits``, ``event.truth`` and ``event.particles`` are the collections of these kinds; ``event[key]`` is the
+    one under an event store key.
+    """
 
     #: Position in the input, counted from 0.
     index: int
@@ -158,16 +190,69 @@ class ReadEvent:
     #: Why the event could not be read (the reader goes on with the next one).
     error: Exception | None = None
 
+    @property
+    def hits(self) -> Hits:
+        """The hits.
+
+        Raises:
+            EventError: if the event could not be read, with the reason, or has no hits.
+        """
+        from mltrack_plugin.event_data import Hits
+
+        if (hits := self._of(Hits)) is None:
+            raise EventError(f"event {self.event_number} has no hits, only: {', '.join(self.collections)}")
+        return hits
+
+    @property
+    def truth(self) -> TruthLinks | None:
+        """Which particle made each hit; ``None`` where the input has no truth (raises as :attr:`hits`)."""
+        from mltrack_plugin.event_data import TruthLinks
+
+        return self._of(TruthLinks)
+
+    @property
+    def particles(self) -> Particles | None:
+        """The true particles; ``None`` where the input has none (raises as :attr:`hits`)."""
+        from mltrack_plugin.event_data import Particles
+
+        return self._of(Particles)
+
+    def __getitem__(self, key: str) -> Any:
+        """The collection under a key (raises ``EventError``, with the nearest key)."""
+        self._refuse_unread()
+        if key not in self.collections:
+            raise EventError(
+                f"event {self.event_number} has no {key!r}. {did_you_mean(key, self.collections)}"
+            )
+        return self.collections[key]
+
+    def __repr__(self) -> str:
+        if self.error is not None:
+            return f"event {self.event_number}: cannot be read: {self.error}"
+        found = (f"{key}: {len(value)}" for key, value in self.collections.items())
+        return f"event {self.event_number} ({', '.join(found)})"
+
+    def _of(self, kind: type[T]) -> T | None:
+        self._refuse_unread()
+        return next((found for found in self.collections.values() if isinstance(found, kind)), None)
+
+    def _refuse_unread(self) -> None:
+        if self.error is not None:
+            raise EventError(f"event {self.event_number} cannot be read: {self.error}") from self.error
+
 
 class Reader(SequenceElement):
     """Streams events from a file. Outputs are declared handles.
 
     A reader must be cheap to construct (it is rebuilt from its config in every worker process)
-    and opens its file in ``initialize``.
+    and opens its file in ``initialize``; ``finalize`` may be followed by another ``initialize``.
+    ``for event in reader`` and ``len(reader)`` do both by themselves.
     """
 
     #: Name of the format, as ``--format`` and entry points know it.
     format_name: ClassVar[str] = ""
+    #: Loops and the like that have the reader open (see :meth:`opened`).
+    _users = 0
 
     @property
     @abstractmethod
@@ -185,6 +270,31 @@ class Reader(SequenceElement):
         An event that violates the data contract (NaN coordinates, repeated hit ids, ...) is delivered
         with ``error`` set; damage that makes reading on impossible raises ``InputError``.
         """
+
+    @contextmanager
+    def opened(self) -> Iterator[Self]:
+        """The reader initialized; finalized afterwards, unless it is in use by an outer ``opened``."""
+        if not self._users:
+            self.initialize()
+        self._users += 1
+        try:
+            yield self
+        finally:
+            self._users -= 1
+            if not self._users:
+                self.finalize()
+
+    def __iter__(self) -> Iterator[ReadEvent]:
+        with self.opened():
+            yield from self.events()
+
+    def __len__(self) -> int:
+        with self.opened():
+            return self.num_events()
+
+    def __bool__(self) -> bool:
+        # A reader without events is one all the same, and finding out would open the file.
+        return True
 
 
 class Writer(SequenceElement):

@@ -32,7 +32,7 @@ STEP_TIMES = "step_times"
 _FORMAT, _VERSION = "mltrack-timing", 1
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class StepTimes(Collection):
     """CPU time that the steps of a reconstruction spent on one event."""
 

@@ -30,6 +30,7 @@ from pydantic import Field, field_validator, model_validator
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
 from mltrack_plugin.framework.algorithm import Algorithm, Writer
 from mltrack_plugin.framework.registry import Kind, find
+from mltrack_plugin.reprs import html_table, short, text_table
 from mltrack_plugin.settings import Config, validated
 
 
@@ -97,6 +98,26 @@ class JobConfig(Config):
             if name not in names:
                 raise ValueError(f"tiny: no step {name!r} in the sequence. {did_you_mean(name, names)}")
         return self
+
+    def __repr__(self) -> str:
+        rows = [(f"{k}.", name, settings) for k, name, settings in self._steps_in_words()]
+        return f"{self._headline()}\n{text_table(rows, indent='  ')}"
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def _repr_html_(self) -> str:
+        return html_table(self._headline(), self._steps_in_words(), ("", "algorithm", "settings"))
+
+    def _headline(self) -> str:
+        made_for = f" (for {', '.join(self.detectors)})" if self.detectors else ""
+        return f"job {self.name}{made_for}: {self.description}".removesuffix(": ")
+
+    def _steps_in_words(self) -> list[tuple[int, str, str]]:
+        return [
+            (k, step.name, ", ".join(f"{name}={short(value)}" for name, value in step.settings.items()))
+            for k, step in enumerate(self.sequence, start=1)
+        ]
 
     def tiny_job(self) -> JobConfig:
         """The job with the settings of its tiny variant."""
