@@ -17,6 +17,6 @@ class EncEmbTracking(EncRegTracking):
         """As ``encreg``; small events have an engine of their own on a CPU."""
         super().initialize()
         if (self.config.attention, self.config.precision) == ("sdpa", "float32"):
-            from mltrack_plugin.models.encemb_small import with_small_events
+            from mltrack_plugin.archives.encemb_small import with_small_events
 
             self._loaded = with_small_events(self.model)

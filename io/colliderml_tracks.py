@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mltrack_plugin.atomic import AtomicFile, output_errors
 from mltrack_plugin.errors import InputError, OutputError, did_you_mean
 from mltrack_plugin.event_data import Hits, Tracks, TruthLinks
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.event_data.tracks import PERIGEE_PARAMETERS
 from mltrack_plugin.framework.algorithm import Writer
 from mltrack_plugin.framework.event_store import EventStore
-from mltrack_plugin.io.atomic import AtomicFile, output_errors
 from mltrack_plugin.io.root_tracks import check_indices
 from mltrack_plugin.io.root_writer import FLUSH_BYTES, FLUSH_EVENTS, joined
 from mltrack_plugin.io.track_rows import TrackRows

@@ -27,8 +27,8 @@ import uproot.writing._cascadentuple
 import uproot.writing._cascadetree
 import uproot.writing.writable
 
+from mltrack_plugin.atomic import AtomicFile, output_errors
 from mltrack_plugin.errors import OutputError
-from mltrack_plugin.io.atomic import AtomicFile, output_errors
 
 #: How a table is stored: the classic TTree, or RNTuple (ROOT 6.34 and later).
 Container = Literal["ttree", "rntuple"]

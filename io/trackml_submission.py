@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from mltrack_plugin.atomic import AtomicFile, output_errors
 from mltrack_plugin.errors import InputError, OutputError, did_you_mean
 from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.framework.algorithm import Writer
 from mltrack_plugin.framework.event_store import EventStore
-from mltrack_plugin.io.atomic import AtomicFile, output_errors
 from mltrack_plugin.io.root_tracks import check_indices
 from mltrack_plugin.settings import Config as BaseConfig
 

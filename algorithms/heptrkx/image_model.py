@@ -13,7 +13,8 @@ from mltrack_plugin.algorithms.model_algorithm import ModelAlgorithm, ModelConfi
 from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.published.heptrkx.images.raster import PlaneRaster, plane_image, plane_pixels
+from mltrack_plugin.models.plane_raster import PlaneRaster
+from mltrack_plugin.published.heptrkx.images.raster import plane_image, plane_pixels
 from mltrack_plugin.settings import Config as BaseConfig
 
 _log = logging.getLogger(__name__)

@@ -58,7 +58,7 @@ def heptrkx(events: int, seed: int, systems: tuple[str, ...], output: Path | Non
     import time
 
     from mltrack_plugin import __version__
-    from mltrack_plugin.io.atomic import AtomicFile
+    from mltrack_plugin.atomic import AtomicFile
 
     rows: list[Row] = []
     chosen = [family for family in HEPTRKX if not systems or family in systems]

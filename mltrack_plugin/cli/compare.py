@@ -221,8 +221,8 @@ def _folder(target: str | None, overwrite: bool, inputs: list[str]) -> Any:
     """The output folder, opened before any work is done; ``None`` if there is none."""
     if target is None:
         return None
+    from mltrack_plugin.atomic import AtomicFolder, check_apart
     from mltrack_plugin.errors import require_extra
-    from mltrack_plugin.io.atomic import AtomicFolder, check_apart
 
     require_extra("matplotlib", "plot", "the page of mltrack compare (not needed with --json)")
     check_apart([target], inputs)

@@ -37,8 +37,8 @@ def command(
 
         mltrack display --input events.root --tracks events.tracks.root --event 3 --output event.png
     """
+    from mltrack_plugin.atomic import check_file
     from mltrack_plugin.errors import require_extra
-    from mltrack_plugin.io.atomic import check_file
 
     require_extra("matplotlib", "plot", "mltrack display")
     if output is not None:
@@ -75,10 +75,10 @@ def draw_from_files(
         OutputError: if the picture exists or cannot be written.
         MissingExtraError: if matplotlib is not installed.
     """
+    from mltrack_plugin.atomic import check_file
     from mltrack_plugin.cli.evaluate import open_reader
     from mltrack_plugin.evaluation.event_display import draw_event
     from mltrack_plugin.event_data import Hits, TruthLinks
-    from mltrack_plugin.io.atomic import check_file
 
     reader = open_reader(source, format, config)
     reader.initialize()

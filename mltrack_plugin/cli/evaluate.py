@@ -276,8 +276,8 @@ def _last_tracks(algorithms: list[Algorithm]) -> str:
 
 def _check_outputs(json_: str | None, plots: str | None, inputs: tuple[str | None, ...]) -> None:
     """Refuse outputs that could not be written, before any work is done."""
+    from mltrack_plugin.atomic import check_apart, check_file, check_target
     from mltrack_plugin.errors import OutputError, require_extra
-    from mltrack_plugin.io.atomic import check_apart, check_file, check_target
 
     if json_ is not None:
         check_apart([json_], [path for path in inputs if path is not None])

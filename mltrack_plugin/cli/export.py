@@ -57,8 +57,8 @@ def command(
     The archive is compared with the checkpoint on random events before it gets its name.
     """
     from mltrack_plugin.archives.checkpoint import check_output, export_checkpoint, export_network
+    from mltrack_plugin.atomic import check_apart, check_file
     from mltrack_plugin.errors import ConfigurationError
-    from mltrack_plugin.io.atomic import check_apart, check_file
 
     if (checkpoint is None) == (from_trackformers is None):
         raise ConfigurationError("give either a CHECKPOINT of mltrack train or --from-trackformers FILE")

@@ -82,12 +82,12 @@ def command(
         mltrack reference ckf --input events.root --output ckf.root
     """
     from mltrack_plugin.acts.reference import ckf_job
+    from mltrack_plugin.atomic import check_apart, check_file
     from mltrack_plugin.cli.evaluate import open_reader
     from mltrack_plugin.cli.job_display import job_log, progress, show_summary
     from mltrack_plugin.cli.run import make_writers, report, score_collector, timing_writer, write_report
     from mltrack_plugin.detectors.acts_geometry import require_acts
     from mltrack_plugin.framework.sequencer import Sequencer
-    from mltrack_plugin.io.atomic import check_apart, check_file
 
     require_acts()
     target = Path(output) if output is not None else default_output(input_, finder)

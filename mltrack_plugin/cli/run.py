@@ -77,9 +77,9 @@ def command(
 
         mltrack run --input events.root
     """
+    from mltrack_plugin.atomic import check_apart, check_file
     from mltrack_plugin.cli.job_display import job_log, progress, show_summary
     from mltrack_plugin.framework.sequencer import Sequencer
-    from mltrack_plugin.io.atomic import check_apart, check_file
 
     target = Path(output) if output is not None else default_output(input_)
     with job_log() as console:
@@ -185,7 +185,7 @@ def report(
 
 def write_report(path: str, content: dict[str, Any], overwrite: bool) -> None:
     """Write JSON, complete or not at all (raises ``OutputError``)."""
-    from mltrack_plugin.io.atomic import AtomicFile, output_errors
+    from mltrack_plugin.atomic import AtomicFile, output_errors
 
     file = AtomicFile(path, overwrite=overwrite)
     try:

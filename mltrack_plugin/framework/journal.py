@@ -180,7 +180,7 @@ class Journal:
 
 
 def unfinished_outputs(output: Path) -> list[Path]:
-    """Temporary files of other processes for this output, named as in :mod:`mltrack_plugin.io.atomic`."""
+    """Temporary files of other processes for this output, named as in :mod:`mltrack_plugin.atomic`."""
     pattern = re.compile(rf"\.{re.escape(output.name[:200])}\.(\d+)-[0-9a-f]+\.part")
     found = []
     for path in output.parent.iterdir():

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from mltrack_plugin.atomic import AtomicFile, output_errors
 from mltrack_plugin.errors import ConfigurationError, InputError
 from mltrack_plugin.event_data import Hits, ProtoTracks
 from mltrack_plugin.event_data.base import Array, Collection, column
@@ -116,7 +117,7 @@ class TimingWriter(Writer):
         self._times = self.read_handle(StepTimes, self.config.times, optional=self.config.times == STEP_TIMES)
         self._hits = self.read_handle(Hits, self.config.hits)
         self._tracks = self.read_handle(ProtoTracks, self.config.tracks)
-        self._file: Any = None
+        self._file: AtomicFile | None = None
 
     def initialize(self) -> None:
         """Open the file under a temporary name.
@@ -124,8 +125,6 @@ class TimingWriter(Writer):
         Raises:
             OutputError: if it exists, or cannot be written.
         """
-        from mltrack_plugin.io.atomic import AtomicFile
-
         self._file = AtomicFile(self.config.path, overwrite=self.config.overwrite)
         self._events: list[dict[str, Any]] = []
         self._counted: dict[str, bool] = {}
@@ -152,8 +151,6 @@ class TimingWriter(Writer):
 
     def finalize(self) -> None:
         """Complete the file and give it its name."""
-        from mltrack_plugin.io.atomic import output_errors
-
         content = {
             "format": _FORMAT,
             "format_version": _VERSION,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mltrack_plugin.models.plane_images import check_image
-from mltrack_plugin.published.heptrkx.images.raster import PlaneRaster
+from mltrack_plugin.models.plane_raster import PlaneRaster
 
 
 class ImageSegmentationConfig(PlaneRaster):

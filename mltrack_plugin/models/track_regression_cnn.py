@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mltrack_plugin.models.plane_images import ImageEncoder, check_image, line_parameters
-from mltrack_plugin.published.heptrkx.images.raster import PlaneRaster
+from mltrack_plugin.models.plane_raster import PlaneRaster
 
 
 class TrackRegressionCNNConfig(PlaneRaster):

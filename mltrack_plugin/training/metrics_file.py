@@ -11,8 +11,8 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 
+from mltrack_plugin.atomic import AtomicFile
 from mltrack_plugin.errors import InputError
-from mltrack_plugin.io.atomic import AtomicFile
 
 #: Columns that every row has.
 _KEYS = ("step", "epoch")

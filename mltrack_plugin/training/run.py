@@ -16,8 +16,8 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch.utils.data import DataLoader, IterableDataset
 
 from mltrack_plugin.archives.archive import resolve_device
+from mltrack_plugin.atomic import output_errors
 from mltrack_plugin.errors import ConfigurationError, MissingExtraError
-from mltrack_plugin.io.atomic import output_errors
 from mltrack_plugin.training.config import TrainingConfig
 from mltrack_plugin.training.curves import draw_curves
 from mltrack_plugin.training.guard import StopWhenNotFinite, memory_errors

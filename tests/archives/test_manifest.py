@@ -14,7 +14,8 @@ from model_fixtures import features, make_card, make_network
 from mltrack_plugin import configs
 from mltrack_plugin.archives import manifest
 from mltrack_plugin.archives.archive import SUFFIXES, load_model, read_model_file, save_torchscript
-from mltrack_plugin.archives.manifest import available_models, pretrained_folder, register_model
+from mltrack_plugin.archives.manifest import available_models, pretrained_folder
+from mltrack_plugin.archives.register import register_model
 from mltrack_plugin.errors import ModelError, OutputError
 from mltrack_plugin.models import build_network
 

@@ -34,7 +34,7 @@ MOMENTS = {
     "the metadata are written": ("mltrack_plugin.io.root_output.RootFile.write_meta", 1),
     "the file is completed": ("mltrack_plugin.io.root_output.RootFile.commit", 1),
     "the file goes to the disk": ("os.fsync", 1),
-    "the file gets its name": ("mltrack_plugin.io.atomic.check_target", 2),
+    "the file gets its name": ("mltrack_plugin.atomic.check_target", 2),
 }
 
 

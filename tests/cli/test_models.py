@@ -11,6 +11,7 @@ from model_fixtures import make_card, make_network
 from mltrack_plugin.archives import manifest
 from mltrack_plugin.archives.archive import save_torchscript
 from mltrack_plugin.archives.manifest import available_models
+from mltrack_plugin.archives.register import register_model
 from mltrack_plugin.cli.main import main
 
 
@@ -21,7 +22,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(manifest, "pretrained_folder", lambda: folder)
     monkeypatch.setenv("COLUMNS", "120")
     card = make_card(metrics={"fit_accuracy": 0.9731, "events": 1000}, training_data={"dataset": "gun"})
-    manifest.register_model(save_torchscript(make_network(), card, tmp_path / "m.pt"), "tiny-job", ["gun"])
+    register_model(save_torchscript(make_network(), card, tmp_path / "m.pt"), "tiny-job", ["gun"])
     return folder
 
 
@@ -39,7 +40,7 @@ def test_a_likelihood_is_no_percentage(
 ) -> None:
     for metrics, shown in (({"val_score": 5.3}, "-"), ({"val_score": -0.6, "val_accuracy": 0.9942}, "99.4%")):
         path = save_torchscript(make_network(), make_card(metrics=metrics), tmp_path / "other.pt")
-        manifest.register_model(path, "tiny-job", ["gun"])
+        register_model(path, "tiny-job", ["gun"])
         assert main(["models"]) == 0
         assert capsys.readouterr().out.splitlines()[1].split()[-1] == shown
 

@@ -15,13 +15,13 @@ import numpy as np
 
 from mltrack_plugin.archives.archive import load_model
 from mltrack_plugin.event_data.base import Array
+from mltrack_plugin.models.plane_raster import PlaneRaster
 from mltrack_plugin.published.heptrkx.benchmark.events import unseen_events
 from mltrack_plugin.published.heptrkx.benchmark.figures import Figure, bootstrap, central_width, mean, share
 from mltrack_plugin.published.heptrkx.benchmark.image_jobs import job_rows
 from mltrack_plugin.published.heptrkx.benchmark.rows import Part, Row
 from mltrack_plugin.published.heptrkx.benchmark.vertices import vertex_rows
 from mltrack_plugin.published.heptrkx.images.paths import best_pixels
-from mltrack_plugin.published.heptrkx.images.raster import PlaneRaster
 from mltrack_plugin.published.heptrkx.simulation.rasterised import rasterised
 from mltrack_plugin.simulation.datasets import make_dataset
 

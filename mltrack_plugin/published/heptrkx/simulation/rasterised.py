@@ -13,7 +13,8 @@ import numpy as np
 
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.published.heptrkx.images.raster import PlaneRaster, plane_pixels
+from mltrack_plugin.models.plane_raster import PlaneRaster
+from mltrack_plugin.published.heptrkx.images.raster import plane_pixels
 from mltrack_plugin.published.heptrkx.simulation.toy_planes import PlaneEvents
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.simulation.redvid import disc_lines

@@ -15,7 +15,7 @@ from torch.nn import functional
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.models import build_network
 from mltrack_plugin.models.plane_images import LINE_OUTPUTS, LINE_UNITS, gaussian_nll
-from mltrack_plugin.published.heptrkx.images.raster import PlaneRaster
+from mltrack_plugin.models.plane_raster import PlaneRaster
 from mltrack_plugin.published.heptrkx.simulation.rasterised import rasterised, straight
 from mltrack_plugin.published.heptrkx.simulation.toy_planes import PlaneEvents, ToyPlanesDataset
 from mltrack_plugin.training.config import TrainingConfig

@@ -5,8 +5,8 @@ import pytest
 
 from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits
+from mltrack_plugin.models.plane_raster import PlaneRaster
 from mltrack_plugin.published.heptrkx.images.raster import (
-    PlaneRaster,
     bin_of,
     plane_image,
     plane_pixels,

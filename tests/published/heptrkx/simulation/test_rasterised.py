@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mltrack_plugin.errors import ConfigurationError
-from mltrack_plugin.published.heptrkx.images.raster import PlaneRaster
+from mltrack_plugin.models.plane_raster import PlaneRaster
 from mltrack_plugin.published.heptrkx.simulation.rasterised import rasterised, straight
 from mltrack_plugin.simulation.datasets import make_dataset
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from mltrack_plugin.archives.archive import load_model
+from mltrack_plugin.archives.encemb_small import SmallEventEngine, can_run, with_small_events
 from mltrack_plugin.models.encemb import EncEmb, EncEmbConfig
-from mltrack_plugin.models.encemb_small import SmallEventEngine, can_run, with_small_events
 
 PATCHES = ({}, {"bending": 0.4, "shift": 0.5}, {"origin": 0.06, "bending": -0.15, "aspect": 2.0})
 SIZES = {"d_model": 24, "n_heads": 3, "d_ff": 40, "block_size": 32, "embedding": 4, "patches": PATCHES}

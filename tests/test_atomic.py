@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from mltrack_plugin.atomic import AtomicFile, AtomicFolder, output_errors
 from mltrack_plugin.errors import OutputError
-from mltrack_plugin.io.atomic import AtomicFile, AtomicFolder, output_errors
 
 
 def test_commit_gives_the_name_only_at_the_end(tmp_path: Path) -> None:
