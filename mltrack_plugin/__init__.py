@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mltrack_plugin.archives.archive import load_model as load_model
+    from mltrack_plugin.detectors import Detector as Detector
+    from mltrack_plugin.detectors import load_detector as load_detector
     from mltrack_plugin.errors import ConfigurationError as ConfigurationError
     from mltrack_plugin.errors import EventDataError as EventDataError
     from mltrack_plugin.errors import EventError as EventError
@@ -72,6 +74,7 @@ __version__ = "0.1.0"
 #: Module -> the names that it gives to the front door (for type checkers they are imported above).
 _EXPORTS = {
     "archives.archive": ("load_model",),
+    "detectors": ("Detector", "load_detector"),
     "errors": (
         "ConfigurationError",
         "EventDataError",

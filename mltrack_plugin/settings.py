@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -31,10 +31,24 @@ def validated(kind: type[Config], settings: Mapping[str, Any], owner: str) -> Co
         for item in error.errors():
             where = ".".join(str(part) for part in item["loc"])
             if item["type"] == "extra_forbidden":
-                lines.append(f"no setting {where!r}. {did_you_mean(where, kind.model_fields)}")
+                names = _settings_at(kind, item["loc"][:-1])
+                lines.append(f"no setting {where!r}. {did_you_mean(str(item['loc'][-1]), names)}")
             elif where:
                 lines.append(f"{where}: {item['msg']} (got {item['input']!r})")
             else:
                 # Several settings together are wrong; the message of the model's own check names them.
                 lines.append(item["msg"].removeprefix("Value error, "))
         raise ConfigurationError(f"{owner}: " + "; ".join(lines)) from None
+
+
+def _settings_at(kind: Any, path: Sequence[int | str]) -> set[str]:
+    """Names of the settings of the configurations that may stand at a place in a configuration."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if not path:
+            return set(kind.model_fields)
+        field = kind.model_fields.get(str(path[0]))
+        # A part that is no field chooses a member of a union.
+        return _settings_at(kind, path[1:]) if field is None else _settings_at(field.annotation, path[1:])
+    inner = [member for member in get_args(kind) if member is not type(None)]
+    rest = path[1:] if get_origin(kind) in (dict, list, tuple) else path
+    return set().union(*(_settings_at(member, rest) for member in inner))

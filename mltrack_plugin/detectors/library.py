@@ -1,0 +1,98 @@
+"""Detectors by name or file: those that packages provide, through entry points.
+
+A package that declares ::
+
+    [project.entry-points."mltrack_plugin.detectors"]
+    mine = "my_experiment.geometry"
+
+adds the detector that ``mine.yaml`` in the package ``my_experiment.geometry`` describes. With an attribute,
+``"my_experiment.geometry:make"``, it is that Detector, or what that function returns. The shipped ones are found in the
+same way.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from importlib import resources
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from mltrack_plugin.detectors.detector import Detector
+from mltrack_plugin.errors import ConfigurationError, MltrackError, did_you_mean
+
+GROUP = "mltrack_plugin.detectors"
+
+
+def available_detectors() -> list[str]:
+    """Names of the detectors that are known, sorted; nothing is loaded.
+
+    Raises:
+        ConfigurationError: if two packages give one name to different objects.
+    """
+    return sorted(_points())
+
+
+def load_detector(name_or_path: str | os.PathLike[str]) -> Detector:
+    """A detector by its name, by another name that it goes by, or from a YAML file.
+
+    Raises:
+        ConfigurationError: if there is neither (the nearest names are given), or the description is wrong.
+    """
+    text = os.fspath(name_or_path)
+    if (found := find_detector(text)) is not None:
+        return found
+    path = Path(text)
+    if path.is_file():
+        try:
+            return Detector.from_yaml(path.read_text(encoding="utf-8"), text)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{text}: cannot be read as text ({error})") from error
+    if path.suffix in (".yaml", ".yml") or path.name != text:
+        raise ConfigurationError(f"{text}: no such file with the description of a detector")
+    names = [name for known in available_detectors() for name in _load(known).names]
+    raise ConfigurationError(
+        f"no detector {text!r}: neither known by this name nor a file. {did_you_mean(text, names)} "
+        "How to describe one is in docs/detectors.md"
+    )
+
+
+def find_detector(name: str) -> Detector | None:
+    """The detector of a name, or of another name that it goes by; ``None`` = there is none."""
+    names = available_detectors()
+    if name in names:
+        return _load(name)
+    return next((found for known in names if name in (found := _load(known)).aliases), None)
+
+
+def _points() -> dict[str, EntryPoint]:
+    points: dict[str, EntryPoint] = {}
+    for point in entry_points(group=GROUP):
+        known = points.setdefault(point.name, point)
+        if known.value != point.value:
+            raise ConfigurationError(
+                f"two packages provide the detector {point.name!r}: {known.value} and {point.value}. Uninstall one "
+                "of them"
+            )
+    if not points:
+        raise ConfigurationError("the installed package lists no detectors: install mltrack-plugin anew")
+    return points
+
+
+@functools.cache
+def _load(name: str) -> Detector:
+    point = _points()[name]
+    place = f"the detector {name!r} ({point.value})"
+    try:
+        if not point.attr:
+            file = resources.files(point.module) / f"{name}.yaml"
+            return Detector.from_yaml(file.read_text(encoding="utf-8"), f"{point.module}/{name}.yaml")
+        found = point.load()
+        detector = found() if callable(found) else found
+    except MltrackError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(f"{place} cannot be loaded: {type(error).__name__}: {error}") from error
+    if not isinstance(detector, Detector):
+        raise ConfigurationError(f"{place} is no Detector, and no function that returns one")
+    return detector
