@@ -63,7 +63,7 @@ def reader_class(format: str) -> type[Reader]:
     import importlib
 
     from mltrack_plugin.errors import ConfigurationError, did_you_mean
-    from mltrack_plugin.framework.registry import available, find
+    from mltrack_plugin.registry import available, find
 
     if format in FORMATS:
         module, name = FORMATS[format].split(":")

@@ -2,7 +2,7 @@
 
 The rooms, each named by its task:
 
-- :mod:`~mltrack_plugin.framework`: algorithms, event store, sequencer, event loop, worker processes, journal, registry
+- :mod:`~mltrack_plugin.framework`: algorithms, event store, sequencer, event loop, worker processes, journal
 - :mod:`~mltrack_plugin.jobs`: job files and the choice of one
 - :mod:`~mltrack_plugin.detectors`: what is known of a detector
 - :mod:`~mltrack_plugin.event_data`: collections of hits, particles, tracks

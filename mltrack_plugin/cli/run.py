@@ -163,7 +163,7 @@ def make_writers(job: JobConfig, output: Path, output_format: str | None, overwr
         ConfigurationError: if no writer is known for the suffix.
     """
     from mltrack_plugin.errors import ConfigurationError
-    from mltrack_plugin.framework.registry import available, find
+    from mltrack_plugin.registry import available, find
 
     if output_format is None and job.writers:
         return job.make_writers(output, overwrite)

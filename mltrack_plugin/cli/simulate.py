@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mltrack_plugin.errors import did_you_mean
-from mltrack_plugin.simulation.datasets import DATASETS, dataset_entry
+from mltrack_plugin.errors import MltrackError, did_you_mean
+from mltrack_plugin.registry import available
+from mltrack_plugin.simulation.datasets import dataset_entry
 
 if TYPE_CHECKING:
     from mltrack_plugin.simulation.base import Dataset
@@ -23,21 +24,29 @@ class DatasetGroup(click.Group):
     """One subcommand per data set; its parameters become options when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(DATASETS)
+        return list(available("data set"))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return dataset_command(cmd_name) if cmd_name in DATASETS else None
+        return dataset_command(cmd_name) if cmd_name in available("data set") else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in DATASETS:
-            ctx.fail(f"no data set {args[0]!r}. {did_you_mean(args[0], DATASETS)}")
+        names = available("data set")
+        if args and not args[0].startswith("-") and args[0] not in names:
+            ctx.fail(f"no data set {args[0]!r}. {did_you_mean(args[0], names)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Data sets (their parameters: mltrack simulate NAME --help)"):
-            formatter.write_dl([(name, entry.summary) for name, entry in DATASETS.items()])
+            formatter.write_dl([(name, _summary(name)) for name in available("data set")])
+
+
+def _summary(name: str) -> str:
+    try:
+        return dataset_entry(name).summary
+    except MltrackError as error:  # of another package, which must not hide the others
+        return str(error)
 
 
 @click.group(name="simulate", cls=DatasetGroup, subcommand_metavar="NAME [OPTIONS]")

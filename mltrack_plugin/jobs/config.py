@@ -29,7 +29,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
 from mltrack_plugin.framework.algorithm import Algorithm, Writer
-from mltrack_plugin.framework.registry import Kind, find
+from mltrack_plugin.registry import Kind, find
 from mltrack_plugin.reprs import html_table, short, text_table
 from mltrack_plugin.settings import Config, validated
 

@@ -14,9 +14,10 @@ from mltrack_plugin.errors import ConfigurationError, InputError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.framework.algorithm import ReadEvent
+from mltrack_plugin.registry import available
 from mltrack_plugin.settings import Config
 from mltrack_plugin.simulation.base import SPLITS, Dataset, split_window
-from mltrack_plugin.simulation.datasets import DATASETS, make_dataset
+from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
 
 #: Name of the data set in training configurations.
@@ -38,7 +39,7 @@ def training_dataset(name: str, settings: Mapping[str, Any]) -> Dataset:
     """
     if name == FILES:
         return FilesDataset(settings)
-    if name not in DATASETS and (name.startswith("file") or "/" in name):
+    if name not in available("data set") and (name.startswith("file") or "/" in name):
         raise ConfigurationError(
             f"no data set {name!r}; own events are read with  dataset: {FILES}, dataset_settings: {{path: FILE}}"
         )

@@ -5,7 +5,7 @@ import pytest
 from mltrack_plugin.algorithms.model_algorithm import ModelAlgorithm
 from mltrack_plugin.errors import ModelError
 from mltrack_plugin.framework.algorithm import Algorithm
-from mltrack_plugin.framework.registry import available, find
+from mltrack_plugin.registry import available, find
 
 
 def _classes() -> list[type[Algorithm]]:

@@ -118,7 +118,7 @@ def test_nothing_in_a_checkpoint_runs(tmp_path: Path) -> None:
         ({"state_dict": {"network.strange": torch.zeros(1)}}, "the weights do not fit the architecture"),
         (
             {"mltrack": {"architecture": "encrag", "architecture_config": {}, "card": card_content()}},
-            "no architecture 'encrag'. Did you mean 'encreg'",
+            "no network 'encrag'. Did you mean 'encreg'",
         ),
         (
             {"mltrack": {"architecture": "encreg", "architecture_config": SETTINGS, "card": {}}},
@@ -153,7 +153,7 @@ def test_unknown_suffix_and_names(ckpt: Path, tmp_path: Path) -> None:
 
 
 def test_architectures() -> None:
-    with pytest.raises(ConfigurationError, match=r"no architecture 'endreg'. Did you mean 'encreg'"):
+    with pytest.raises(ConfigurationError, match=r"no network 'endreg'. Did you mean 'encreg'"):
         build_network("endreg", {})
     with pytest.raises(ConfigurationError, match=r"no setting 'n_layer'. Did you mean 'n_layers'"):
         build_network("encreg", {"n_layer": 3})

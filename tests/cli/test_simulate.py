@@ -11,7 +11,8 @@ from mltrack_plugin.cli.config_options import NumbersType
 from mltrack_plugin.cli.main import main
 from mltrack_plugin.cli.simulate import command
 from mltrack_plugin.io import open_events
-from mltrack_plugin.simulation.datasets import DATASETS, make_dataset
+from mltrack_plugin.registry import available
+from mltrack_plugin.simulation.datasets import dataset_entry, make_dataset
 
 LINEAR = ["simulate", "redvid-10-50-linear"]
 
@@ -29,12 +30,12 @@ def read(path):
         reader.finalize()
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", available("data set"))
 def test_help_lists_every_parameter_with_its_meaning(name):
     result = CliRunner().invoke(command, [name, "--help"])
     assert result.exit_code == 0
     text = " ".join(result.output.split())
-    kind = DATASETS[name].load().Config
+    kind = dataset_entry(name).load().Config
     for name, field in kind.model_fields.items():
         assert f"--{name.replace('_', '-')}" in text
         assert field.description.split(".")[0].split(";")[0][:30] in text
@@ -43,7 +44,7 @@ def test_help_lists_every_parameter_with_its_meaning(name):
 def test_help_lists_the_data_sets(capsys):
     main(["simulate", "--help"])
     text = capsys.readouterr().out
-    assert all(name in text for name in DATASETS)
+    assert all(name in text for name in available("data set"))
 
 
 def test_what_is_written_is_what_the_data_set_gives(tmp_path, capsys):

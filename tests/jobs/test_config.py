@@ -10,9 +10,8 @@ from mltrack_plugin.algorithms.encreg import EncRegTracking
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
 from mltrack_plugin.framework.chain import check_chain
-from mltrack_plugin.framework.registry import find
 from mltrack_plugin.jobs.config import available_jobs, job_text, load_job, parse_job
-from mltrack_plugin.simulation.datasets import DATASETS
+from mltrack_plugin.registry import available, find
 
 MINIMAL = "sequence: [{algorithm: hdbscan, min_cluster_size: 6}, build-tracks]"
 
@@ -35,7 +34,7 @@ class TestShippedJobs:
         assert job.name == name
         assert job.description
         assert job.detectors
-        assert set(job.datasets) <= set(DATASETS)
+        assert set(job.datasets) <= set(available("data set"))
 
 
 def test_there_is_a_job_for_each_published_data_set():

@@ -13,12 +13,12 @@ from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.errors import MissingExtraError
 from mltrack_plugin.event_data import Particles, TruthLinks
 from mltrack_plugin.framework.event_store import EventStore
-from mltrack_plugin.framework.registry import find
 from mltrack_plugin.framework.sequencer import Sequencer
 from mltrack_plugin.io import open_events
 from mltrack_plugin.io.root_tracks import read_tracks
 from mltrack_plugin.io.root_vertices import read_vertices
 from mltrack_plugin.jobs.config import JobConfig, available_jobs, load_job
+from mltrack_plugin.registry import find
 from mltrack_plugin.simulation.datasets import make_dataset
 
 

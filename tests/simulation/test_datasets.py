@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 
 from mltrack_plugin.errors import ConfigurationError, MissingExtraError
+from mltrack_plugin.registry import available
 from mltrack_plugin.simulation.base import SPLITS, split_window
-from mltrack_plugin.simulation.datasets import DATASETS, make_dataset
+from mltrack_plugin.simulation.datasets import dataset_entry, make_dataset
 
 
 def test_every_entry_can_be_loaded_and_has_its_own_tag():
-    tags = [entry.tag for entry in DATASETS.values()]
+    entries = {name: dataset_entry(name) for name in available("data set")}
+    tags = [entry.tag for entry in entries.values()]
     assert len(set(tags)) == len(tags)
-    for name, entry in DATASETS.items():
+    for name, entry in entries.items():
         settings = {"hepmc": "x.hepmc3"} if name == "acts-hepmc" else {}
         dataset = make_dataset(name, settings)
         assert dataset.name == name

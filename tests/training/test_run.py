@@ -157,13 +157,13 @@ def test_collate_pads_behind_the_hits():
 @pytest.mark.parametrize("tiny_variant", [False, True])
 @pytest.mark.parametrize("name", sorted(training_configs()))
 def test_shipped_configurations_are_valid(name, tiny_variant):
-    from mltrack_plugin.models import ARCHITECTURES
+    from mltrack_plugin.registry import available
     from mltrack_plugin.simulation.datasets import make_dataset
     from mltrack_plugin.training.tasks import task_class
 
     config = load_training_config(name, tiny=tiny_variant)
     assert config.name == name
-    assert config.architecture in ARCHITECTURES
+    assert config.architecture in available("network")
     assert isinstance(config, task_class(config.architecture).Config)
     make_dataset(config.dataset, config.dataset_settings)
     task_class(config.architecture)(config).check_detector()

@@ -18,7 +18,6 @@ from mltrack_plugin.evaluation.summary import ScoreAccumulator
 from mltrack_plugin.event_data import ProtoTracks
 from mltrack_plugin.framework.algorithm import Algorithm
 from mltrack_plugin.framework.event_store import EventStore
-from mltrack_plugin.framework.registry import find
 from mltrack_plugin.published.heptrkx.benchmark.events import unseen_events
 from mltrack_plugin.published.heptrkx.benchmark.rows import Part, Row
 from mltrack_plugin.published.heptrkx.sequences.barrel import (
@@ -33,6 +32,7 @@ from mltrack_plugin.published.heptrkx.sequences.residuals import (
     spread,
 )
 from mltrack_plugin.published.heptrkx.sequences.slots import order_by_azimuth, true_slots
+from mltrack_plugin.registry import find
 from mltrack_plugin.simulation.event import SimulatedEvent
 
 DATASET = "heptrkx-tracks"
