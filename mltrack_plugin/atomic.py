@@ -106,8 +106,8 @@ def _temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.part")
 
 
-def _sync_folder(folder: Path) -> None:
-    # Makes the rename itself durable; some network file systems refuse it, and then there is nothing to do.
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable; some network file systems refuse it, and then there is nothing to do."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -152,7 +152,7 @@ class AtomicFile:
         except BaseException:
             self.abort()
             raise
-        _sync_folder(self.path.parent)
+        sync_folder(self.path.parent)
 
     def abort(self) -> None:
         """Remove what was written; harmless after :meth:`commit` or a first ``abort``."""
@@ -215,7 +215,7 @@ class AtomicFolder:
         retired = _temporary_name(self.path)
         try:
             with output_errors(self.path):
-                _sync_folder(self.folder)
+                sync_folder(self.folder)
                 self._check()
                 if self.path.exists():
                     os.replace(self.path, retired)
@@ -229,7 +229,7 @@ class AtomicFolder:
             self.abort()
             raise
         shutil.rmtree(retired, ignore_errors=True)
-        _sync_folder(self.path.parent)
+        sync_folder(self.path.parent)
 
     def abort(self) -> None:
         """Remove what was written; harmless after :meth:`commit` or a first ``abort``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,6 +15,8 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_log = logging.getLogger(__name__)
 
 #: Rooms whose kernels are called by kernels of other rooms.
 _KERNEL_FOLDERS = [Path(__file__).parent / room for room in ("kalman", "following", "repair")]
@@ -29,7 +33,8 @@ def kernel(function: F, **options: Any) -> F:
         # Neither the package's folder nor the user's cache can be written.
         return cast("F", njit(error_model="numpy", **options)(function))
     # numba looks at the file of the function alone, but its code contains the kernels that it calls.
-    index: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    compiled._cache = _ForgivingCache(compiled._cache)
+    index: Any = getattr(compiled._cache, "_cache_file", None)
     if hasattr(index, "_source_stamp"):
         folder = Path(function.__code__.co_filename).parent
         index._source_stamp = (index._source_stamp, _state(folder), *map(_state, _KERNEL_FOLDERS))
@@ -42,6 +47,50 @@ def inlined(function: F) -> F:
     A call costs more than its arithmetic where arrays are passed, whose references are counted.
     """
     return kernel(function, forceinline=True)
+
+
+class _ForgivingCache:
+    """numba's cache of a kernel, whose damaged files (a full disk, a copy cut short) are compiled anew, with a notice.
+
+    Args:
+        kept: the cache as numba made it.
+    """
+
+    def __init__(self, kept: Any) -> None:
+        self._kept = kept
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kept, name)
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        """A compiled version, ``None`` if there is none that can be read."""
+        try:
+            return self._kept.load_overload(signature, target_context)
+        except Exception as error:
+            # Whatever a damaged pickle or object file makes numba raise.
+            _log.warning(
+                "damaged file of compiled kernels in %s (%s): compiled again",
+                self._kept.cache_path,
+                type(error).__name__,
+            )
+            self._flush()
+            return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Keep a compiled version; where that fails, later processes compile it again."""
+        try:
+            self._kept.save_overload(signature, result)
+        except Exception as error:
+            _log.warning(
+                "compiled kernels cannot be kept in %s: %s",
+                self._kept.cache_path,
+                error or type(error).__name__,
+            )
+            self._flush()
+
+    def _flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._kept.flush()
 
 
 @cache

@@ -9,6 +9,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
 
+#: Values of a YAML file, aliases counted each time they are used, and how deep they may be nested.
+MAX_YAML_VALUES = 100_000
+MAX_YAML_DEPTH = 50
+
 
 class Config(BaseModel):
     """Base of every configuration: frozen, validated, unknown settings refused."""
@@ -52,3 +56,50 @@ def _settings_at(kind: Any, path: Sequence[int | str]) -> set[str]:
     inner = [member for member in get_args(kind) if member is not type(None)]
     rest = path[1:] if get_origin(kind) in (dict, list, tuple) else path
     return set().union(*(_settings_at(member, rest) for member in inner))
+
+
+def load_yaml(text: str, source: str) -> Any:
+    """Content of a YAML file of settings: plain data, no larger than settings are.
+
+    Args:
+        text: YAML.
+        source: name or path, for messages.
+
+    Raises:
+        ConfigurationError: if it is no YAML, nested too deep, or holds too many values (a short text can stand for
+            millions of them by aliases of aliases).
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{source}: no valid YAML: {error}") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{source}: YAML nested deeper than {MAX_YAML_DEPTH} levels") from error
+    except ValueError as error:
+        # Dates such as 2026-99-99, numbers of too many digits.
+        raise ConfigurationError(f"{source}: no valid YAML: {error}") from error
+    _check_size(content, source, {}, 0)
+    return content
+
+
+def _check_size(value: object, source: str, known: dict[int, tuple[int, int]], depth: int) -> tuple[int, int]:
+    """Number of values in plain data, shared parts counted as often as they occur, and how deep they are nested."""
+    if not isinstance(value, dict | list):
+        return 1, 0
+    if (size := known.get(id(value))) is None:
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        # A part that holds itself ends here, too.
+        sizes = (
+            [_check_size(part, source, known, depth + 1) for part in parts] if depth < MAX_YAML_DEPTH else []
+        )
+        size = 1 + sum(count for count, _ in sizes), 1 + max((height for _, height in sizes), default=0)
+        known[id(value)] = size
+    if depth + size[1] > MAX_YAML_DEPTH:
+        raise ConfigurationError(f"{source}: YAML nested deeper than {MAX_YAML_DEPTH} levels")
+    if size[0] > MAX_YAML_VALUES:
+        raise ConfigurationError(
+            f"{source}: the YAML stands for more than {MAX_YAML_VALUES:,} values (aliases of aliases?)"
+        )
+    return size

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from types import FrameType
+from typing import Any
 
 import click
 
@@ -34,13 +35,20 @@ COMMANDS = {
 
 #: Exit codes of a shell for a process that a signal ended.
 _EXIT_INTERRUPTED = 128 + signal.SIGINT
-_EXIT_TERMINATED = 128 + signal.SIGTERM
 #: sysexits.h: EX_SOFTWARE.
 _EXIT_BUG = 70
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived; handled like Ctrl-C."""
+    """A signal that ends the program arrived (SIGTERM, SIGHUP of a closed terminal); handled like Ctrl-C.
+
+    Args:
+        signum: the signal.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"signal {signum}")
+        self.signum = signum
 
 
 class LazyGroup(click.Group):
@@ -80,8 +88,8 @@ def cli(debug: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
-    0: done; 1: bad input or output; 2: wrong options or configuration; 70: a bug; 130 and 143: stopped by
-    Ctrl-C and SIGTERM.
+    0: done; 1: bad input or output; 2: wrong options or configuration; 70: a bug; 130, 143 and 129: stopped
+    by Ctrl-C, SIGTERM and SIGHUP.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
@@ -114,8 +122,10 @@ def _exit_code(error: BaseException) -> int:
     if isinstance(error, OSError):
         return 1
     # click turns a KeyboardInterrupt, and so a SIGTERM, into an Abort.
-    terminated = isinstance(error, Terminated) or isinstance(error.__cause__ or error.__context__, Terminated)
-    return _EXIT_TERMINATED if terminated else _EXIT_INTERRUPTED
+    for one in (error, error.__cause__, error.__context__):
+        if isinstance(one, Terminated):
+            return 128 + one.signum
+    return _EXIT_INTERRUPTED
 
 
 def _bug(error: Exception, debug: bool) -> int:
@@ -133,14 +143,19 @@ def _fail(message: str, error: BaseException, debug: bool, code: int) -> int:
 @contextlib.contextmanager
 def _terminate_like_ctrl_c() -> Iterator[None]:
     def stop(signum: int, frame: FrameType | None) -> None:
-        raise Terminated
+        raise Terminated(signum)
 
+    before: dict[int, Any] = {}
     try:
-        before = signal.signal(signal.SIGTERM, stop)
+        for signum in (signal.SIGTERM, signal.SIGHUP):
+            # nohup: whoever started the program wants it to outlive the terminal.
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                before[signum] = signal.signal(signum, stop)
     except ValueError:  # not in the main thread, where signals never arrive
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

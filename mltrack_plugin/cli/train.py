@@ -11,19 +11,15 @@ import click
 
 
 def _overrides(pairs: tuple[str, ...]) -> dict[str, Any]:
-    import yaml
-
     from mltrack_plugin.errors import ConfigurationError
+    from mltrack_plugin.settings import load_yaml
 
     result = {}
     for pair in pairs:
         name, separator, value = pair.partition("=")
         if not separator:
             raise ConfigurationError(f"--set {pair}: expected NAME=VALUE, e.g. --set steps=2000")
-        try:
-            result[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigurationError(f"--set {pair}: the value is no valid YAML ({error})") from error
+        result[name] = load_yaml(value, f"--set {pair}")
     return result
 
 

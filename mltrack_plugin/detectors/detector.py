@@ -20,7 +20,7 @@ from mltrack_plugin.detectors.resolution import Resolution, ResolutionTable
 from mltrack_plugin.detectors.surfaces import SurfacesConfig
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import Hits
-from mltrack_plugin.settings import Config, validated
+from mltrack_plugin.settings import Config, load_yaml, validated
 
 Array = npt.NDArray[Any]
 TrackShape = Literal["straight", "helix", "expanding-helix"]
@@ -144,12 +144,7 @@ class Detector(Config):
         Raises:
             ConfigurationError: naming the source and every setting that is wrong.
         """
-        import yaml
-
-        try:
-            content = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigurationError(f"{source}: no valid YAML: {error}") from error
+        content = load_yaml(text, source)
         if not isinstance(content, dict):
             raise ConfigurationError(
                 f"{source}: a detector is described by a mapping with name, field, resolution and volumes"

@@ -44,6 +44,13 @@ class Particles(FlatCollection):
         n = len(self.particle_id)
         f = np.float32
         self._columns(n, vx=f, vy=f, vz=f, px=f, py=f, pz=f, q=f, nhits=np.int32, pdg_id=np.int32)
+        for name in ("px", "py", "pz"):
+            wrong = np.flatnonzero(~np.isfinite(getattr(self, name)))
+            if len(wrong):
+                raise EventDataError(
+                    f"{name} is NaN or infinite for {len(wrong)} of {n} particles "
+                    f"(particle_id {self.particle_id[wrong[0]]})"
+                )
         if (self.particle_id == 0).any():
             raise EventDataError("particle_id 0 is reserved for noise")
         ids, counts = np.unique(self.particle_id, return_counts=True)

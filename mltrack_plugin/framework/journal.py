@@ -11,19 +11,24 @@ import contextlib
 import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from mltrack_plugin.atomic import sync_folder
 from mltrack_plugin.errors import ConfigurationError, InputError, OutputError
-from mltrack_plugin.framework.packing import Packed
+from mltrack_plugin.framework.event_loop import EventResult
+from mltrack_plugin.framework.packing import Packed, unpack
 
+_log = logging.getLogger(__name__)
 _CHUNK_NAME = re.compile(r"chunk-(\d+)-(\d+)\.npz")
 
 
@@ -113,12 +118,24 @@ class Journal:
         """
         path = self.directory / _chunk_name(start, stop)
         try:
-            with np.load(path, allow_pickle=False) as content:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
                 return Packed(content["header"].tobytes(), content["data"].tobytes())
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(
-                f"the journal file {path} is damaged ({error}); run again without --resume to start afresh"
-            ) from error
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise InputError(f"the journal file {path} is damaged ({error})") from error
+
+    def readable(self) -> Iterator[tuple[int, int, list[EventResult]]]:
+        """Ranges of `finished` with their events; a damaged chunk is removed, with a notice, to be computed again."""
+        for start, stop in self.finished():
+            try:
+                events = unpack(self.load(start, stop))
+                if [event.index for event in events] != list(range(start, stop)):
+                    raise ValueError("it holds other events than its name says")
+            except (InputError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+                _log.warning("events %d to %d are computed again: %s", start, stop - 1, error)
+                with self._output_errors():
+                    (self.directory / _chunk_name(start, stop)).unlink()
+                continue
+            yield start, stop, events
 
     def close(self, completed: bool) -> None:
         """Let go of the directory; it is removed if the job completed or nothing in it is worth keeping."""
@@ -172,7 +189,11 @@ class Journal:
         try:
             with partial.open("wb") as file:
                 fill(file)
+                # In this order, so that after a power cut a name stands for complete content.
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(partial, self.directory / name)
+            sync_folder(self.directory)
         except OSError:
             with contextlib.suppress(OSError):
                 partial.unlink()

@@ -176,6 +176,7 @@ class _Job:
         self.summary = Summary(
             steps=[StepTime(name) for name in names], workers=options.workers, threads=options.threads
         )
+        self.identity = input_identity(reader.source)
         self.paths = [path for writer in writers if (path := getattr(writer.config, "path", None))]
         self.done = 0
 
@@ -208,6 +209,7 @@ class _Job:
             for chunk in results:
                 self._take(chunk)
             self._refuse_total_loss()
+            self._refuse_changed_input()
             self._finish(facts)
             completed = True
         finally:
@@ -320,6 +322,13 @@ class _Job:
                 f"The first, event {first.event_number}: {first.step}: {first.reason}"
             )
 
+    def _refuse_changed_input(self) -> None:
+        if input_identity(self.reader.source) != self.identity:
+            raise InputError(
+                f"{self.reader.source} was changed while it was read, so the tracks may be of neither state; "
+                "run again when nothing writes it any more"
+            )
+
     def _finish(self, facts: list[dict[str, str]]) -> None:
         info = self._job_info(facts)
         for name, writer in zip(self.writer_names, self.writers, strict=True):
@@ -365,7 +374,7 @@ class _Job:
             return
         discarded = journal.open(
             {
-                "input": input_identity(self.reader.source),
+                "input": self.identity,
                 "reader configuration": configuration(self.reader, {}),
                 "sequence": self._sequence(facts),
                 "set of collections for the writers": ", ".join(sorted(self.made_keys)),
@@ -376,16 +385,14 @@ class _Job:
         )
         if discarded:
             self.options.log(
-                f"finished events of an interrupted job, discarded without --resume: {discarded}"
+                f"an interrupted job left {discarded} finished events, which are computed again (--resume keeps them)"
             )
         if not self.options.resume:
             return
-        for start, stop in journal.finished():
+        for start, stop, events in journal.readable():
             # With on_error="fail" an event that was skipped must fail again.
-            usable = self.start <= start and stop <= self.stop
-            if usable and self.options.on_error == "fail":
-                usable = all(event.skipped is None for event in unpack(journal.load(start, stop)))
-            if usable:
+            passed = self.options.on_error == "skip" or all(event.skipped is None for event in events)
+            if passed and self.start <= start and stop <= self.stop:
                 plan.mark_finished(start, stop)
         self.options.log(
             f"resuming: {plan.finished_events} of {self.stop - self.start} events are done already"

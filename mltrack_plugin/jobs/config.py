@@ -31,7 +31,7 @@ from mltrack_plugin.errors import ConfigurationError, did_you_mean
 from mltrack_plugin.framework.algorithm import Algorithm, Writer
 from mltrack_plugin.registry import Kind, find
 from mltrack_plugin.reprs import html_table, short, text_table
-from mltrack_plugin.settings import Config, validated
+from mltrack_plugin.settings import Config, load_yaml, validated
 
 
 class Step(Config):
@@ -235,12 +235,7 @@ def parse_job(text: str, source: str) -> JobConfig:
     Raises:
         ConfigurationError: naming source and setting.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{source}: no valid YAML: {error}") from error
+    content = load_yaml(text, source)
     if not isinstance(content, dict):
         raise ConfigurationError(f"{source}: a job configuration is a mapping with at least 'sequence'")
     job = validated(JobConfig, {"name": Path(source).stem, **content}, source)

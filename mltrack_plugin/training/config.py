@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field
 
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
-from mltrack_plugin.settings import Config, validated
+from mltrack_plugin.settings import Config, load_yaml, validated
 
 
 class TrainingConfig(Config):
@@ -115,14 +115,12 @@ def load_training_config(name_or_path: str, *, tiny: bool = False, **overrides: 
             f"no training configuration {name_or_path!r}. {did_you_mean(name_or_path, shipped)}"
         )
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = load_yaml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"{path}: cannot be read as text ({error}); a training configuration is a YAML file, in which "
             "own events are named by  dataset: files, dataset_settings: {path: FILE}"
         ) from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(settings, dict):
         raise ConfigurationError(f"{path}: expected settings by name, got {type(settings).__name__}")
     small = settings.pop("tiny", {})

@@ -15,7 +15,7 @@ import pytest
 from bad_input import JOB, CommandLine
 from model_fixtures import write_checkpoint
 
-SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 each_signal = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 
 #: Where the signal arrives: dotted name of what is being called, and which of its calls it meets.

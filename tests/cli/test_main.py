@@ -69,7 +69,7 @@ def raising(monkeypatch, error: BaseException) -> None:
         (ConfigurationError("no setting 'x'"), 2, "mltrack: error: no setting 'x'\n"),
         (FileNotFoundError(2, "No such file", "a"), 1, "mltrack: error: [Errno 2] No such file: 'a'\n"),
         (KeyboardInterrupt(), 130, "mltrack: stopped\n"),
-        (Terminated(), 143, "mltrack: stopped\n"),
+        (Terminated(signal.SIGTERM), 143, "mltrack: stopped\n"),
         (click.UsageError("odd option"), 2, "Error: odd option\n"),
     ],
 )
@@ -100,15 +100,29 @@ def test_debug_shows_the_traceback_wherever_it_stands(monkeypatch, capsys, argum
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_sigterm_stops_like_ctrl_c(monkeypatch, capsys):
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signals_stop_like_ctrl_c(monkeypatch, capsys, signum, code):
     @click.command()
     def command() -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signum)
 
     monkeypatch.setattr(main_module.importlib, "import_module", lambda name: SimpleNamespace(command=command))
-    before = signal.getsignal(signal.SIGTERM)
-    assert main(["configs"]) == 143
-    assert signal.getsignal(signal.SIGTERM) is before
+    before = signal.getsignal(signum)
+    assert main(["configs"]) == code
+    assert signal.getsignal(signum) is before
+
+
+def test_a_signal_that_is_ignored_stays_ignored(monkeypatch):
+    @click.command()
+    def command() -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    monkeypatch.setattr(main_module.importlib, "import_module", lambda name: SimpleNamespace(command=command))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert main(["configs"]) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_output_into_a_closed_pipe_is_no_error():

@@ -132,7 +132,7 @@ def test_another_job_is_not_resumed(interrupted, change, component):
 def test_without_resume_the_job_starts_afresh_and_says_so(interrupted):
     log: list[str] = []
     assert run(interrupted, log=log.append).resumed == 0
-    assert "finished events of an interrupted job, discarded without --resume: 9" in log
+    assert any("left 9 finished events" in line and "--resume" in line for line in log)
 
 
 def test_resume_without_a_journal_is_an_ordinary_run(tmp_path):
@@ -153,13 +153,36 @@ def test_interrupted_job_says_how_to_continue(tmp_path):
     assert log[-1] == "finished events, kept for the same job with --resume: 9"
 
 
-def test_damaged_chunk_is_reported(interrupted):
-    chunk = sorted(journal_of(interrupted).glob("chunk-*"))[0]
-    content = bytearray(chunk.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    chunk.write_bytes(content)
-    with pytest.raises(InputError, match="is damaged"):
-        run(interrupted, resume=True)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: (
+            content[: len(content) // 2]
+            + bytes([content[len(content) // 2] ^ 0xFF])
+            + content[len(content) // 2 + 1 :]
+        ),
+        lambda content: content[: len(content) // 3],
+        lambda content: b"",
+    ],
+    ids=["flipped", "cut", "empty"],
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_damaged_chunk_is_computed_again(interrupted, tmp_path, caplog, damage, workers):
+    run(tmp_path / "whole")
+    chunk = sorted(journal_of(interrupted).glob("chunk-*"))[1]
+    chunk.write_bytes(damage(chunk.read_bytes()))
+    assert run(interrupted, resume=True, workers=workers).resumed == 6
+    assert interrupted.read_bytes() == (tmp_path / "whole").read_bytes()
+    assert "events 3 to 5 are computed again" in caplog.text
+    assert "is damaged" in caplog.text
+
+
+def test_an_input_that_changes_while_it_is_read_is_an_error(tmp_path, monkeypatch):
+    states = iter(["as it was", "as it is"])
+    monkeypatch.setattr("mltrack_plugin.framework.sequencer.input_identity", lambda source: next(states))
+    with pytest.raises(InputError, match="was changed while it was read"):
+        run(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_jobs_never_share_an_output(tmp_path):
