@@ -16,14 +16,14 @@ from typing import Any, Literal, NamedTuple
 
 from mltrack_plugin.errors import ConfigurationError, MltrackError, did_you_mean
 
-Kind = Literal["algorithm", "reader", "writer", "network", "training task", "data set"]
+Kind = Literal["algorithm", "reader", "writer", "detector", "network", "training task", "data set"]
 
 
 class _Group(NamedTuple):
     name: str
     #: "module:class" that an entry is a subclass of, or an instance of; it is imported with the entry, so that
-    #: this module imports nothing above it.
-    base: str
+    #: this module imports nothing above it. None: whoever asks for the entry checks it.
+    base: str | None
     instances: bool = False
 
 
@@ -32,6 +32,7 @@ GROUPS: dict[Kind, _Group] = {
     "algorithm": _Group("mltrack_plugin.algorithms", "mltrack_plugin.framework.algorithm:Algorithm"),
     "reader": _Group("mltrack_plugin.readers", "mltrack_plugin.framework.algorithm:Reader"),
     "writer": _Group("mltrack_plugin.writers", "mltrack_plugin.framework.algorithm:Writer"),
+    "detector": _Group("mltrack_plugin.detectors", None),
     "network": _Group("mltrack_plugin.networks", "torch.nn:Module"),
     "training task": _Group("mltrack_plugin.training_tasks", "mltrack_plugin.training.task:Task"),
     "data set": _Group("mltrack_plugin.datasets", "mltrack_plugin.simulation.datasets:DatasetEntry", True),
@@ -56,7 +57,7 @@ def available(kind: Kind) -> dict[str, EntryPoint]:
 
 
 def find(kind: Kind, name: str) -> Any:
-    """What is registered under a name: a class, or for a data set its entry.
+    """What is registered under a name: a class, a data set's entry, or what describes a detector.
 
     Raises:
         ConfigurationError: if there is none (the nearest names are given), it cannot be imported, or it is
@@ -76,6 +77,8 @@ def find(kind: Kind, name: str) -> Any:
             f"the {kind} {name!r} ({_origin(point)}) cannot be loaded: {type(error).__name__}: {error}"
         ) from error
     group = GROUPS[kind]
+    if group.base is None:
+        return found
     module, _, base_name = group.base.partition(":")
     base = getattr(importlib.import_module(module), base_name)
     if not (

@@ -15,13 +15,12 @@ from __future__ import annotations
 import functools
 import os
 from importlib import resources
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 
 from mltrack_plugin.detectors.detector import Detector
 from mltrack_plugin.errors import ConfigurationError, MltrackError, did_you_mean
-
-GROUP = "mltrack_plugin.detectors"
+from mltrack_plugin.registry import available, find
 
 
 def available_detectors() -> list[str]:
@@ -30,7 +29,9 @@ def available_detectors() -> list[str]:
     Raises:
         ConfigurationError: if two packages give one name to different objects.
     """
-    return sorted(_points())
+    if not (points := available("detector")):
+        raise ConfigurationError("the installed package lists no detectors: install mltrack-plugin anew")
+    return list(points)
 
 
 def load_detector(name_or_path: str | os.PathLike[str]) -> Detector:
@@ -65,34 +66,24 @@ def find_detector(name: str) -> Detector | None:
     return next((found for known in names if name in (found := _load(known)).aliases), None)
 
 
-def _points() -> dict[str, EntryPoint]:
-    points: dict[str, EntryPoint] = {}
-    for point in entry_points(group=GROUP):
-        known = points.setdefault(point.name, point)
-        if known.value != point.value:
-            raise ConfigurationError(
-                f"two packages provide the detector {point.name!r}: {known.value} and {point.value}. Uninstall one "
-                "of them"
-            )
-    if not points:
-        raise ConfigurationError("the installed package lists no detectors: install mltrack-plugin anew")
-    return points
-
-
 @functools.cache
 def _load(name: str) -> Detector:
-    point = _points()[name]
-    place = f"the detector {name!r} ({point.value})"
+    found = find("detector", name)
+    if isinstance(found, ModuleType):
+        file = resources.files(found) / f"{name}.yaml"
+        place = f"{found.__name__}/{name}.yaml"
+        try:
+            return Detector.from_yaml(file.read_text(encoding="utf-8"), place)
+        except OSError as error:
+            raise ConfigurationError(f"the detector {name!r}: {place} cannot be read: {error}") from error
     try:
-        if not point.attr:
-            file = resources.files(point.module) / f"{name}.yaml"
-            return Detector.from_yaml(file.read_text(encoding="utf-8"), f"{point.module}/{name}.yaml")
-        found = point.load()
         detector = found() if callable(found) else found
     except MltrackError:
         raise
     except Exception as error:
-        raise ConfigurationError(f"{place} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise ConfigurationError(
+            f"the detector {name!r} cannot be made: {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(detector, Detector):
-        raise ConfigurationError(f"{place} is no Detector, and no function that returns one")
+        raise ConfigurationError(f"the detector {name!r} is no Detector, and no function that returns one")
     return detector

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mltrack_plugin.detectors import Detector, available_detectors, library, load_detector
+from mltrack_plugin import registry
+from mltrack_plugin.detectors import Detector, available_detectors, load_detector
 from mltrack_plugin.detectors.geometry_ids import join_geometry_id, split_geometry_id
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import Hits
@@ -204,13 +205,14 @@ def test_detectors_of_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (package / "small.yaml").write_text(SMALL)
     monkeypatch.syspath_prepend(str(tmp_path))
     values = {"small": "other_geometry", "made": "other_geometry:made", "wrong": "other_geometry:wrong"}
-    points = [*library.entry_points(group=library.GROUP)]
-    points += [EntryPoint(name, value, library.GROUP) for name, value in values.items()]
-    monkeypatch.setattr(library, "entry_points", lambda group: points)
+    group = registry.GROUPS["detector"].name
+    points = [*registry.entry_points(group=group)]
+    points += [EntryPoint(name, value, group) for name, value in values.items()]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
     assert load_detector("small") == small()
     assert load_detector("made").name == "made"
     with pytest.raises(ConfigurationError, match=r"'wrong'.*is no Detector"):
         load_detector("wrong")
-    points.append(EntryPoint("small", "elsewhere", library.GROUP))
+    points.append(EntryPoint("small", "elsewhere", group))
     with pytest.raises(ConfigurationError, match="two packages provide the detector 'small'"):
         available_detectors()
