@@ -16,7 +16,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 def test_every_package_is_in_the_distribution():
     folders = {name: f"mltrack_plugin.{name}" for name in ("algorithms", "io", "configs")}
-    folders["configs/training"] = "mltrack_plugin.configs.training"
+    folders |= {
+        f: f"mltrack_plugin.{f.replace('/', '.')}" for f in ("algorithms/heptrkx", "configs/training")
+    }
     found = set(folders.values())
     for init in (ROOT / "mltrack_plugin").rglob("__init__.py"):
         found.add(".".join(init.parent.relative_to(ROOT).parts))
@@ -24,6 +26,21 @@ def test_every_package_is_in_the_distribution():
     assert PROJECT["tool"]["setuptools"]["package-dir"] == {"mltrack_plugin": "mltrack_plugin"} | {
         name: folder for folder, name in folders.items()
     }
+
+
+def test_a_wheel_holds_every_configuration(monkeypatch):
+    setuptools = pytest.importorskip("setuptools")
+    monkeypatch.chdir(ROOT)
+    distribution = setuptools.Distribution()
+    distribution.parse_config_files()
+    # What pyproject.toml names, and nothing that lies about.
+    distribution.include_package_data = False
+    build = distribution.get_command_obj("build_py")
+    build.ensure_finalized()
+    shipped = {f"{folder}/{name}" for _, folder, _, names in build.data_files for name in names}
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.yaml")}
+    assert {"configs/generic/encemb.yaml", "configs/training/encemb-generic.yaml"} < files
+    assert files <= shipped
 
 
 def test_version_is_stated_once_everywhere():

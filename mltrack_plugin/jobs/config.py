@@ -18,17 +18,19 @@ A job file::
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
 from mltrack_plugin.framework.algorithm import Algorithm, Writer
+from mltrack_plugin.jobs.variants import jobs_in, to_yaml
 from mltrack_plugin.registry import Kind, find
 from mltrack_plugin.reprs import html_table, short, text_table
 from mltrack_plugin.settings import Config, load_yaml, validated
@@ -187,61 +189,96 @@ class _Where:
 
 def available_jobs() -> list[str]:
     """Names of the shipped jobs, sorted."""
-    files = (file.name for file in _folder().iterdir())
-    return sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
+    return sorted(_shipped())
 
 
 def job_text(name: str) -> str:
-    """YAML of a shipped job.
+    """YAML of a shipped job: its file, or what its file and its variant make together.
 
     Raises:
         ConfigurationError: if there is none of this name (the nearest are given).
     """
-    if name not in (jobs := available_jobs()):
+    if name not in (jobs := _shipped()):
         raise ConfigurationError(f"no shipped job configuration {name!r}. {did_you_mean(name, jobs)}")
-    return (_folder() / f"{name}.yaml").read_text(encoding="utf-8")
+    file, content, alone = jobs[name]
+    if alone:
+        return file.read_text(encoding="utf-8")
+    return to_yaml({key: content[key] for key in JobConfig.model_fields if key in content})
 
 
 def load_job(name_or_path: str | os.PathLike[str]) -> JobConfig:
-    """A job configuration from a shipped name or a YAML file.
+    """A job configuration from a shipped name or a YAML file; ``FILE:NAME`` is a variant in a file of several.
 
     Raises:
         ConfigurationError: if there is neither, the file is no YAML, or a setting is wrong.
     """
     text = os.fspath(name_or_path)
-    if text in available_jobs():
-        return parse_job(job_text(text), text)
-    path = Path(text)
+    if text in (shipped := _shipped()):
+        return _validated(shipped[text].content, text)
+    path, variant = Path(text), None
+    if not path.is_file() and ":" in path.name:
+        file, _, variant = text.rpartition(":")
+        path = Path(file)
     if path.is_file():
         try:
-            return parse_job(path.read_text(encoding="utf-8"), text)
+            return parse_job(path.read_text(encoding="utf-8"), os.fspath(path), variant)
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{text}: cannot be read as text ({error})") from error
+            raise ConfigurationError(f"{path}: cannot be read as text ({error})") from error
     if path.suffix in (".yaml", ".yml") or path.name != text:
-        raise ConfigurationError(f"{text}: no such job configuration file")
+        raise ConfigurationError(f"{path}: no such job configuration file")
     raise ConfigurationError(
-        f"no job configuration {text!r}: neither shipped nor a file. {did_you_mean(text, available_jobs())} "
+        f"no job configuration {text!r}: neither shipped nor a file. {did_you_mean(text, shipped)} "
         "(see: mltrack configs)"
     )
 
 
-def parse_job(text: str, source: str) -> JobConfig:
+def parse_job(text: str, source: str, variant: str | None = None) -> JobConfig:
     """A job configuration from YAML text.
 
     Args:
         text: YAML.
         source: name or path, for messages; its stem is the name of a job that states none.
+        variant: which of the text's jobs, where it has ``variants``.
 
     Raises:
-        ConfigurationError: naming source and setting.
+        ConfigurationError: naming source and setting, or the variants, if there are several and none is chosen.
     """
-    content = load_yaml(text, source)
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{source}: a job configuration is a mapping with at least 'sequence'")
+    jobs = jobs_in(load_yaml(text, source), source)
+    if variant is None and len(jobs) > 1:
+        raise ConfigurationError(f"{source} holds several jobs: {', '.join(jobs)}. Name one: {source}:NAME")
+    if variant is not None and variant not in jobs:
+        raise ConfigurationError(f"{source} holds no job {variant!r}. {did_you_mean(variant, jobs)}")
+    return _validated(next(iter(jobs.values())) if variant is None else jobs[variant], source)
+
+
+def _validated(content: Mapping[str, Any], source: str) -> JobConfig:
     job = validated(JobConfig, {"name": Path(source).stem, **content}, source)
     assert isinstance(job, JobConfig)
     return job
 
 
-def _folder() -> Traversable:
-    return resources.files("mltrack_plugin.configs")
+class _Shipped(NamedTuple):
+    """A shipped job: its file, what it says, and whether the file holds nothing else."""
+
+    file: Traversable
+    content: dict[str, Any]
+    alone: bool
+
+
+@functools.cache
+def _shipped() -> dict[str, _Shipped]:
+    """The shipped jobs by name, from ``configs/<detector>/<design>.yaml``."""
+    import yaml
+
+    # Reading in C takes a tenth of the time; these files need no checks.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    found = {}
+    for folder in resources.files("mltrack_plugin.configs").iterdir():
+        if folder.name == "training" or not folder.is_dir():
+            continue
+        for file in folder.iterdir():
+            if file.name.endswith(".yaml"):
+                source = f"{folder.name}/{file.name}"
+                jobs = jobs_in(yaml.load(file.read_text(encoding="utf-8"), loader), source)
+                found.update({name: _Shipped(file, job, len(jobs) == 1) for name, job in jobs.items()})
+    return found
