@@ -22,6 +22,7 @@ from mltrack_plugin.io.acts_ids import geometry_columns, pack_barcode
 from mltrack_plugin.io.csv_table import ID, INTEGER, NUMBER
 from mltrack_plugin.io.event_folder import Columns, EventFolderConfig, EventFolderReader
 from mltrack_plugin.io.reading import MM_PER_NS
+from mltrack_plugin.io.source import Source
 from mltrack_plugin.settings import Config
 
 _BARCODE = tuple(f"particle_id_{part}" for part in ("pv", "sv", "part", "gen", "subpart"))
@@ -51,6 +52,12 @@ _COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "measurement-simhit-map": (_MAP, _MAP),
     "particles": (_KINEMATICS, _PARTICLES),
 }
+#: Columns that only ACTS has together.
+_TELLING = (
+    {"geometry_id", "tx", "ty", "tz"},
+    {"measurement_id", "geometry_id"},
+    {"measurement_id_1", "x"},
+)
 _ID_TYPES = dict.fromkeys(("particle_id", *_BARCODE, "geometry_id"), ID)
 
 
@@ -70,6 +77,11 @@ class ActsCsvReader(EventFolderReader):
 
     Config: ClassVar[type[Config]] = ActsCsvConfig
     format_name = "acts-csv"
+
+    @classmethod
+    def recognises(cls, source: Source) -> float:
+        """CSV with the columns of simulated hits, measurements or space points."""
+        return 0.9 if any(hits <= table for table in source.tables for hits in _TELLING) else 0.0
 
     def _open_event_files(self) -> tuple[bool, bool]:
         config: ActsCsvConfig = self.config

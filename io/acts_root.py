@@ -30,6 +30,7 @@ from mltrack_plugin.io.columns import Chunk, Table
 from mltrack_plugin.io.reading import ColumnInfo, EventReader, ReaderConfig
 from mltrack_plugin.io.root_events import row_numbers
 from mltrack_plugin.io.root_tables import EventTree, FlatTree, first_of_each
+from mltrack_plugin.io.source import Source
 from mltrack_plugin.settings import Config
 
 Array = npt.NDArray[Any]
@@ -44,6 +45,13 @@ _KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str, tuple[str, str, s
     ),
     "measurements": (("measurements",), ("measurements.root",), "event_nr", ("rec_gx", "rec_gy", "rec_gz")),
     "hits": (("hits",), ("hits.root", "simhits.root"), "event_id", ("tx", "ty", "tz")),
+}
+#: Tree -> branches, one entry per hit, that only ACTS has.
+_TELLING = {
+    "hits": {"tx"},
+    "measurements": {"rec_loc0", "rec_gx"},
+    "spacepoints": {"measurement_id"},
+    "spacePoints": {"measurement_id"},
 }
 _HIT_BARCODE = tuple(
     f"barcode_{p}" for p in ("vertex_primary", "vertex_secondary", "particle", "generation", "sub_particle")
@@ -70,6 +78,13 @@ class ActsRootReader(EventReader):
 
     Config: ClassVar[type[Config]] = ActsRootConfig
     format_name = "acts-root"
+
+    @classmethod
+    def recognises(cls, source: Source) -> float:
+        """A tree of hits with the branches of ACTS; of a folder, that there are ROOT files."""
+        if any(not branches.isdisjoint(source.branches(tree)) for tree, branches in _TELLING.items()):
+            return 0.9
+        return 0.3 if any(name.endswith(".root") for name in source.names) else 0.0
 
     def initialize(self) -> None:
         """Open the files, find the events.

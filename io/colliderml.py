@@ -26,6 +26,7 @@ from mltrack_plugin.io import parquet_file, storage
 from mltrack_plugin.io.columns import Chunk, Table, align
 from mltrack_plugin.io.reading import MM_PER_NS, ColumnInfo, EventReader, ReaderConfig
 from mltrack_plugin.io.root_events import row_numbers
+from mltrack_plugin.io.source import Source
 from mltrack_plugin.settings import Config
 
 Array = npt.NDArray[Any]
@@ -80,6 +81,14 @@ class ColliderMLReader(EventReader):
     Config: ClassVar[type[Config]] = ColliderMLConfig
     format_name = "colliderml"
     format_detector = "odd"
+
+    @classmethod
+    def recognises(cls, source: Source) -> float:
+        """Parquet with the columns of hits, or a folder with such files by their names."""
+        columns = source.parquet_columns
+        if {"x", "y", "z"} <= columns and not columns.isdisjoint(("event_id", "surface_id")):
+            return 0.8
+        return 1.0 if any("tracker_hits" in n and n.endswith(".parquet") for n in source.names) else 0.0
 
     def initialize(self) -> None:
         """Open the files.

@@ -27,6 +27,7 @@ from mltrack_plugin.io.columns import Chunk, Table, join
 from mltrack_plugin.io.csv_table import INTEGER, NUMBER
 from mltrack_plugin.io.reading import ColumnInfo, EventReader, ReaderConfig
 from mltrack_plugin.io.root_events import row_numbers
+from mltrack_plugin.io.source import Source
 from mltrack_plugin.settings import Config
 
 Array = npt.NDArray[Any]
@@ -77,6 +78,12 @@ class RedvidCsvReader(EventReader):
     Config: ClassVar[type[Config]] = RedvidCsvConfig
     format_name = "redvid-csv"
     format_detector = "redvid"
+
+    @classmethod
+    def recognises(cls, source: Source) -> float:
+        """CSV with the columns of hits in cylindrical coordinates, or of tracks in sub-detectors."""
+        telling = ({"event_id", "hit_r"}, {"sub_detector_id", "track_id"})
+        return 0.9 if any(columns <= table for table in source.tables for columns in telling) else 0.0
 
     def initialize(self) -> None:
         """Find the events.

@@ -32,6 +32,7 @@ from mltrack_plugin.io.columns import (
 )
 from mltrack_plugin.io.reading import ColumnInfo, EventReader, ReaderConfig
 from mltrack_plugin.io.root_tables import EventTree, FlatTree
+from mltrack_plugin.io.source import Source
 from mltrack_plugin.settings import Config
 
 
@@ -53,6 +54,11 @@ class RootEventsReader(EventReader):
 
     Config: ClassVar[type[Config]] = RootEventsConfig
     format_name = "root-events"
+
+    @classmethod
+    def recognises(cls, source: Source) -> float:
+        """A tree of hits, which other formats have as well."""
+        return 0.5 if "hits" in source.trees else 0.0
 
     def initialize(self) -> None:
         """Open the file and choose the branches.

@@ -17,6 +17,7 @@ from mltrack_plugin.errors import InputError
 from mltrack_plugin.io import parquet_file, storage
 from mltrack_plugin.io.columns import Chunk, Table
 from mltrack_plugin.io.reading import ColumnInfo, EventReader
+from mltrack_plugin.io.source import Source
 
 Array = npt.NDArray[Any]
 
@@ -30,6 +31,13 @@ class TrackmlParquetReader(EventReader):
 
     format_name = "trackml-parquet"
     format_detector = "trackml"
+
+    @classmethod
+    def recognises(cls, source: Source) -> float:
+        """Parquet with hits and their particles, or a folder with such files by their names."""
+        if {"hit_id", "x", "particle_id"} <= source.parquet_columns:
+            return 0.9
+        return 0.6 if any("labelled" in n and n.endswith(".parquet") for n in source.names) else 0.0
 
     def initialize(self) -> None:
         """Open the files and find the events.

@@ -21,6 +21,7 @@ from mltrack_plugin.settings import Config, validated
 
 if TYPE_CHECKING:
     from mltrack_plugin.event_data import Hits, Particles, TruthLinks
+    from mltrack_plugin.io.source import Source
 
 T = TypeVar("T")
 
@@ -253,6 +254,14 @@ class Reader(SequenceElement):
     format_name: ClassVar[str] = ""
     #: Loops and the like that have the reader open (see :meth:`opened`).
     _users = 0
+
+    @classmethod
+    def recognises(cls, source: Source) -> float:
+        """How sure this reader is that an input is of its format, from the content: 0 = it is not, 1 = no doubt.
+
+        Where no format is named the surest reader is taken. By default 0: the format must be named.
+        """
+        return 0.0
 
     @property
     @abstractmethod

@@ -18,7 +18,7 @@ RUN: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("--threads", "0"), ("--threads", "0 is not in the range x>=1")),
     (("--on-error", "skp"), ("--on-error", "'skp' is not one of", "'skip'")),
     (("--device", "gpu"), ("--device", "'gpu' is not one of", "'cuda'")),
-    (("--format", "root-event"), ("no input format 'root-event'", "Did you mean 'root-events'")),
+    (("--format", "root-event"), ("no reader 'root-event'", "Did you mean 'root-events'")),
     (("--output-format", "root-track"), ("no writer 'root-track'", "Did you mean 'root-tracks'")),
     (
         ("--config", "encreg-redvid-10-50-liner"),

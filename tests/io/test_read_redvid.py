@@ -130,7 +130,7 @@ def test_wrong_files(tmp_path: Path) -> None:
         read_all(open_events(str(path)))
     (tmp_path / "x.csv").write_text("a,b,c\n1,2,3\n")
     with pytest.raises(
-        InputError, match=r"the format is not recognised. If it is one of root-events, .*--format"
+        InputError, match=r"the format is not recognised. If it is one of acts-csv, .*--format"
     ):
         open_events(str(tmp_path / "x.csv"))
 

@@ -309,5 +309,5 @@ def test_settings_are_checked(tmp_path: Path) -> None:
         RootEventsReader(path="e.root", branch={})
     with pytest.raises(ConfigurationError, match="call initialize"):
         RootEventsReader(path="e.root").num_events()
-    with pytest.raises(ConfigurationError, match=r"no input format 'root-event'. Did you mean 'root-events'"):
+    with pytest.raises(ConfigurationError, match=r"no reader 'root-event'. Did you mean 'root-events'"):
         open_events("e.root", "root-event")
