@@ -1,0 +1,138 @@
+"""A whole job in one call: what ``mltrack run`` and ``mltrack reference`` do."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from mltrack_plugin.errors import ConfigurationError
+from mltrack_plugin.evaluation.collect import ScoreCollector, truth_keys
+from mltrack_plugin.event_data import EventTracks, ProtoTracks
+from mltrack_plugin.framework.algorithm import Algorithm, Reader, Writer
+from mltrack_plugin.framework.event_loop import OnError
+from mltrack_plugin.framework.registry import available, find
+from mltrack_plugin.framework.sequencer import Sequencer
+from mltrack_plugin.framework.timing import STEP_TIMES, StepTimes, TimingWriter, timing_path
+from mltrack_plugin.io import open_events
+from mltrack_plugin.io.tracks_collector import TracksCollector
+from mltrack_plugin.io.tracks_files import read_tracks
+from mltrack_plugin.jobs.config import JobConfig, load_job
+from mltrack_plugin.jobs.result import ChosenJob, RunResult
+from mltrack_plugin.storage.atomic import AtomicFile, check_apart, check_file, output_errors
+
+_log = logging.getLogger(__name__)
+
+#: What is a path or the name of something shipped.
+Name = str | os.PathLike[str]
+
+#: Writer for an output whose job configuration names none, by suffix ("" = a folder).
+WRITERS = {
+    ".root": "root-tracks",
+    ".parquet": "colliderml-tracks",
+    ".csv": "trackml-submission",
+    "": "acts-tracks-csv",
+}
+
+
+def run(
+    path: Name,
+    output: Name | None = None,
+    *,
+    job: Name | JobConfig | None = None,
+    model: Name | None = None,
+    detector: str | None = None,
+    format: str | None = None,
+    output_format: str | None = None,
+    events: int | None = None,
+    skip: int = 0,
+    device: str | None = None,
+    workers: int = 1,
+    threads: int = 1,
+    on_error: OnError = "fail",
+    resume: bool = False,
+    overwrite: bool = False,
+    timing: bool = False,
+    report: Name | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> RunResult:
+    """Find the tracks of the events in a file.
+
+    The tracks are the same, bit for bit, whether they are written or kept, and for any number of workers.
+
+    Args:
+        path: file, folder, archive or URL of the events.
+        output: file or folder of the tracks. Default: nothing is written, the tracks are kept in memory.
+        job: shipped job, YAML file or configuration. Default: the shipped one that fits the events.
+        model: shipped model or archive, instead of the one that the job names.
+        detector: name of the detector, if the input does not state it.
+        format: format of the input. Default: by the content.
+        output_format: writer of the output. Default: that of the job, or by the suffix of ``output``.
+        events: number of events to process, at most.
+        skip: number of events at the start to leave out.
+        device: "auto", "cpu" or "cuda": where networks run. Default: as the job says.
+        workers: processes that share the events; a script must guard its entry (see :class:`Sequencer`).
+        threads: threads in each process.
+        on_error: "fail" stops at an event that cannot be processed, "skip" records it and goes on.
+        resume: continue an interrupted job from the journal beside ``output``.
+        overwrite: replace existing outputs.
+        timing: write the CPU times per event to ``<output>.timing.json``, too.
+        report: file for the summary as JSON.
+        progress: called with (events done, events in total).
+
+    Returns:
+        Tracks, summary, and scores if the input carries truth. Tracks that were written are read from the output
+        when they are asked for.
+
+    Raises:
+        InputError: if the input cannot be read, or its format is not recognised.
+        OutputError: if an output exists or cannot be written.
+        ConfigurationError: if no shipped job fits, or a setting is wrong.
+        EventError: if an event fails and ``on_error`` is ``"fail"``, or if every event fails.
+        ModelError: if a model is missing, damaged, or does not fit.
+    """
+    if report is not None:
+        check_file(Path(report), overwrite=overwrite)
+    reader, chosen = open_input(path, format, job, model, detector)
+    algorithms = chosen.config.algorithms(model=_text(model), device=device)
+    writers = make_writers(chosen.config, Path(output), output_format, overwrite) if output is not None else []
+    if timing:
+        writers.append(_timing_writer(writers, algorithms, overwrite, chosen.name, workers, threads))
+    outputs = [str(writer.config.path) for writer in writers]
+    names = [name for name in (path, job, model) if isinstance(name, str | os.PathLike)]
+    check_apart([*outputs, *([report] if report is not None else [])], [os.fspath(name) for name in names])
+    sinks: list[Writer] = list(writers)
+    collector = _collector(chosen, algorithms) if output is None else None
+    scores = _score_collector(reader) if _makes_tracks(algorithms) else None
+    sinks += [sink for sink in (collector, scores) if sink is not None]
+    configuration = json.dumps(chosen.config.model_dump(mode="json"))
+    sequencer = Sequencer(
+        events=events,
+        skip=skip,
+        workers=workers,
+        threads=threads,
+        on_error=on_error,
+        resume=resume,
+        progress=progress,
+        info={"job": chosen.name, "job_configuration": configuration},
+    ).add_reader(reader)
+    for algorithm in algorithms:
+        sequencer.add_algorithm(algorithm)
+    for sink in sinks:
+        sequencer.add_writer(sink)
+    summary = sequencer.run()
+    result = RunResult(
+        input=os.fspath(path),
+        job=chosen,
+        tracks=read_tracks(outputs[0]) if collector is None else collector.tracks,
+        summary=summary,
+        scores=scores.accumulator.result() if scores is not None else None,
+        outputs=tuple(outputs),
+    )
+    if report is not None:
+        write_report(report, result.to_dict(), overwrite)
+    return result
