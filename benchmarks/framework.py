@@ -41,11 +41,11 @@ def job(path: str, config: str, model: str | None) -> Result:
 
     from mltrack_plugin import Sequencer
     from mltrack_plugin.cli.job_display import progress
-    from mltrack_plugin.cli.run import make_writers, open_input
     from mltrack_plugin.evaluation.collect import ScoreCollector, truth_keys
+    from mltrack_plugin.jobs.run import make_writers, open_input
 
     reader: Any
-    reader, settings = open_input(path, None, config)
+    reader, (_, _, settings) = open_input(path, job=config)
     first_event: list[float] = []
     events = reader.events
     reader.events = lambda start, stop: first_event.append(time.process_time()) or events(start, stop)

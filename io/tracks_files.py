@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mltrack_plugin.errors import InputError
-from mltrack_plugin.event_data import Hits, Tracks
+from mltrack_plugin.event_data import EventTracks, Hits, Tracks
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.event_data.tracks import PERIGEE_PARAMETERS
 from mltrack_plugin.io import (
@@ -43,6 +44,17 @@ _FORMATS = {
     "acts-tracks-csv": _Format(acts_tracks_csv.read_acts_tracks_csv, acts_tracks_csv.read_acts_tracks_meta),
     "trackml-submission": _Format(trackml_submission.read_trackml_submission, _submission_meta),
 }
+
+
+def read_tracks(path: Path | str | os.PathLike[str]) -> EventTracks:
+    """The tracks of a file or folder in any format of this package that keeps the hits of each track.
+
+    Nothing is read before it is asked for; each pass over the events streams the file.
+
+    Raises:
+        InputError: when it is read, if it does not exist, is no such file, or is damaged.
+    """
+    return EventTracks(lambda: read_tracks_any(os.fspath(path)), os.fspath(path))
 
 
 def read_tracks_any(path: Path | str) -> Iterator[tuple[int, Tracks]]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from mltrack_plugin.errors import OutputError
 
@@ -161,6 +162,18 @@ class AtomicFile:
             self.file.close()
         with contextlib.suppress(OSError):
             self._temporary.unlink()
+
+
+def write_json(path: Path | str | os.PathLike[str], content: Any, *, overwrite: bool = False) -> None:
+    """Write JSON, complete or not at all (raises ``OutputError``)."""
+    file = AtomicFile(os.fspath(path), overwrite=overwrite)
+    try:
+        with output_errors(file.path):
+            file.file.write(json.dumps(content, indent=2).encode() + b"\n")
+        file.commit()
+    except BaseException:
+        file.abort()
+        raise
 
 
 class AtomicFolder:

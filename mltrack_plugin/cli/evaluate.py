@@ -88,8 +88,8 @@ def command(
 
         mltrack evaluate --input events.root --tracks events.tracks.root --plots plots
     """
+    from mltrack_plugin.atomic import write_json
     from mltrack_plugin.cli.job_display import job_log, progress
-    from mltrack_plugin.cli.run import write_report
     from mltrack_plugin.errors import ConfigurationError
 
     if tracks is not None and model is not None:
@@ -107,7 +107,7 @@ def command(
             result = score_job(input_, format_, config, model, device, min_hits, job_options)
     _show(result)
     if json_ is not None:
-        write_report(json_, result, overwrite=True)
+        write_json(json_, result, overwrite=True)
         click.echo(f"wrote {json_}")
     if plots is not None:
         from mltrack_plugin.evaluation.plots import plot_results
@@ -216,11 +216,11 @@ def score_job(
         ``job_configuration``, the ``model`` that replaced the job's, ``timing`` (the sequencer's summary)
         and ``skipped_events``.
     """
-    from mltrack_plugin.cli.run import open_input
     from mltrack_plugin.evaluation.collect import ScoreCollector, truth_keys
     from mltrack_plugin.framework.sequencer import Sequencer
+    from mltrack_plugin.jobs.run import open_input
 
-    reader, job = open_input(path, format, config, model)
+    reader, (_, _, job) = open_input(path, format, config, model)
     require_truth(reader)
     detector = getattr(reader, "detector", None)
     algorithms = job.algorithms(model=model, device=device)

@@ -1,34 +1,18 @@
-"""What a job shows: its log, a progress bar on a terminal, and the final summary."""
+"""What a job shows while it runs: its log, and a progress bar on a terminal."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
-
-    from mltrack_plugin.framework.summary import Summary
 
 #: s between progress lines where there is no terminal.
 _PROGRESS_INTERVAL_S = 10.0
-#: Skipped events that the summary names one by one.
-_SKIPPED_SHOWN = 5
-#: Scores of the summary, by key of ``ScoreAccumulator.result``.
-_SCORES = {
-    "trackml_score": "TrackML score",
-    "fit_accuracy": "FitAccuracy",
-    "perfect_match_efficiency": "perfect match efficiency",
-    "lhc_match_efficiency": "LHC match efficiency",
-    "double_majority_efficiency": "double majority efficiency",
-    "efficiency": "efficiency",
-    "fake_rate": "fake rate",
-    "duplicate_rate": "duplicate rate",
-}
 
 
 class _ConsoleHandler(logging.Handler):
@@ -82,50 +66,3 @@ def _progress_lines(console: Console) -> Callable[[int, int], None]:
             console.print(f"{done} of {total} events", highlight=False, soft_wrap=True)
 
     return show
-
-
-def show_summary(summary: Summary, scores: Mapping[str, Any] | None, outputs: list[str]) -> None:
-    """Print what a job did to standard output."""
-    from rich.console import Console
-
-    console = Console()
-    rate = summary.events / summary.wall_s if summary.wall_s else 0.0
-    totals = f"{summary.events} events, {summary.hits} hits, {summary.tracks} tracks"
-    if n := summary.events:
-        totals += f" ({summary.hits / n:.1f} hits and {summary.tracks / n:.1f} tracks per event)"
-    processes = f"{summary.workers} worker(s) with {summary.threads} thread(s)"
-    lines = [totals, f"{summary.wall_s:.1f} s, {rate:.1f} events/s, {processes}"]
-    if summary.filtered:
-        lines.append(f"events filtered out: {summary.filtered}")
-    if summary.resumed:
-        lines.append(f"events from the interrupted job: {summary.resumed}")
-    if summary.skipped:
-        lines.append(f"events skipped: {len(summary.skipped)}")
-        for skipped in summary.skipped[:_SKIPPED_SHOWN]:
-            lines.append(f"  event {skipped.event_number}: {skipped.step}: {skipped.reason}")
-        if len(summary.skipped) > _SKIPPED_SHOWN:
-            lines.append("  ... (all of them are in the output and in --json)")
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print()
-    console.print(summary.table())
-    if scores is not None:
-        console.print()
-        console.print(_score_table(scores))
-    console.print()
-    for output in outputs:
-        console.print(f"wrote {output}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _score_table(scores: Mapping[str, Any]) -> Table:
-    from rich.table import Table
-
-    table = Table(title="Scores against the truth", title_justify="left", box=None, pad_edge=False)
-    table.add_column("score")
-    table.add_column("value", justify="right")
-    table.add_column("68% interval", justify="right")
-    for key, label in _SCORES.items():
-        value, low, high = (scores.get(name) for name in (key, f"{key}_low", f"{key}_high"))
-        interval = "" if low is None or high is None else f"{low:.4f} - {high:.4f}"
-        table.add_row(label, "-" if value is None else f"{value:.4f}", interval)
-    return table

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from mltrack_plugin.jobs.result import RunResult
 
 
 @click.command()
@@ -82,54 +84,35 @@ def command(
         mltrack reference ckf --input events.root --output ckf.root
     """
     from mltrack_plugin.acts.reference import ckf_job
-    from mltrack_plugin.atomic import check_apart, check_file
-    from mltrack_plugin.cli.evaluate import open_reader
-    from mltrack_plugin.cli.job_display import job_log, progress, show_summary
-    from mltrack_plugin.cli.run import make_writers, report, score_collector, timing_writer, write_report
+    from mltrack_plugin.cli.job_display import job_log, progress
     from mltrack_plugin.detectors.acts_geometry import require_acts
-    from mltrack_plugin.framework.sequencer import Sequencer
+    from mltrack_plugin.jobs.config import load_job
+    from mltrack_plugin.jobs.run import run
 
     require_acts()
-    target = Path(output) if output is not None else default_output(input_, finder)
-    with job_log() as console:
-        if json_ is not None:
-            check_file(Path(json_), overwrite=overwrite)
-        job = ckf_job(settings, field, resolution, min_pt)
-        algorithms = job.algorithms()
-        reader = open_reader(input_, format_, config)
-        reader.initialize()
-        scores = score_collector(reader)
-        reader.finalize()
-        writers = make_writers(job, target, output_format, overwrite)
-        # Always: the time is half of the comparison.
-        writers.append(
-            timing_writer(
-                writers[0], overwrite, job=job.name, workers=workers, times=algorithms[0].config.times
-            )
+    job = ckf_job(settings, field, resolution, min_pt)
+    if config is not None:
+        job = job.model_copy(update={"reader": load_job(config).reader})
+    with job_log() as console, progress(console) as show:
+        result = run(
+            input_,
+            output if output is not None else default_output(input_, finder),
+            job=job,
+            format=format_,
+            output_format=output_format,
+            events=events,
+            skip=skip,
+            workers=workers,
+            on_error=on_error,
+            resume=resume,
+            overwrite=overwrite,
+            # Always: the time is half of the comparison.
+            timing=True,
+            report=json_,
+            progress=show,
         )
-        outputs = [str(writer.config.path) for writer in writers]
-        check_apart([*outputs, *filter(None, [json_])], filter(None, [input_, config]))
-        with progress(console) as show:
-            sequencer = Sequencer(
-                events=events,
-                skip=skip,
-                workers=workers,
-                on_error=on_error,
-                resume=resume,
-                progress=show,
-                info={"job": job.name, "job_configuration": json.dumps(job.model_dump(mode="json"))},
-            ).add_reader(reader)
-            for algorithm in algorithms:
-                sequencer.add_algorithm(algorithm)
-            for writer in [*writers, *([scores] if scores is not None else [])]:
-                sequencer.add_writer(writer)
-            summary = sequencer.run()
-        found = scores.accumulator.result() if scores is not None else None
-        show_summary(summary, found, outputs)
-        show_times(outputs[-1])
-        if json_ is not None:
-            content = report(summary, found, input_, outputs, job)
-            write_report(json_, {**content, "times": times_per_event(outputs[-1])}, overwrite)
+    click.echo(result)
+    _show_times(result)
 
 
 def default_output(source: str, finder: str) -> Path:
@@ -140,34 +123,15 @@ def default_output(source: str, finder: str) -> Path:
     return path.with_name(path.name.removesuffix(".tracks.root") + f".{finder}.root")
 
 
-def times_per_event(path: str) -> dict[str, float]:
-    """Mean CPU time per event of each step, and of all counted ones together ("reconstruction"), ms."""
-    import numpy as np
-
+def _show_times(result: RunResult) -> None:
+    """Print the mean times per event of the steps."""
     from mltrack_plugin.framework.timing import read_timing
+    from mltrack_plugin.reprs import text_table
 
-    record = read_timing(path)
-    if not len(record):
-        return {}
-    means = {name: 1e3 * float(np.nanmean(values)) for name, values in record.steps.items()}
-    return {**means, "reconstruction": 1e3 * float(record.cpu_s.mean())}
-
-
-def show_times(path: str) -> None:
-    """Print the mean times per event of a timing file."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from mltrack_plugin.framework.timing import read_timing
-
-    counted = read_timing(path).counted
-    table = Table(title="CPU time of the reference", title_justify="left", box=None, pad_edge=False)
-    table.add_column("step")
-    table.add_column("CPU ms/event", justify="right")
-    table.add_column("")
-    for name, milliseconds in times_per_event(path).items():
-        outside = name not in (*counted, "reconstruction")
-        table.add_row(name, f"{milliseconds:.3f}", "not counted" if outside else "")
-    console = Console()
-    console.print()
-    console.print(table)
+    counted = {*read_timing(result.outputs[-1]).counted, "reconstruction"}
+    rows = [
+        (name, f"{milliseconds:.3f}", "" if name in counted else "not counted")
+        for name, milliseconds in (result.times or {}).items()
+    ]
+    click.echo("\nCPU time of the reference")
+    click.echo(text_table([("step", "CPU ms/event", ""), *rows], right=(1,)))

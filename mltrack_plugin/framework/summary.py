@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from mltrack_plugin.reprs import counted, html_table, text_table
+
+#: Skipped events that are named one by one.
+_SKIPPED_SHOWN = 5
+_HEAD = ("step", "events", "CPU ms/event", "wall ms/event", "CPU share")
 
 
 @dataclass(slots=True)
@@ -53,7 +56,7 @@ class SkippedEvent:
     reason: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Summary:
     """Result of ``Sequencer.run``."""
 
@@ -121,21 +124,47 @@ class Summary:
             "steps": steps,
         }
 
-    def table(self) -> Table:
-        """The time table as a `rich` renderable."""
-        from rich.table import Table
+    def __str__(self) -> str:
+        return "\n".join(
+            [*self._lines(), "", "Time per step", text_table([_HEAD, *self._rows()], (1, 2, 3, 4))]
+        )
 
-        table = Table(title="Time per step", title_justify="left", box=None, pad_edge=False)
-        table.add_column("step")
-        for name in ("events", "CPU ms/event", "wall ms/event", "CPU share"):
-            table.add_column(name, justify="right")
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return html_table("\n".join(self._lines()), self._rows(), _HEAD)
+
+    def _lines(self) -> list[str]:
+        """What was done, in words."""
+        totals = f"{counted(self.events, 'event')}, {self.hits} hits, {self.tracks} tracks"
+        if n := self.events:
+            totals += f" ({self.hits / n:.1f} hits and {self.tracks / n:.1f} tracks per event)"
+        rate = self.events / self.wall_s if self.wall_s else 0.0
+        processes = f"{self.workers} worker(s) with {self.threads} thread(s)"
+        lines = [totals, f"{self.wall_s:.1f} s, {rate:.1f} events/s, {processes}"]
+        if self.filtered:
+            lines.append(f"events filtered out: {self.filtered}")
+        if self.resumed:
+            lines.append(f"events from the interrupted job: {self.resumed}")
+        if self.skipped:
+            lines.append(f"events skipped: {len(self.skipped)}")
+            for skipped in self.skipped[:_SKIPPED_SHOWN]:
+                lines.append(f"  event {skipped.event_number}: {skipped.step}: {skipped.reason}")
+            if len(self.skipped) > _SKIPPED_SHOWN:
+                lines.append("  ... (all of them are in the output and in --json)")
+        return lines
+
+    def _rows(self) -> list[tuple[str, str, str, str, str]]:
+        """The time of each step."""
         total = self.cpu_s or 1.0
-        for step in self.steps:
-            table.add_row(
+        return [
+            (
                 step.name,
                 str(step.calls),
                 f"{step.cpu_ms_per_event:.3f}",
                 f"{step.wall_ms_per_event:.3f}",
                 f"{100 * step.cpu_s / total:.1f}%",
             )
-        return table
+            for step in self.steps
+        ]

@@ -6,16 +6,14 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
+from mltrack_plugin.atomic import check_apart, check_file, write_json
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.evaluation.collect import ScoreCollector, truth_keys
-from mltrack_plugin.event_data import EventTracks, ProtoTracks
+from mltrack_plugin.event_data import ProtoTracks
 from mltrack_plugin.framework.algorithm import Algorithm, Reader, Writer
 from mltrack_plugin.framework.event_loop import OnError
-from mltrack_plugin.framework.registry import available, find
 from mltrack_plugin.framework.sequencer import Sequencer
 from mltrack_plugin.framework.timing import STEP_TIMES, StepTimes, TimingWriter, timing_path
 from mltrack_plugin.io import open_events
@@ -23,7 +21,7 @@ from mltrack_plugin.io.tracks_collector import TracksCollector
 from mltrack_plugin.io.tracks_files import read_tracks
 from mltrack_plugin.jobs.config import JobConfig, load_job
 from mltrack_plugin.jobs.result import ChosenJob, RunResult
-from mltrack_plugin.storage.atomic import AtomicFile, check_apart, check_file, output_errors
+from mltrack_plugin.registry import available, find
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +97,9 @@ def run(
         check_file(Path(report), overwrite=overwrite)
     reader, chosen = open_input(path, format, job, model, detector)
     algorithms = chosen.config.algorithms(model=_text(model), device=device)
-    writers = make_writers(chosen.config, Path(output), output_format, overwrite) if output is not None else []
+    writers = (
+        make_writers(chosen.config, Path(output), output_format, overwrite) if output is not None else []
+    )
     if timing:
         writers.append(_timing_writer(writers, algorithms, overwrite, chosen.name, workers, threads))
     outputs = [str(writer.config.path) for writer in writers]
@@ -134,5 +134,105 @@ def run(
         outputs=tuple(outputs),
     )
     if report is not None:
-        write_report(report, result.to_dict(), overwrite)
+        write_json(report, result.to_dict(), overwrite=overwrite)
     return result
+
+
+def open_input(
+    path: Name,
+    format: str | None = None,
+    job: Name | JobConfig | None = None,
+    model: Name | None = None,
+    detector: str | None = None,
+) -> tuple[Reader, ChosenJob]:
+    """Reader and job; without ``job`` the shipped one that fits the input.
+
+    Raises:
+        InputError: if the input cannot be read.
+        ConfigurationError: if the configuration is wrong, or none fits.
+    """
+    given = {"detector": detector} if detector is not None else {}
+    if job is None:
+        from mltrack_plugin.jobs.choice import choose_job
+
+        reader = open_events(os.fspath(path), format=format, **given)
+        with reader.opened():
+            name, reason = choose_job(reader, _text(model))
+        _log.info("job configuration %s: %s", name, reason)
+        return reader, ChosenJob(name, reason, load_job(name))
+    config = job if isinstance(job, JobConfig) else load_job(job)
+    settings = {**config.reader, **given}
+    reader = open_events(os.fspath(path), format=format or settings.pop("format", None), **settings)
+    with reader.opened():
+        return reader, ChosenJob(config.name, "as given", config)
+
+
+def make_writers(job: JobConfig, output: Path, output_format: str | None, overwrite: bool) -> list[Writer]:
+    """The writers of a job; where it names none, the one that the output's suffix stands for.
+
+    Raises:
+        ConfigurationError: if no writer is known for the suffix.
+    """
+    if output_format is None and job.writers:
+        return job.make_writers(output, overwrite)
+    name = output_format or WRITERS.get(output.suffix)
+    if name is None:
+        raise ConfigurationError(
+            f"no output format for the suffix of {str(output)!r}; known are {', '.join(map(repr, WRITERS))}. "
+            f"Or choose one with --output-format: {', '.join(available('writer'))}"
+        )
+    return [find("writer", name)(path=str(output), overwrite=overwrite)]
+
+
+def _collector(job: ChosenJob, algorithms: Sequence[Algorithm]) -> TracksCollector:
+    """What keeps the tracks in memory; a job that makes none has to be written."""
+    if not _makes_tracks(algorithms):
+        made = ", ".join(handle.key for algorithm in algorithms for handle in algorithm.outputs)
+        raise ConfigurationError(
+            f"job {job.name!r} makes no tracks that could be kept in memory (it makes {made}); name an output"
+        )
+    return TracksCollector()
+
+
+def _timing_writer(
+    writers: Sequence[Writer],
+    algorithms: Sequence[Algorithm],
+    overwrite: bool,
+    job: str,
+    workers: int,
+    threads: int,
+) -> Writer:
+    """What writes CPU times beside the output of the first writer."""
+    if not writers:
+        raise ConfigurationError("the times are written beside the tracks: name an output")
+    config = writers[0].config
+    keys = {name: key for name in ("hits", "tracks") if (key := getattr(config, name, None))}
+    # An algorithm that runs a chain of its own times the chain's steps.
+    own = [handle.key for algorithm in algorithms for handle in algorithm.outputs if handle.kind is StepTimes]
+    return TimingWriter(
+        path=str(timing_path(config.path)),
+        overwrite=overwrite,
+        times=own[-1] if own else STEP_TIMES,
+        job=job,
+        workers=workers,
+        threads=threads,
+        **keys,
+    )
+
+
+def _makes_tracks(algorithms: Sequence[Algorithm]) -> bool:
+    """Whether the sequence ends in tracks; one that only finds vertices has nothing to score."""
+    outputs = [handle for algorithm in algorithms for handle in algorithm.outputs]
+    return any(handle.key == "tracks" and issubclass(handle.kind, ProtoTracks) for handle in outputs)
+
+
+def _score_collector(reader: Reader) -> ScoreCollector | None:
+    """A writer that scores tracks as they come, if the events have truth."""
+    keys = truth_keys(reader)
+    if "truth_links" not in keys:
+        return None
+    return ScoreCollector({**keys, "detector": getattr(reader, "detector", None)})
+
+
+def _text(name: Name | None) -> str | None:
+    return None if name is None else os.fspath(name)
