@@ -28,6 +28,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from mltrack_plugin.version import __version__
+
 if TYPE_CHECKING:
     from mltrack_plugin.archives.archive import load_model as load_model
     from mltrack_plugin.detectors import Detector as Detector
@@ -68,8 +70,6 @@ if TYPE_CHECKING:
 # Spinning OpenMP threads make small inference jobs 50 times slower on a busy machine;
 # the variable is read when torch is imported, so it must be set before.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-__version__ = "0.1.0"
 
 #: Module -> the names that it gives to the front door (for type checkers they are imported above).
 _EXPORTS = {

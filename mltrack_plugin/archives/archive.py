@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mltrack_plugin import __version__
 from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.archives.manifest import available_models, sha256_of, shipped_model
 from mltrack_plugin.archives.safezip import CheckedZip, read_checked, read_file
 from mltrack_plugin.archives.track_model import Engine, TrackModel
 from mltrack_plugin.errors import ModelError, OutputError
+from mltrack_plugin.version import __version__
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mltrack_plugin import __version__
 from mltrack_plugin.archives.archive import SUFFIXES, check_content, load_file, pack, write_atomically
 from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.archives.safezip import read_checked, read_file
 from mltrack_plugin.archives.track_model import TrackModel
 from mltrack_plugin.errors import ConfigurationError, ModelError, OutputError
 from mltrack_plugin.models import build_network
+from mltrack_plugin.version import __version__
 
 if TYPE_CHECKING:
     from torch import nn

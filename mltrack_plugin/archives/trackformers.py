@@ -12,11 +12,11 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mltrack_plugin import __version__
 from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.archives.safezip import read_checked, read_file
 from mltrack_plugin.errors import ConfigurationError, ModelError, did_you_mean
 from mltrack_plugin.models import build_network
+from mltrack_plugin.version import __version__
 
 if TYPE_CHECKING:
     from torch import nn

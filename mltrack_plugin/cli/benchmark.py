@@ -57,8 +57,8 @@ def heptrkx(events: int, seed: int, systems: tuple[str, ...], output: Path | Non
     import platform
     import time
 
-    from mltrack_plugin import __version__
     from mltrack_plugin.atomic import AtomicFile
+    from mltrack_plugin.version import __version__
 
     rows: list[Row] = []
     chosen = [family for family in HEPTRKX if not systems or family in systems]

@@ -66,9 +66,9 @@ def paper(
     """
     import torch
 
-    from mltrack_plugin import __version__
     from mltrack_plugin.archives.archive import resolve_device
     from mltrack_plugin.published.trackformers.rows import table_rows
+    from mltrack_plugin.version import __version__
 
     torch.set_num_threads(threads)
     device = resolve_device(device)

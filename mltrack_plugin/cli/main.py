@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 
-from mltrack_plugin import __version__
 from mltrack_plugin.errors import MltrackError, did_you_mean
+from mltrack_plugin.version import __version__
 
 #: Command -> (module whose ``command`` it is, what it does). Modules are imported when they are needed.
 COMMANDS = {

@@ -112,9 +112,9 @@ def write_events(
     from rich.console import Console
     from rich.progress import Progress
 
-    from mltrack_plugin import __version__
     from mltrack_plugin.framework.event_store import EventStore
     from mltrack_plugin.io.root_events_writer import RootEventsWriter
+    from mltrack_plugin.version import __version__
 
     click.echo(f"writing {n} {split} events of {dataset.name} (seed {seed}) to {output}")
     writer = RootEventsWriter(

@@ -5,31 +5,19 @@ Peer: the Sequencer of the ACTS examples framework.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Self
 
-from mltrack_plugin.errors import ConfigurationError, EventError, InputError, MltrackError, OutputError
+from mltrack_plugin.errors import ConfigurationError, InputError
 from mltrack_plugin.framework.algorithm import Algorithm, Reader, SequenceElement, Writer
-from mltrack_plugin.framework.chain import check_chain, data_flow, for_detector, unique_names
-from mltrack_plugin.framework.event_loop import (
-    Chunk,
-    EventLoop,
-    EventResult,
-    OnError,
-    freeze_garbage_collector,
-    set_torch_threads,
-)
-from mltrack_plugin.framework.event_store import EventStore
-from mltrack_plugin.framework.journal import Journal, input_identity
-from mltrack_plugin.framework.packing import check_packable, pack, unpack
-from mltrack_plugin.framework.provenance import configuration, versions
-from mltrack_plugin.framework.summary import StepTime, Summary
-from mltrack_plugin.framework.workers import PackedChunk, WorkerPool, WorkPlan
+from mltrack_plugin.framework.chain import check_chain, data_flow, for_detector
+from mltrack_plugin.framework.event_loop import OnError
+from mltrack_plugin.framework.job_run import JobRun
+from mltrack_plugin.framework.options import RunOptions
+from mltrack_plugin.framework.summary import Summary
 
 _logger = logging.getLogger("mltrack_plugin")
 
@@ -72,24 +60,11 @@ class Sequencer:
         log: Callable[[str], None] | None = None,
         info: Mapping[str, str] | None = None,
     ) -> None:
-        limits = {"events": (events, 1), "skip": (skip, 0), "workers": (workers, 1), "threads": (threads, 1)}
-        limits["chunk_size"] = (chunk_size, 1)
-        for name, (value, lowest) in limits.items():
-            if value is not None and value < lowest:
-                raise ConfigurationError(f"{name} must be at least {lowest}, not {value}")
-        if on_error not in ("fail", "skip"):
-            raise ConfigurationError(f"on_error must be 'fail' or 'skip', not {on_error!r}")
-        self.max_events = events
-        self.skip = skip
-        self.workers = workers
-        self.threads = threads
-        self.on_error: OnError = on_error
-        self.chunk_size = chunk_size
-        self.checkpoint_s = checkpoint_s
-        self.progress = progress
-        self.resume = resume
-        self.log = log or _logger.info
-        self.info = dict(info or {})
+        self.options = RunOptions(
+            events=events, skip=skip, workers=workers, threads=threads, on_error=on_error,
+            chunk_size=chunk_size, checkpoint_s=checkpoint_s, progress=progress, resume=resume,
+            log=log or _logger.info, info=dict(info or {}),
+        )  # fmt: skip
         self._reader: Reader | None = None
         self._algorithms: list[Algorithm] = []
         self._writers: list[Writer] = []
@@ -134,9 +109,9 @@ class Sequencer:
             elements: list[SequenceElement] = [reader, *algorithms, *self._writers]
             check_chain(elements)
             for line in data_flow(elements):
-                self.log(line)
+                self.options.log(line)
             start, stop = self._range(reader)
-            job = _Job(self, reader, algorithms, self._writers, start, stop)
+            job = JobRun(self.options, reader, algorithms, self._writers, start, stop)
             summary = job.run(cleanup)
         summary.wall_s = time.perf_counter() - began
         return summary
@@ -145,269 +120,7 @@ class Sequencer:
         total = reader.num_events()
         if total == 0:
             raise InputError(f"{reader.source} contains no events")
-        if self.skip >= total:
-            raise ConfigurationError(f"cannot skip {self.skip} events: {reader.source} contains {total}")
-        stop = total if self.max_events is None else min(total, self.skip + self.max_events)
-        return self.skip, stop
-
-
-class _Job:
-    """One run of a sequencer whose chain is checked and whose reader is open."""
-
-    def __init__(
-        self,
-        options: Sequencer,
-        reader: Reader,
-        algorithms: list[Algorithm],
-        writers: list[Writer],
-        start: int,
-        stop: int,
-    ) -> None:
-        self.options = options
-        self.reader = reader
-        self.algorithms = algorithms
-        self.writers = writers
-        self.start, self.stop = start, stop
-        self.needed = frozenset(handle.key for writer in writers for handle in writer.inputs)
-        self.read_keys = self.needed & {handle.key for handle in reader.outputs}
-        self.made_keys = self.needed - self.read_keys
-        names = unique_names([reader, *algorithms, *writers])
-        self.writer_names = names[1 + len(algorithms) :]
-        self.summary = Summary(
-            steps=[StepTime(name) for name in names], workers=options.workers, threads=options.threads
-        )
-        self.identity = input_identity(reader.source)
-        self.paths = [path for writer in writers if (path := getattr(writer.config, "path", None))]
-        self.done = 0
-
-    def run(self, cleanup: ExitStack) -> Summary:
-        began = time.perf_counter()
-        options = self.options
-        journal = self._journal()
-        if journal is not None or options.workers > 1:
-            check_packable(self.writers)
-        opened: list[Writer] = []
-        completed = False
-        try:
-            for writer in self.writers:
-                opened.append(writer)
-                writer.initialize()
-            if journal is not None:
-                cleanup.callback(journal.close, completed=False)
-                journal.acquire(self.paths)
-            plan = WorkPlan(self.start, self.stop)
-            if options.workers > 1:
-                pool = WorkerPool(self.reader, self.algorithms, self.needed, self.read_keys, options)
-                cleanup.callback(pool.stop)
-                facts = pool.start()
-            else:
-                facts = self._initialize(cleanup)
-            self._open_journal(journal, plan, facts)
-            self.summary.initialize_s = time.perf_counter() - began
-            parallel = options.workers > 1
-            results = self._parallel(pool, plan, journal) if parallel else self._serial(plan, journal)
-            for chunk in results:
-                self._take(chunk)
-            self._refuse_total_loss()
-            self._refuse_changed_input()
-            self._finish(facts)
-            completed = True
-        finally:
-            if not completed:
-                for writer in opened:
-                    writer.abort()
-                self._report_journal(journal)
-            elif journal is not None:
-                journal.close(completed=True)
-        return self.summary
-
-    # ---- where results come from ------------------------------------------------------------
-
-    def _initialize(self, cleanup: ExitStack) -> list[dict[str, str]]:
-        for algorithm in self.algorithms:
-            cleanup.callback(algorithm.finalize)
-            algorithm.initialize()
-        cleanup.callback(set_torch_threads, set_torch_threads(self.options.threads))
-        cleanup.callback(freeze_garbage_collector())
-        return [algorithm.describe() for algorithm in self.algorithms]
-
-    def _serial(self, plan: WorkPlan, journal: Journal | None) -> Iterator[Chunk]:
-        options = self.options
-        loop = EventLoop(
-            self.reader,
-            self.algorithms,
-            self.needed,
-            options.on_error,
-            options.chunk_size,
-            options.checkpoint_s,
-            self._count_event,
-        )
-        for start, stop, finished in plan.segments():
-            if finished and journal is not None:
-                yield self._replay(journal, start, stop)
-                continue
-            for chunk in loop.chunks(start, stop):
-                if journal is not None:
-                    journal.store(chunk.start, chunk.stop, pack(chunk.events, self.made_keys))
-                yield chunk
-
-    def _parallel(self, pool: WorkerPool, plan: WorkPlan, journal: Journal | None) -> Iterator[Chunk]:
-        def keep(chunk: PackedChunk) -> None:
-            if journal is not None:
-                journal.store(chunk.start, chunk.stop, chunk.made)
-            self._count_event(chunk.stop - chunk.start)
-
-        computed = pool.run(plan.unfinished(), keep)
-        for start, stop, finished in plan.segments():
-            if finished and journal is not None:
-                yield self._replay(journal, start, stop)
-                continue
-            while start < stop:
-                chunk = next(computed).unpack()
-                start = chunk.stop
-                yield chunk
-        pool.finish()
-
-    def _replay(self, journal: Journal, start: int, stop: int) -> Chunk:
-        """A finished chunk of the interrupted run; what the reader made is read again."""
-        events = unpack(journal.load(start, stop))
-        if self.read_keys:
-            for result, event in zip(events, self.reader.events(start, stop), strict=True):
-                if result.complete:
-                    kept = self.read_keys & event.collections.keys()
-                    result.collections.update((key, event.collections[key]) for key in kept)
-        self.summary.resumed += len(events)
-        self._count_event(len(events))
-        return Chunk(start, stop, events)
-
-    def _count_event(self, n: int = 1) -> None:
-        self.done += n
-        if self.options.progress is not None:
-            self.options.progress(self.done, self.stop - self.start)
-
-    # ---- where results go -------------------------------------------------------------------
-
-    def _take(self, chunk: Chunk) -> None:
-        self.summary.add_times(chunk.times)
-        for event in chunk.events:
-            if event.skipped is not None:
-                self.summary.skipped.append(event.skipped)
-            elif event.filtered:
-                self.summary.filtered += 1
-            else:
-                self.summary.events += 1
-                self.summary.hits += event.hits
-                self.summary.tracks += event.tracks
-                self._write(event)
-
-    def _write(self, event: EventResult) -> None:
-        store = EventStore(event.event_number, self.reader.source)
-        for key, value in event.collections.items():
-            store.add(key, value)
-        for name, writer in zip(self.writer_names, self.writers, strict=True):
-            cpu, wall = time.process_time(), time.perf_counter()
-            try:
-                writer.write(store)
-            except Exception as error:
-                where = f"{self.reader.source}: event {event.event_number}: {name}"
-                raise _as_job_error(error, where) from error
-            self.summary.step(name).add(time.process_time() - cpu, time.perf_counter() - wall)
-
-    def _refuse_total_loss(self) -> None:
-        skipped = self.summary.skipped
-        if skipped and len(skipped) == self.stop - self.start:
-            first = skipped[0]
-            raise EventError(
-                f"{self.reader.source}: none of the {len(skipped)} events could be processed. "
-                f"The first, event {first.event_number}: {first.step}: {first.reason}"
-            )
-
-    def _refuse_changed_input(self) -> None:
-        if input_identity(self.reader.source) != self.identity:
-            raise InputError(
-                f"{self.reader.source} was changed while it was read, so the tracks may be of neither state; "
-                "run again when nothing writes it any more"
-            )
-
-    def _finish(self, facts: list[dict[str, str]]) -> None:
-        info = self._job_info(facts)
-        for name, writer in zip(self.writer_names, self.writers, strict=True):
-            cpu, wall = time.process_time(), time.perf_counter()
-            try:
-                writer.set_job_info(info)
-                writer.finalize()
-            except Exception as error:
-                raise _as_job_error(error, name) from error
-            self.summary.step(name).add(time.process_time() - cpu, time.perf_counter() - wall, 0)
-
-    def _job_info(self, facts: list[dict[str, str]]) -> dict[str, str]:
-        """Metadata of the output: equal for equal jobs, so neither dates nor the number of workers."""
-        skipped = [
-            {"event_number": s.event_number, "index": s.index, "step": s.step, "reason": s.reason}
-            for s in self.summary.skipped
-        ]
-        return {
-            **self.options.info,
-            "input": self.reader.source,
-            "reader": configuration(self.reader, {}),
-            "sequence": self._sequence(facts),
-            "versions": json.dumps(versions()),
-            "events": str(self.summary.events),
-            "skipped_events": json.dumps(skipped),
-        }
-
-    def _sequence(self, facts: list[dict[str, str]]) -> str:
-        steps = [configuration(a, fact) for a, fact in zip(self.algorithms, facts, strict=True)]
-        return f"[{', '.join(steps)}]"
-
-    # ---- the journal ------------------------------------------------------------------------
-
-    def _journal(self) -> Journal | None:
-        if self.paths:
-            return Journal(self.paths[0])
-        if self.options.resume:
-            raise ConfigurationError("nothing to resume: the sequence writes no file")
-        return None
-
-    def _open_journal(self, journal: Journal | None, plan: WorkPlan, facts: list[dict[str, str]]) -> None:
-        if journal is None:
-            return
-        discarded = journal.open(
-            {
-                "input": self.identity,
-                "reader configuration": configuration(self.reader, {}),
-                "sequence": self._sequence(facts),
-                "set of collections for the writers": ", ".join(sorted(self.made_keys)),
-                "number of threads": str(self.options.threads),
-                "set of package versions": json.dumps(versions()),
-            },
-            self.options.resume,
-        )
-        if discarded:
-            self.options.log(
-                f"an interrupted job left {discarded} finished events, which are computed again (--resume keeps them)"
-            )
-        if not self.options.resume:
-            return
-        for start, stop, events in journal.readable():
-            # With on_error="fail" an event that was skipped must fail again.
-            passed = self.options.on_error == "skip" or all(event.skipped is None for event in events)
-            if passed and self.start <= start and stop <= self.stop:
-                plan.mark_finished(start, stop)
-        self.options.log(
-            f"resuming: {plan.finished_events} of {self.stop - self.start} events are done already"
-        )
-
-    def _report_journal(self, journal: Journal | None) -> None:
-        kept = sum(stop - start for start, stop in journal.finished()) if journal is not None else 0
-        if kept:
-            self.options.log(f"finished events, kept for the same job with --resume: {kept}")
-
-
-def _as_job_error(error: Exception, where: str) -> MltrackError:
-    if isinstance(error, MltrackError):
-        return type(error)(f"{where}: {error}")
-    if isinstance(error, OSError):
-        path = f" {Path(error.filename).name!r}" if isinstance(error.filename, str) else ""
-        return OutputError(f"{where}: cannot write{path}: {error.strerror or error}")
-    return MltrackError(f"{where}: unexpected {type(error).__name__}: {error}")
+        skip, events = self.options.skip, self.options.events
+        if skip >= total:
+            raise ConfigurationError(f"cannot skip {skip} events: {reader.source} contains {total}")
+        return skip, total if events is None else min(total, skip + events)

@@ -117,7 +117,7 @@ class TimingWriter(Writer):
         self._times = self.read_handle(StepTimes, self.config.times, optional=self.config.times == STEP_TIMES)
         self._hits = self.read_handle(Hits, self.config.hits)
         self._tracks = self.read_handle(ProtoTracks, self.config.tracks)
-        self._file: AtomicFile | None = None
+        self._file: Any = None
 
     def initialize(self) -> None:
         """Open the file under a temporary name.

@@ -30,13 +30,12 @@ from mltrack_plugin.framework.event_loop import (
     freeze_garbage_collector,
     set_torch_threads,
 )
+from mltrack_plugin.framework.options import RunOptions
 from mltrack_plugin.framework.packing import Packed, pack, unpack
 from mltrack_plugin.framework.summary import StepTime
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
-
-    from mltrack_plugin.framework.sequencer import Sequencer
 
 _logger = logging.getLogger("mltrack_plugin")
 
@@ -127,7 +126,7 @@ class WorkerPool:
         algorithms: rebuilt likewise.
         needed: keys of the collections that come back.
         read_keys: those of them that the reader makes.
-        options: the sequencer's settings.
+        options: how the sequence runs.
     """
 
     def __init__(
@@ -136,7 +135,7 @@ class WorkerPool:
         algorithms: Sequence[Algorithm],
         needed: frozenset[str],
         read_keys: frozenset[str],
-        options: Sequencer,
+        options: RunOptions,
     ) -> None:
         self.chunk_size = options.chunk_size
         self._assignment = _Assignment(

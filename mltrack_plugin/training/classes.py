@@ -18,9 +18,9 @@ from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.models.consensus import OUTPUTS
 from mltrack_plugin.settings import Config as BaseConfig
 from mltrack_plugin.simulation.event import SimulatedEvent
-from mltrack_plugin.training.config import TrainingConfig, portable_settings
 from mltrack_plugin.training.data import PackedBatch, events_by_hits, pack
 from mltrack_plugin.training.encreg import measure
+from mltrack_plugin.training.settings import TrainingConfig, portable_settings
 from mltrack_plugin.training.targets import PARAMETERS, hit_targets
 from mltrack_plugin.training.task import Task, TaskModule, with_hits
 from mltrack_plugin.training.validation import ValidationScores, event_weights

@@ -15,9 +15,9 @@ from mltrack_plugin.clustering.pointers import distinct_tracks, hits_of_tracks, 
 from mltrack_plugin.models.encdec import EncDec, EncDecConfig, distance_order
 from mltrack_plugin.models.encreg import EncRegConfig
 from mltrack_plugin.settings import validated
-from mltrack_plugin.training.config import TrainingConfig
 from mltrack_plugin.training.data import Batch, EventBatches, collate
 from mltrack_plugin.training.encreg import FREE_SETTINGS, measure
+from mltrack_plugin.training.settings import TrainingConfig
 from mltrack_plugin.training.task import Task, TaskModule, with_hits
 from mltrack_plugin.training.validation import ValidationScores, event_weights
 from mltrack_plugin.training.warm_start import start_from

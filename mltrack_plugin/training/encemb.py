@@ -15,16 +15,16 @@ from mltrack_plugin.clustering import cluster_hdbscan
 from mltrack_plugin.models.encemb import EncEmb, EncEmbConfig
 from mltrack_plugin.simulation.base import Dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
-from mltrack_plugin.training.config import (
+from mltrack_plugin.training.data import events_by_hits
+from mltrack_plugin.training.files import training_dataset
+from mltrack_plugin.training.left_over import LeftOverConfig, LeftOverDataset
+from mltrack_plugin.training.losses import anchor_loss, regression_loss
+from mltrack_plugin.training.settings import (
     ClusteringSettings,
     TrainingConfig,
     ValidationSet,
     portable_settings,
 )
-from mltrack_plugin.training.data import events_by_hits
-from mltrack_plugin.training.files import training_dataset
-from mltrack_plugin.training.left_over import LeftOverConfig, LeftOverDataset
-from mltrack_plugin.training.losses import anchor_loss, regression_loss
 from mltrack_plugin.training.targets import hit_targets
 from mltrack_plugin.training.task import Task, TaskModule, with_hits
 from mltrack_plugin.training.validation import ValidationScores, event_weights

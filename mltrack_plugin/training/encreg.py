@@ -19,10 +19,10 @@ from mltrack_plugin.models.attention import Backend, check_flash_ready, use_back
 from mltrack_plugin.models.encreg import EncReg, EncRegConfig
 from mltrack_plugin.simulation.base import Dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
-from mltrack_plugin.training.config import ClusteringSettings, TrainingConfig, ValidationSet
 from mltrack_plugin.training.data import Batch, EventBatches, PackedBatch, collate, events_by_hits, pack
 from mltrack_plugin.training.files import training_dataset
 from mltrack_plugin.training.losses import anchor_loss, contrastive_loss, regression_loss
+from mltrack_plugin.training.settings import ClusteringSettings, TrainingConfig, ValidationSet
 from mltrack_plugin.training.targets import PARAMETERS, hit_targets
 from mltrack_plugin.training.task import EventSource, Task, TaskModule, with_hits
 from mltrack_plugin.training.validation import ValidationScores, event_weights

@@ -22,7 +22,7 @@ from mltrack_plugin.refiner.corruption import Corruption, corrupted
 from mltrack_plugin.refiner.rounds import clusters_of, refine
 from mltrack_plugin.refiner.slots import Slots, make_slots, plane_points
 from mltrack_plugin.simulation.event import SimulatedEvent
-from mltrack_plugin.training.config import ClusteringSettings, TrainingConfig, portable_settings
+from mltrack_plugin.training.settings import ClusteringSettings, TrainingConfig, portable_settings
 from mltrack_plugin.training.targets import PARAMETERS, hit_targets
 from mltrack_plugin.training.task import Task, TaskModule
 

@@ -18,12 +18,12 @@ from torch.utils.data import DataLoader, IterableDataset
 from mltrack_plugin.archives.archive import resolve_device
 from mltrack_plugin.atomic import output_errors
 from mltrack_plugin.errors import ConfigurationError, MissingExtraError
-from mltrack_plugin.training.config import TrainingConfig
 from mltrack_plugin.training.curves import draw_curves
 from mltrack_plugin.training.guard import StopWhenNotFinite, memory_errors
 from mltrack_plugin.training.metrics_file import CountSteps, MetricsFile
 from mltrack_plugin.training.record import CheckpointCard
 from mltrack_plugin.training.resume import checked_step
+from mltrack_plugin.training.settings import TrainingConfig
 from mltrack_plugin.training.task import Task
 from mltrack_plugin.training.tasks import make_task
 

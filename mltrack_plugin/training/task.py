@@ -12,14 +12,14 @@ import lightning
 import torch
 from torch import nn
 
-from mltrack_plugin import __version__
 from mltrack_plugin.errors import ConfigurationError, EventError
 from mltrack_plugin.settings import Config as BaseConfig
 from mltrack_plugin.settings import validated
 from mltrack_plugin.simulation.base import Dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
-from mltrack_plugin.training.config import TrainingConfig, portable_settings
 from mltrack_plugin.training.files import training_dataset
+from mltrack_plugin.training.settings import TrainingConfig, portable_settings
+from mltrack_plugin.version import __version__
 
 C = TypeVar("C", bound=BaseConfig)
 #: (index) -> event; the same index gives the same event.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mltrack_plugin.registry import find
 
 if TYPE_CHECKING:
-    from mltrack_plugin.training.config import TrainingConfig
+    from mltrack_plugin.training.settings import TrainingConfig
     from mltrack_plugin.training.task import Task
 
 

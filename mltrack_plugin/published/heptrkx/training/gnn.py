@@ -26,7 +26,7 @@ from mltrack_plugin.published.heptrkx.graphs.samples import (
 )
 from mltrack_plugin.settings import Config as BaseConfig
 from mltrack_plugin.simulation.event import SimulatedEvent
-from mltrack_plugin.training.config import TrainingConfig
+from mltrack_plugin.training.settings import TrainingConfig
 from mltrack_plugin.training.task import Task, TaskModule
 
 

@@ -18,7 +18,7 @@ from mltrack_plugin.models.gru_assignment import GruAssignment, GruAssignmentCon
 from mltrack_plugin.published.heptrkx.sequences.barrel import barrel_layer, cylindrical, validity_ranges
 from mltrack_plugin.published.heptrkx.sequences.slots import order_by_azimuth, true_slots
 from mltrack_plugin.simulation.event import SimulatedEvent
-from mltrack_plugin.training.config import TrainingConfig
+from mltrack_plugin.training.settings import TrainingConfig
 from mltrack_plugin.training.task import Task, TaskModule
 from mltrack_plugin.training.validation import ValidationScores
 

@@ -28,7 +28,7 @@ from mltrack_plugin.published.heptrkx.sequences.barrel import (
     particle_sequences,
     validity_ranges,
 )
-from mltrack_plugin.training.config import TrainingConfig
+from mltrack_plugin.training.settings import TrainingConfig
 from mltrack_plugin.training.task import Task, TaskModule
 
 #: Hits (B, L, 3) and mask (B, L).

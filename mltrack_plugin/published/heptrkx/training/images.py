@@ -18,7 +18,7 @@ from mltrack_plugin.models.plane_images import LINE_OUTPUTS, LINE_UNITS, gaussia
 from mltrack_plugin.models.plane_raster import PlaneRaster
 from mltrack_plugin.published.heptrkx.simulation.rasterised import rasterised, straight
 from mltrack_plugin.published.heptrkx.simulation.toy_planes import PlaneEvents, ToyPlanesDataset
-from mltrack_plugin.training.config import TrainingConfig
+from mltrack_plugin.training.settings import TrainingConfig
 from mltrack_plugin.training.task import Task, TaskModule
 
 #: image (B, P, W) and what the task wants to know of it.

@@ -14,7 +14,7 @@ from mltrack_plugin.models import build_network
 from mltrack_plugin.models.vertex_cnn import VertexCNNConfig
 from mltrack_plugin.published.heptrkx.images.raster import bin_of
 from mltrack_plugin.published.heptrkx.simulation.heptrkx_vertex import HeptrkxVertexDataset
-from mltrack_plugin.training.config import TrainingConfig
+from mltrack_plugin.training.settings import TrainingConfig
 from mltrack_plugin.training.task import Task, TaskModule
 
 #: images (B, C, R, W), bin of the primary vertex (B,), -1 = none; whether each bin has a vertex (B, N).
