@@ -111,11 +111,20 @@ class ActsCsvReader(EventFolderReader):
         if "spacepoint" in there:
             return "spacepoints"
         if "measurements" in there:
-            name = there["measurements"]
-            names = csv_table.header(self._folder.read(name), self._folder.path(name))
+            names = self._names("measurements")
             if set(_POSITION) <= set(names) or "hits" not in there:
                 return "measurements"
         return "hits"
+
+    def _names(self, stem: str) -> list[str]:
+        """Column names of the first event's file that has a line of them."""
+        first: InputError | None = None
+        for name in (self._files[n][stem] for n in self._numbers if stem in self._files[n]):
+            try:
+                return csv_table.header(self._folder.first_line(name), self._folder.path(name))
+            except InputError as error:
+                first = first or error
+        raise first or InputError(f"{self.source} has no event...-{stem}.csv")
 
     def _read_event(self, number: int) -> tuple[Columns, Columns | None]:
         truth = self._keys["truth_links"] is not None

@@ -207,6 +207,12 @@ class ActsRootReader(EventReader):
             return EventTree.scan(tree, place, "event_id")
         return None
 
+    def _unit_edges(self, first: int, last: int) -> list[int]:
+        return list(range(first, last + 1))
+
+    def _event_numbers(self, first: int, last: int) -> Array:
+        return self._flat.numbers[first:last]
+
     def _read_chunk(self, first: int, last: int) -> Chunk:
         flat = self._flat
         numbers = flat.numbers[first:last]

@@ -22,8 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.errors import InputError
-from mltrack_plugin.io import parquet_file, storage
+from mltrack_plugin.io import storage
 from mltrack_plugin.io.columns import Chunk, Table, align
+from mltrack_plugin.io.guarded import DamagedError
+from mltrack_plugin.io.parquet_file import ParquetInput, flat_column, list_column
 from mltrack_plugin.io.reading import MM_PER_NS, ColumnInfo, EventReader, ReaderConfig
 from mltrack_plugin.io.root_events import row_numbers
 from mltrack_plugin.io.source import Source
@@ -66,10 +68,10 @@ class _Pair:
     """A hits file and its particles file."""
 
     path: str
-    hits: Any
+    hits: ParquetInput
     hit_fields: dict[str, str]
     event_ids: Array
-    particles: Any = None
+    particles: ParquetInput | None = None
     particles_path: str = ""
     particle_fields: dict[str, str] = dataclasses.field(default_factory=dict)
     row_of_event: dict[int, int] = dataclasses.field(default_factory=dict)
@@ -141,15 +143,15 @@ class ColliderMLReader(EventReader):
         return [folder.path(n) for n in names]
 
     def _open_pair(self, path: str) -> _Pair:
-        file = parquet_file.open_parquet(path)
-        fields = _choose(file, path, _HITS)
-        pair = _Pair(path, file, fields, _event_ids(file, path))
+        file = ParquetInput(path)
+        fields = _choose(file, _HITS)
+        pair = _Pair(path, file, fields, _event_ids(file))
         particles_path = self.config.particles_path or _particles_beside(path)
         if particles_path is not None and self.config.read_truth:
-            pair.particles = parquet_file.open_parquet(particles_path)
+            pair.particles = ParquetInput(particles_path)
             pair.particles_path = particles_path
-            pair.particle_fields = _choose(pair.particles, particles_path, _PARTICLES)
-            ids = _event_ids(pair.particles, particles_path)
+            pair.particle_fields = _choose(pair.particles, _PARTICLES)
+            ids = _event_ids(pair.particles)
             pair.row_of_event = {n: i for i, n in enumerate(ids.tolist())}
             if len(pair.row_of_event) != len(ids):
                 raise InputError(f"{particles_path}: event ids are repeated")
@@ -160,6 +162,11 @@ class ColliderMLReader(EventReader):
                     f"{lost[0]}); give the right file with particles_path, or read_truth: false"
                 )
         return pair
+
+    def _event_numbers(self, first: int, last: int) -> Array:
+        part = self._part_of_edge[first]
+        offset = int(self._offset_of_file[part.file])
+        return self._pairs[part.file].event_ids[first - offset : last - offset]
 
     def _read_chunk(self, first: int, last: int) -> Chunk:
         part = self._part_of_edge[first]
@@ -187,12 +194,13 @@ class ColliderMLReader(EventReader):
         if not following:
             pair = self._pairs[part.file]
             columns = list(pair.hit_fields.values())
-            stream = parquet_file.read_batches(
-                pair.hits, pair.path, part.row_group, columns, part.rows_per_batch
-            )
+            stream = pair.hits.batches(columns, part.rows_per_batch, part.row_group)
             for _ in range(part.batch):
-                next(stream)
-        batch = next(stream)
+                next(stream, None)
+        self._stream = (None, None)
+        batch = next(stream, None)
+        if batch is None:
+            raise DamagedError(f"{self._pairs[part.file].path}, row group {part.row_group} ends too early")
         self._stream = (part, stream)
         return batch
 
@@ -201,12 +209,11 @@ class ColliderMLReader(EventReader):
         pair = self._pairs[k]
         rows = [pair.row_of_event[n] for n in numbers.tolist()]
         tables = []
-        meta = pair.particles.metadata
-        ends = np.cumsum([meta.row_group(g).num_rows for g in range(meta.num_row_groups)])
+        ends = pair.particles.ends
         for row in rows:
             group = int(np.searchsorted(ends, row, side="right"))
             if self._particle_rows[:2] != (k, group):
-                table = pair.particles.read_row_group(group, columns=list(pair.particle_fields.values()))
+                table = pair.particles.read(list(pair.particle_fields.values()), [group])
                 self._particle_rows = (k, group, table.combine_chunks())
             start = row - (int(ends[group - 1]) if group else 0)
             tables.append(self._particle_rows[2].slice(start, 1))
@@ -225,21 +232,18 @@ class ColliderMLReader(EventReader):
         return Table(joined, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
 
 
-def _choose(file: Any, path: str, fields: dict[str, str]) -> dict[str, str]:
-    parquet_file.require_columns(file, path, [c for f, c in fields.items() if f not in _OPTIONAL])
-    there = parquet_file.column_names(file)
-    return {f: c for f, c in fields.items() if c in there}
+def _choose(file: ParquetInput, fields: dict[str, str]) -> dict[str, str]:
+    file.require([c for f, c in fields.items() if f not in _OPTIONAL])
+    return {f: c for f, c in fields.items() if c in file.names}
 
 
-def _event_ids(file: Any, path: str) -> Array:
-    if "event_id" not in parquet_file.column_names(file):
+def _event_ids(file: ParquetInput) -> Array:
+    if "event_id" not in file.names:
         return np.arange(file.metadata.num_rows)
-    ids = file.read(columns=["event_id"]).column("event_id").combine_chunks()
-    if ids.null_count:
-        raise InputError(f"{path}: event_id has {ids.null_count} null values")
-    values: Array = ids.to_numpy(zero_copy_only=False)
+    values = flat_column(file.read(["event_id"]), "event_id", file.path)
     if values.dtype.kind not in "iu":
-        raise InputError(f"{path}: event_id holds {ids.type}, one integer per event is needed")
+        kind = file.schema_arrow.field("event_id").type
+        raise InputError(f"{file.path}: event_id holds {kind}, one integer per event is needed")
     return values
 
 
@@ -259,7 +263,7 @@ def _particles_beside(path: str) -> str | None:
 def _table(
     batch: Any, fields: dict[str, str], path: str, numbers: Array
 ) -> tuple[Table, dict[int, Exception]]:
-    flat = {f: parquet_file.list_column(batch.column(c), f"{path}, column {c!r}") for f, c in fields.items()}
+    flat = {f: list_column(batch.column(c), f"{path}, column {c!r}") for f, c in fields.items()}
     return align(flat, fields, path, numbers)
 
 

@@ -94,6 +94,30 @@ def join(tables: list[dict[str, Array]]) -> Table:
     return Table({n: np.concatenate([t[n] for t in filled]) for n in names}, offsets)
 
 
+def merge(chunks: list[Chunk]) -> Chunk:
+    """One chunk from consecutive ones; tables without columns have no rows."""
+    errors, position = {}, 0
+    for chunk in chunks:
+        errors |= {position + i: error for i, error in chunk.errors.items()}
+        position += len(chunk.event_numbers)
+    particles = [c.particles for c in chunks if c.particles is not None]
+    return Chunk(
+        chunks[0].first,
+        np.concatenate([c.event_numbers for c in chunks]),
+        _stacked([c.hits for c in chunks]),
+        _stacked(particles) if particles else None,
+        errors,
+    )
+
+
+def _stacked(tables: list[Table]) -> Table:
+    filled = [t for t in tables if t.columns]
+    names = [n for n in filled[0].columns if all(n in t.columns for t in filled)] if filled else []
+    counts = np.concatenate([np.diff(t.offsets) for t in tables])
+    columns = {n: np.concatenate([t.columns[n] for t in filled]) for n in names}
+    return Table(columns, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+
+
 def align(
     flat: Mapping[str, tuple[Array, Array]], label: Mapping[str, str], place: str, numbers: Array
 ) -> tuple[Table, dict[int, Exception]]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from mltrack_plugin.errors import InputError, did_you_mean
+from mltrack_plugin.io.guarded import guarded
 
 Array = npt.NDArray[Any]
 
@@ -87,23 +88,26 @@ def parse(
     wanted = [n for n in types if n in there]
     if names is not None and not data.strip():
         return {n: np.empty(0, dtype=types[n].to_pandas_dtype()) for n in wanted}
-    try:
-        table = csv.read_csv(
-            io.BytesIO(data),
-            read_options=csv.ReadOptions(use_threads=False, column_names=there, skip_rows=0 if names else 1),
-            parse_options=csv.ParseOptions(delimiter=delimiter),
-            convert_options=csv.ConvertOptions(
-                column_types={n: types[n] for n in wanted},
-                include_columns=wanted,
-                strings_can_be_null=False,
-                null_values=[],
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        if "Empty CSV" in str(error):
-            return {n: np.empty(0, dtype=types[n].to_pandas_dtype()) for n in wanted}
-        raise InputError(f"{place}: {_translate(str(error), there)}") from error
-    return {n: table.column(n).combine_chunks().to_numpy(zero_copy_only=False) for n in wanted}
+    with guarded(place):
+        try:
+            table = csv.read_csv(
+                io.BytesIO(data),
+                read_options=csv.ReadOptions(
+                    use_threads=False, column_names=there, skip_rows=0 if names else 1
+                ),
+                parse_options=csv.ParseOptions(delimiter=delimiter),
+                convert_options=csv.ConvertOptions(
+                    column_types={n: types[n] for n in wanted},
+                    include_columns=wanted,
+                    strings_can_be_null=False,
+                    null_values=[],
+                ),
+            )
+        except pa.ArrowInvalid as error:
+            if "Empty CSV" in str(error):
+                return {n: np.empty(0, dtype=types[n].to_pandas_dtype()) for n in wanted}
+            raise InputError(f"{place}: {_translate(str(error), there)}") from error
+        return {n: table.column(n).combine_chunks().to_numpy(zero_copy_only=False) for n in wanted}
 
 
 def _translate(message: str, names: list[str]) -> str:

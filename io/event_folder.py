@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
 import re
 from abc import abstractmethod
 from typing import Any, ClassVar
@@ -18,6 +20,7 @@ from mltrack_plugin.settings import Config
 Array = npt.NDArray[Any]
 Columns = dict[str, Array]
 
+_log = logging.getLogger(__name__)
 _NAME = re.compile(r"^(?P<folder>(?:.*/)?)event(?P<number>\d+)-(?P<stem>[^/]+?)\.csv(?:\.gz|\.bz2|\.xz)?$")
 
 
@@ -66,8 +69,10 @@ class EventFolderReader(EventReader):
                     f"{path}: files of this format are named like event000000123-hits.csv; give the "
                     "folder or such a file"
                 )
+        strangers = []
         for name in self._folder.names:
             if (match := _NAME.match(name)) is None:
+                strangers.append(name)
                 continue
             number = int(match["number"])
             if single is not None and number != int(single["number"]):
@@ -85,10 +90,23 @@ class EventFolderReader(EventReader):
                 f"{path} holds no events: there is no file named like event000000123-hits.csv. "
                 f"{'It holds: ' + ', '.join(names[:5]) if names else 'It is empty.'}"
             )
+        self._say(strangers)
         truth, particles = self._open_event_files()
         if not self._numbers:
             raise InputError(f"{path} holds no events")
         self._plan(even_edges(len(self._numbers), 1), truth=truth, particles=particles)
+
+    def _say(self, strangers: list[str]) -> None:
+        """Name the files that are not read because their names fit no event."""
+        if not self._folder.is_archive:
+            # Folders hold much else by right; an archive's directory may be damaged.
+            strangers = [n for n in strangers if n.startswith("event")]
+        # Worker processes open the input again.
+        if strangers and multiprocessing.parent_process() is None:
+            shown = ", ".join(map(repr, strangers[:5])) + (" and more" if len(strangers) > 5 else "")
+            _log.warning(
+                "%s: %d of its files fit no event and are not read: %s", self.source, len(strangers), shown
+            )
 
     def column_info(self) -> list[ColumnInfo]:
         """Columns of the first event's files."""
@@ -109,13 +127,23 @@ class EventFolderReader(EventReader):
         return next((s for s in stems if s in there), None)
 
     def _header(self, stem: str, required: tuple[str, ...], known: tuple[str, ...]) -> list[str]:
-        """Column names of the first event's file, checked, and noted for ``column_info``."""
-        name = self._files[self._numbers[0]][stem]
-        place = self._folder.path(name)
-        names = csv_table.header(self._folder.read(name), place)
-        csv_table.check_columns(names, place, required, known, self.config.allow_extra_columns)
-        self._info += [ColumnInfo(stem, n, "text") for n in names]
-        return names
+        """Column names of the first event's file that has a good header, noted for ``column_info``.
+
+        Raises:
+            InputError: about the first event's file, if no event has a good one.
+        """
+        first: InputError | None = None
+        for name in (self._files[n][stem] for n in self._numbers if stem in self._files[n]):
+            place = self._folder.path(name)
+            try:
+                names = csv_table.header(self._folder.first_line(name), place)
+                csv_table.check_columns(names, place, required, known, self.config.allow_extra_columns)
+            except InputError as error:
+                first = first or error
+                continue
+            self._info += [ColumnInfo(stem, n, "text") for n in names]
+            return names
+        raise first or InputError(f"{self.source} has no event...-{stem}.csv")
 
     def _parse(
         self, number: int, stem: str, types: dict[str, Any], required: tuple[str, ...], known: tuple[str, ...]

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
-from mltrack_plugin.errors import ConfigurationError
+from mltrack_plugin.errors import ConfigurationError, EventError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
 from mltrack_plugin.framework.algorithm import Reader, ReadEvent
-from mltrack_plugin.io.columns import LENGTH_COLUMNS, Chunk, Table, check_chunk, deliver
+from mltrack_plugin.io.columns import LENGTH_COLUMNS, Chunk, Table, check_chunk, deliver, merge
+from mltrack_plugin.io.guarded import DamagedError
 from mltrack_plugin.settings import Config
+
+Array = npt.NDArray[Any]
 
 #: Millimetres in one unit of length.
 LENGTH_UNITS = {"um": 1e-3, "mm": 1.0, "cm": 10.0, "m": 1000.0}
@@ -121,6 +126,14 @@ class EventReader(Reader):
     def _read_chunk(self, first: int, last: int) -> Chunk:
         """Columns of events ``first <= index < last``, with the input's types and units."""
 
+    def _unit_edges(self, first: int, last: int) -> list[int]:
+        """Where a chunk falls into parts that can be read one by one: damage in one costs no event of the others."""
+        return [first, last]
+
+    def _event_numbers(self, first: int, last: int) -> Array:
+        """Event numbers of a range that cannot be read, as far as they are known; else the positions."""
+        return np.arange(first, last)
+
     def _place(self) -> str:
         """File and tree for messages about single events."""
         return self.source
@@ -153,12 +166,25 @@ class EventReader(Reader):
         if self._cached is None or self._cached[0] != k:
             edges = self._planned()
             self._cached = None
-            chunk = self._read_chunk(edges[k], edges[k + 1])
+            chunk = self._readable(edges[k], edges[k + 1])
             _scale(chunk.hits, LENGTH_UNITS[self.config.length_unit])
             if chunk.particles is not None:
                 _scale(chunk.particles, LENGTH_UNITS[self.config.length_unit])
             self._cached = (k, check_chunk(chunk, self._place(), self.config.unknown_particles))
         return self._cached[1]
+
+    def _readable(self, first: int, last: int) -> Chunk:
+        """As :meth:`_read_chunk`; events whose part of the input is damaged have their error instead of columns."""
+        try:
+            return self._read_chunk(first, last)
+        except DamagedError as error:
+            edges = self._unit_edges(first, last)
+            if len(edges) > 2:
+                return merge([self._readable(a, b) for a, b in itertools.pairwise(edges)])
+            numbers = self._event_numbers(first, last)
+            errors = {i: EventError(f"event {n}: {error}") for i, n in enumerate(numbers.tolist())}
+            nothing = Table({}, np.zeros(last - first + 1, dtype=np.int64))
+            return Chunk(first, numbers, nothing, nothing if self._keys["particles"] else None, dict(errors))
 
 
 def even_edges(n_events: int, events_per_chunk: int) -> list[int]:

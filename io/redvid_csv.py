@@ -126,24 +126,21 @@ class RedvidCsvReader(EventReader):
         numbers: list[int] = []
         starts: list[int] = []
         end = 0
-        try:
-            with self._folder.open(name) as stream:
-                head = stream.readline()
-                columns = csv_table.header(head, place, DELIMITER)
-                known = (*_COMMON, *_LINEAR, *_HELICAL, *_HIT)
-                csv_table.check_columns(columns, place, _REQUIRED, known, self.config.allow_extra_columns)
-                end, rest = len(head), b""
-                while block := stream.read(_SCAN_BYTES):
-                    rows, _, rest = (rest + block).rpartition(b"\n")
-                    if rows:
-                        rows += b"\n"
-                        _append_events(rows, end, columns, place, numbers, starts)
-                        end += len(rows)
-                if rest.strip():
-                    _append_events(rest, end, columns, place, numbers, starts)
-                    end += len(rest)
-        except (OSError, EOFError) as error:
-            raise InputError(f"{place} cannot be read: {error}") from error
+        with self._folder.open(name) as stream:
+            head = stream.readline()
+            columns = csv_table.header(head, place, DELIMITER)
+            known = (*_COMMON, *_LINEAR, *_HELICAL, *_HIT)
+            csv_table.check_columns(columns, place, _REQUIRED, known, self.config.allow_extra_columns)
+            end, rest = len(head), b""
+            while block := stream.read(_SCAN_BYTES):
+                rows, _, rest = (rest + block).rpartition(b"\n")
+                if rows:
+                    rows += b"\n"
+                    _append_events(rows, end, columns, place, numbers, starts)
+                    end += len(rows)
+            if rest.strip():
+                _append_events(rest, end, columns, place, numbers, starts)
+                end += len(rest)
         ids = np.array(numbers, dtype=np.int64)
         begin = np.array(starts, dtype=np.int64)
         # A block may begin in the middle of an event.

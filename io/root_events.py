@@ -30,6 +30,7 @@ from mltrack_plugin.io.columns import (
     Chunk,
     Table,
 )
+from mltrack_plugin.io.guarded import DamagedError
 from mltrack_plugin.io.reading import ColumnInfo, EventReader, ReaderConfig
 from mltrack_plugin.io.root_tables import EventTree, FlatTree
 from mltrack_plugin.io.source import Source
@@ -82,7 +83,7 @@ class RootEventsReader(EventReader):
         self._number = self._fields.pop("event_number", None)
         if not self._tree.num_entries:
             raise InputError(f"{self._tree_place} holds no events; produce the file again, or give another")
-        probe = root_file.read_arrays(self._tree, self._tree_place, [self._fields["x"]], 0, 1)
+        probe = root_file.first_entries(self._tree, self._tree_place, [self._fields["x"]], 1)
         self._flat: FlatTree | None = None
         if probe[self._fields["x"]].ndim == 1:
             if self._number is None:
@@ -93,7 +94,9 @@ class RootEventsReader(EventReader):
             self._flat = FlatTree.scan(self._tree, self._tree_place, self._number)
         self._open_particles()
         if self._flat is None:
-            edges = root_file.chunk_edges(self._tree, self._all_branches(), config.chunk_bytes)
+            edges = root_file.chunk_edges(
+                self._tree, self._tree_place, self._all_branches(), config.chunk_bytes
+            )
         else:
             edges = self._flat.edges(config.chunk_bytes // (8 * len(self._fields)))
         self._plan(edges, truth="particle_id" in self._fields, particles=self._particles is not None)
@@ -142,6 +145,25 @@ class RootEventsReader(EventReader):
         if self._particles is not None:
             info += root_file.column_info(self.config.particles_tree, self._particles)
         return info
+
+    def _unit_edges(self, first: int, last: int) -> list[int]:
+        if self._flat is not None:
+            return list(range(first, last + 1))
+        trees = [(self._tree, self._all_branches())]
+        if self._particles is not None:
+            trees.append((self._particles, list(self._particle_fields.values())))
+        return root_file.unit_edges(trees, first, last)
+
+    def _event_numbers(self, first: int, last: int) -> Any:
+        if self._flat is not None:
+            return self._flat.numbers[first:last]
+        if self._number is None:
+            return super()._event_numbers(first, last)
+        try:
+            array = root_file.read_arrays(self._tree, self._tree_place, [self._number], first, last)
+            return root_file.scalars(array[self._number], self._tree_place)
+        except DamagedError:
+            return super()._event_numbers(first, last)
 
     def _read_chunk(self, first: int, last: int) -> Chunk:
         if self._flat is not None:

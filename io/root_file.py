@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,9 +15,15 @@ import uproot
 from mltrack_plugin.errors import InputError, did_you_mean
 from mltrack_plugin.io import storage
 from mltrack_plugin.io.columns import Table, align
+from mltrack_plugin.io.guarded import DamagedError, check_memory, guarded
 from mltrack_plugin.io.reading import ColumnInfo
+from mltrack_plugin.io.rntuple_guard import check_rntuple, cluster_bytes
+from mltrack_plugin.io.root_guard import BasketCheck, GuardedSource, check_branches, check_key, is_tree
 
 Array = npt.NDArray[Any]
+
+#: Places of a damaged tree that are tried before it is given up.
+_TRIES = 20
 
 
 def open_root(path: str) -> Any:
@@ -27,19 +34,19 @@ def open_root(path: str) -> Any:
     """
     if "://" not in path or path.startswith(("file://", "memory://")):
         _check_header(path)
-    try:
+    with guarded(path, "be opened as a ROOT file"):
         # The mapping keeps uproot from taking a colon in the path for an object name; without caches the
         # memory stays flat while the file is streamed.
-        return uproot.open({path: None}, array_cache=None, object_cache=None)
-    except InputError:
-        raise
-    except ImportError as error:
-        raise InputError(f"{path}: {error}") from error
-    except Exception as error:  # uproot lets many exception types through for damaged files
-        raise InputError(
-            f"{path} cannot be opened as a ROOT file ({type(error).__name__}: {_brief(error)}); it may be "
-            "damaged or truncated"
-        ) from error
+        baskets = BasketCheck(path, 0)
+        file = uproot.open(
+            {path: None},
+            array_cache=None,
+            object_cache=None,
+            handler=GuardedSource,
+            decompression_executor=baskets,
+        )
+        baskets.file_bytes = file.file.source.size or 0
+        return file
 
 
 def _check_header(path: str) -> None:
@@ -68,7 +75,8 @@ def _check_header(path: str) -> None:
 
 def trees(file: Any) -> dict[str, Any]:
     """Name -> TTree or RNTuple, for all of the file (the newest cycle)."""
-    classes = file.classnames(recursive=True, cycle=False)
+    with guarded(file.file.file_path, "be searched for its trees"):
+        classes = file.classnames(recursive=True, cycle=False)
     return {
         name: kind
         for name, kind in classes.items()
@@ -80,23 +88,34 @@ def find_tree(file: Any, path: str, names: Sequence[str]) -> tuple[str, Any]:
     """The first of ``names`` that the file has.
 
     Raises:
-        InputError: naming the file and the trees nearest to the first name.
+        InputError: naming the file and the trees nearest to the first name, or what is damaged.
     """
     there = trees(file)
     for name in names:
         if name in there:
-            try:
-                return name, file[name]
-            except Exception as error:  # damaged streamers raise many types
-                raise InputError(f"{path}: tree {name!r} cannot be read: {_brief(error)}") from error
+            return name, _tree(file, f"{path}, tree {name!r}", name)
     if not there:
         raise InputError(f"{path} holds no tree (TTree or RNTuple) at all")
     raise InputError(f"{path} has no tree {names[0]!r}. {did_you_mean(names[0], there)}")
 
 
+def _tree(file: Any, place: str, name: str) -> Any:
+    with guarded(place):
+        check_key(file.file.source, file.key(name), place)
+        tree = file[name]
+        if _is_rntuple(tree):
+            check_rntuple(tree, place)
+        elif not is_tree(tree):
+            raise DamagedError(f"{place} is described as {type(tree).__name__}; the file is damaged")
+        branch_types(tree)
+        if not 0 <= tree.num_entries < 1 << 62:
+            raise DamagedError(f"{place} states {tree.num_entries} entries; it is damaged")
+        return tree
+
+
 def branch_types(tree: Any) -> dict[str, str]:
     """Name -> type of the top-level branches or fields."""
-    if hasattr(tree, "typenames") and not _is_rntuple(tree):
+    if not _is_rntuple(tree):
         return dict(tree.typenames(recursive=False))
     return {field.name: field.typename for field in tree.fields}
 
@@ -138,18 +157,41 @@ def read_arrays(tree: Any, place: str, branches: Iterable[str], start: int, stop
     """Branches of entries ``start <= i < stop`` as an awkward record array.
 
     Raises:
-        InputError: if the entries cannot be read (damaged file).
+        DamagedError: if the entries cannot be read.
     """
     wanted = set(branches)
-    try:
-        return tree.arrays(
+    range_place = f"{place}: entries {start} to {stop - 1}"
+    with guarded(range_place):
+        _check_read(tree, place, wanted, start, stop)
+        array = tree.arrays(
             filter_name=lambda name: name in wanted, entry_start=start, entry_stop=stop, library="ak"
         )
-    except Exception as error:  # decompression, deserialisation and source errors of many types
-        raise InputError(
-            f"{place}: entries {start} to {stop - 1} cannot be read ({type(error).__name__}: "
-            f"{_brief(error)}); the file may be damaged or truncated"
-        ) from error
+        if len(array) != stop - start or (missing := wanted - set(array.fields)):
+            raise DamagedError(
+                f"{range_place} cannot be read: "
+                + (
+                    f"{len(array)} are there"
+                    if len(array) != stop - start
+                    else f"branch {min(missing)!r} is not there"
+                )
+                + "; the file is damaged"
+            )
+        return array
+
+
+def _check_read(tree: Any, place: str, wanted: set[str], start: int, stop: int) -> None:
+    """Raise ``DamagedError`` if the entries cannot be there, or would take more memory than they can be true to."""
+    source = tree.file.source
+    if _is_rntuple(tree):
+        needed = cluster_bytes(tree, start, stop)
+    else:
+        tree.file.decompression_executor.begin()
+        checked = source.checked_branches.setdefault(tree.cache_key, set())
+        if new := wanted - checked:
+            check_branches(tree, new, place)
+            checked |= new
+        needed = 8 * (stop - start) * len(wanted)
+    check_memory(needed, source.size or needed, f"{place}, entries {start} to {stop - 1},")
 
 
 def jagged_table(
@@ -171,20 +213,23 @@ def flatten(array: ak.Array, place: str) -> tuple[Array, Array]:
     Raises:
         InputError: if it is not one.
     """
-    layout = ak.to_layout(array)
-    if layout.is_indexed or layout.is_option:
-        layout = ak.to_layout(ak.to_packed(array))
-    if not layout.is_list:
-        raise InputError(f"{place} has one value per entry, a list of values (one per hit) is needed")
-    layout = layout.to_ListOffsetArray64(True)
-    offsets = np.asarray(layout.offsets.data)
-    content = layout.content[: int(offsets[-1])]
-    if content.is_numpy and content.data.ndim == 1 and content.data.dtype.kind in "iufb":
-        return np.asarray(content.data), offsets
-    try:
-        values = np.asarray(ak.to_numpy(content, allow_missing=False))
-    except ValueError as error:
-        raise InputError(f"{place} does not hold plain numbers per hit ({ak.type(array)})") from error
+    with guarded(place):
+        layout = ak.to_layout(array)
+        if layout.is_indexed or layout.is_option:
+            layout = ak.to_layout(ak.to_packed(array))
+        if not layout.is_list:
+            raise InputError(f"{place} has one value per entry, a list of values (one per hit) is needed")
+        layout = layout.to_ListOffsetArray64(True)
+        offsets = np.asarray(layout.offsets.data)
+        if offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] > layout.content.length:
+            raise DamagedError(f"{place} has lists of a negative length; it is damaged")
+        content = layout.content[: int(offsets[-1])]
+        if content.is_numpy and content.data.ndim == 1 and content.data.dtype.kind in "iufb":
+            return np.asarray(content.data), offsets
+        try:
+            values = np.asarray(ak.to_numpy(content, allow_missing=False))
+        except ValueError as error:
+            raise InputError(f"{place} does not hold plain numbers per hit ({ak.type(array)})") from error
     if values.ndim != 1 or values.dtype.kind not in "iufb":
         raise InputError(f"{place} does not hold plain numbers per hit ({ak.type(array)})")
     return values, offsets
@@ -192,15 +237,18 @@ def flatten(array: ak.Array, place: str) -> tuple[Array, Array]:
 
 def scalars(array: ak.Array, place: str) -> Array:
     """A flat branch as a NumPy array."""
-    values = (
-        np.asarray(ak.to_numpy(array, allow_missing=False)) if array.ndim == 1 else np.empty(0, dtype=object)
-    )
+    with guarded(place):
+        values = (
+            np.asarray(ak.to_numpy(array, allow_missing=False))
+            if array.ndim == 1
+            else np.empty(0, dtype=object)
+        )
     if values.dtype.kind not in "iufb" or len(values) != len(array):
         raise InputError(f"{place} must hold one number per entry, it holds {ak.type(array)}")
     return values
 
 
-def chunk_edges(tree: Any, branches: Iterable[str], chunk_bytes: int) -> list[int]:
+def chunk_edges(tree: Any, place: str, branches: Iterable[str], chunk_bytes: int) -> list[int]:
     """Entry ranges of about ``chunk_bytes`` that end where baskets or clusters end: each is read once.
 
     A chunk may grow to twice the size to reach the next such end; larger baskets of a TTree are split,
@@ -209,9 +257,10 @@ def chunk_edges(tree: Any, branches: Iterable[str], chunk_bytes: int) -> list[in
     n = int(tree.num_entries)
     if n == 0:
         return [0, 0]
-    probe = ak.to_packed(read_arrays(tree, "file", branches, 0, min(n, 8)))
-    per_chunk = max(1, int(chunk_bytes / max(1.0, probe.nbytes / min(n, 8))))
-    natural = _cluster_edges(tree, set(branches), n)
+    with guarded(place):
+        natural = _cluster_edges(tree, set(branches), n)
+        probe = ak.to_packed(first_entries(tree, place, branches, 8))
+    per_chunk = max(1, int(chunk_bytes / max(1.0, probe.nbytes / len(probe))))
     reach = n if _is_rntuple(tree) else 2 * per_chunk
     edges = [0]
     while edges[-1] < n:
@@ -222,14 +271,40 @@ def chunk_edges(tree: Any, branches: Iterable[str], chunk_bytes: int) -> list[in
     return edges
 
 
-def _cluster_edges(tree: Any, wanted: set[str], n: int) -> Array:
+def first_entries(tree: Any, place: str, branches: Iterable[str], count: int) -> ak.Array:
+    """The first entries that can be read, at most ``count`` and at least one; the tree has some.
+
+    Raises:
+        DamagedError: about the first entries of all, if none are found where baskets or clusters begin.
+    """
+    wanted, n = list(branches), int(tree.num_entries)
     try:
+        return read_arrays(tree, place, wanted, 0, min(n, count))
+    except DamagedError:
+        for start in unit_edges([(tree, wanted)], 0, n)[1:_TRIES]:
+            with contextlib.suppress(DamagedError):
+                if start < n:
+                    return read_arrays(tree, place, wanted, start, start + 1)
+        raise
+
+
+def unit_edges(trees: Iterable[tuple[Any, Iterable[str]]], first: int, last: int) -> list[int]:
+    """Entries from ``first`` to ``last`` where a basket of one of the branches, or a cluster, begins."""
+    edges = {first, last}
+    for tree, branches in trees:
         if _is_rntuple(tree):
-            edges = [int(c.num_first_entry) for c in tree.cluster_summaries]
+            edges |= {int(c.num_first_entry) for c in tree.cluster_summaries}
         else:
-            edges = tree.common_entry_offsets(filter_name=lambda name: name in wanted)
-    except Exception:  # the plan is an optimisation: any division of the entries is correct
-        edges = []
+            for branch in branches:
+                edges |= set(tree[branch].entry_offsets)
+    return sorted(e for e in edges if first <= e <= last)
+
+
+def _cluster_edges(tree: Any, wanted: set[str], n: int) -> Array:
+    if _is_rntuple(tree):
+        edges = [int(c.num_first_entry) for c in tree.cluster_summaries]
+    else:
+        edges = tree.common_entry_offsets(filter_name=lambda name: name in wanted)
     return np.unique(np.append(np.asarray(edges, dtype=np.int64), n))
 
 
@@ -238,22 +313,23 @@ def _is_rntuple(tree: Any) -> bool:
 
 
 def read_meta(file: Any) -> dict[str, str]:
-    """Key/value pairs of the file's ``meta`` tree; empty if it has none."""
+    """Key/value pairs of the file's ``meta`` tree; empty if it has none, or one that carries something else.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
     if "meta" not in trees(file):
         return {}
-    try:
-        array = file["meta"].arrays(library="ak")
-        pairs = zip(_texts(array["key"]), _texts(array["value"]), strict=True)
-        return dict(pairs)
-    except Exception:  # foreign trees named "meta" carry something else
+    path = file.file.file_path
+    place = f"{path}, tree 'meta'"
+    _, tree = find_tree(file, path, ["meta"])
+    if not {"key", "value"} <= branch_types(tree).keys():
         return {}
+    array = read_arrays(tree, place, ("key", "value"), 0, tree.num_entries)
+    with guarded(place):
+        return dict(zip(_texts(array["key"]), _texts(array["value"]), strict=True))
 
 
 def _texts(array: ak.Array) -> list[str]:
     values = array.to_list()
     return [v if isinstance(v, str) else bytes(v).decode("utf-8") for v in values]
-
-
-def _brief(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:200] if lines else "no message"

@@ -134,7 +134,7 @@ def read_tracks(path: Path | str) -> Iterator[tuple[int, Tracks]]:
         _, tree = root_file.find_tree(file, str(path), [TREE])
         place = f"{path}, tree {TREE!r}"
         branches = root_file.choose_branches(tree, place, {}, _COLUMNS, ())
-        for start, stop in itertools.pairwise(root_file.chunk_edges(tree, branches, _READ_BYTES)):
+        for start, stop in itertools.pairwise(root_file.chunk_edges(tree, place, branches, _READ_BYTES)):
             yield from _events(root_file.read_arrays(tree, place, branches, start, stop), place)
 
 
@@ -163,7 +163,7 @@ def read_hit_ids(path: Path | str) -> Iterator[npt.NDArray[Any]]:
         _, tree = root_file.find_tree(file, str(path), [TREE])
         place = f"{path}, tree {TREE!r}"
         root_file.choose_branches(tree, place, {}, ("hit_id",), ())
-        for start, stop in itertools.pairwise(root_file.chunk_edges(tree, ("hit_id",), _READ_BYTES)):
+        for start, stop in itertools.pairwise(root_file.chunk_edges(tree, place, ("hit_id",), _READ_BYTES)):
             arrays = root_file.read_arrays(tree, place, ("hit_id",), start, stop)
             yield from (np.asarray(ids) for ids in arrays["hit_id"])
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from mltrack_plugin.errors import InputError
 from mltrack_plugin.io import storage
+from mltrack_plugin.io.guarded import guarded
 
 #: CSV files of a folder that are looked into, and those that are preferred: hits, not particles or truth.
 _CSV_FILES = 20
@@ -46,10 +47,8 @@ class Source:
         """The first 64 kB of a file, or what the first of them unpack to if it is compressed with gzip."""
         if self._bytes[:2] != b"\x1f\x8b":
             return self._bytes
-        try:
+        with guarded(self.path, "be unpacked"):
             return gzip.GzipFile(fileobj=io.BytesIO(self._bytes)).read1(4096)
-        except (OSError, EOFError) as error:
-            raise InputError(f"{self.path} is a damaged gzip file: {error}") from error
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -99,8 +98,8 @@ class Source:
         from mltrack_plugin.io import root_file
 
         if tree not in self._branches:
-            found = root_file.branch_types(self._root[tree]) if tree in self.trees else ()
-            self._branches[tree] = frozenset(found)
+            found = root_file.find_tree(self._root, self.path, [tree])[1] if tree in self.trees else None
+            self._branches[tree] = frozenset() if found is None else frozenset(root_file.branch_types(found))
         return self._branches[tree]
 
     @cached_property
@@ -110,7 +109,7 @@ class Source:
 
         if self.kind != "parquet":
             return frozenset()
-        return frozenset(parquet_file.column_names(parquet_file.open_parquet(self.path)))
+        return frozenset(parquet_file.ParquetInput(self.path).names)
 
     @cached_property
     def _bytes(self) -> bytes:

@@ -6,15 +6,18 @@ A path is anything that fsspec knows: ``events``, ``file:///data/events``, ``mem
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import posixpath
-from typing import IO, Any
+from collections.abc import Iterator
+from typing import Any
 
 import fsspec
 from fsspec.core import url_to_fs
 from fsspec.implementations.zip import ZipFileSystem
 
 from mltrack_plugin.errors import InputError, did_you_mean
+from mltrack_plugin.io.guarded import BoundedStream, guarded
 
 
 @dataclasses.dataclass(slots=True)
@@ -35,19 +38,29 @@ class Folder:
         """Path of a file of the folder, for messages."""
         return f"{self.source.rstrip('/')}/{name}"
 
-    def open(self, name: str) -> IO[bytes]:
-        """The file's bytes, decompressed if its name ends in ``.gz``."""
+    @property
+    def is_archive(self) -> bool:
+        """Whether it is a zip archive."""
+        return isinstance(self._filesystem, ZipFileSystem)
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[BoundedStream]:
+        """The file's bytes, decompressed if its name ends in ``.gz``.
+
+        Raises:
+            InputError: for whatever goes wrong inside the block, or if it unpacks to more than it can be true to.
+        """
         inner = posixpath.join(self._root, name) if self._root else name
-        stream: IO[bytes] = self._filesystem.open(inner, "rb", compression="infer")
-        return stream
+        place = self.path(name)
+        with guarded(place), self._filesystem.open(inner, "rb", compression="infer") as stream:
+            facts = self._filesystem.info(inner)
+            stored = facts.get("compress_size") if self.is_archive else facts.get("size")
+            yield BoundedStream(stream, int(stored or 0), place)
 
     def first_line(self, name: str) -> bytes:
         """The first line of a file (raises ``InputError`` as :meth:`read`)."""
-        try:
-            with self.open(name) as stream:
-                return stream.readline()
-        except Exception as error:  # every file system has its own exceptions
-            raise self._unreadable(name, error) from error
+        with self.open(name) as stream:
+            return stream.readline()
 
     def read(self, name: str) -> bytes:
         """All bytes of a file.
@@ -55,16 +68,8 @@ class Folder:
         Raises:
             InputError: if it cannot be read or decompressed.
         """
-        try:
-            with self.open(name) as stream:
-                return stream.read()
-        except Exception as error:  # every file system has its own exceptions
-            raise self._unreadable(name, error) from error
-
-    def _unreadable(self, name: str, error: Exception) -> InputError:
-        return InputError(
-            f"{self.path(name)} cannot be read: {error}. It may be damaged or truncated; copy or produce it again"
-        )
+        with self.open(name) as stream:
+            return stream.read()
 
 
 def kind_of(path: str) -> str:
@@ -95,17 +100,15 @@ def kind_of(path: str) -> str:
 
 def first_bytes(path: str, n: int) -> bytes:
     """The first ``n`` bytes of a file (fewer if it is shorter)."""
-    try:
-        with fsspec.open(path, "rb") as stream:
-            return bytes(stream.read(n))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    with guarded(path), fsspec.open(path, "rb") as stream:
+        return bytes(stream.read(n))
 
 
 def file_size(path: str) -> int:
     """Size of a file in bytes."""
-    filesystem, inner = url_to_fs(path)
-    return int(filesystem.size(inner))
+    with guarded(path):
+        filesystem, inner = url_to_fs(path)
+        return int(filesystem.size(inner))
 
 
 def is_zip(path: str) -> bool:
@@ -123,20 +126,25 @@ def open_folder(path: str) -> Folder:
         if not is_zip(path):
             parent = posixpath.dirname(path) or "."
             return open_folder(parent)
-        try:
+        with guarded(path, "be opened as a zip archive"):
             archive = ZipFileSystem(fo=path)
-            names = [n for n in archive.find("") if not posixpath.basename(n).startswith(".")]
-        except Exception as error:  # zipfile and the file system below have their own exceptions
-            raise InputError(f"{path} is a damaged zip archive: {error}") from error
+            listed = archive.zip.namelist()
+            if len(set(listed)) != len(listed):
+                twice = next(n for n in listed if listed.count(n) > 1)
+                raise InputError(f"{path} lists {twice!r} twice; it is damaged, or was written wrongly")
+            # A name that ends like a folder's, and content: the name is damaged.
+            odd = [i.filename for i in archive.zip.infolist() if i.is_dir() and i.file_size]
+            names = [n for n in archive.find("") if not posixpath.basename(n).startswith(".")] + odd
         return Folder(path, sorted(n for n in names if "__MACOSX/" not in n), archive, "")
-    filesystem, root = url_to_fs(path)
-    entries = filesystem.ls(root, detail=True)
-    # Links to files are of another type.
-    files = [
-        e["name"]
-        for e in entries
-        if e["type"] == "file" or (e.get("islink") and filesystem.isfile(e["name"]))
-    ]
+    with guarded(path):
+        filesystem, root = url_to_fs(path)
+        entries = filesystem.ls(root, detail=True)
+        # Links to files are of another type.
+        files = [
+            e["name"]
+            for e in entries
+            if e["type"] == "file" or (e.get("islink") and filesystem.isfile(e["name"]))
+        ]
     names = [posixpath.basename(name) for name in files]
     return Folder(path, sorted(names), filesystem, root)
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from mltrack_plugin.errors import InputError
 from mltrack_plugin.io import parquet_file, storage
@@ -50,11 +49,11 @@ class TrackmlParquetReader(EventReader):
         if storage.kind_of(path) == "folder":
             folder = storage.open_folder(path)
             paths = [folder.path(n) for n in folder.names if "labelled" in n and n.endswith(".parquet")]
-        self._files = {p: parquet_file.open_parquet(p) for p in paths}
+        self._files = {p: parquet_file.ParquetInput(p) for p in paths}
         self._path_of_edge: dict[int, str] = {}
         edges = [0]
         for file_path, file in self._files.items():
-            parquet_file.require_columns(file, file_path, REQUIRED)
+            file.require(REQUIRED)
             events = self._columns(file_path, ["event_id"])["event_id"]
             if len(events):
                 self._path_of_edge[edges[-1]] = file_path
@@ -69,14 +68,8 @@ class TrackmlParquetReader(EventReader):
         return [ColumnInfo(path.rsplit("/", 1)[-1], f.name, str(f.type)) for f in file.schema_arrow]
 
     def _columns(self, path: str, names: list[str]) -> dict[str, Array]:
-        try:
-            table = self._files[path].read(columns=names, use_threads=False)
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{path} cannot be read ({error}); it may be damaged") from error
-        for name in names:
-            if table.column(name).null_count:
-                raise InputError(f"{path}, column {name!r} has {table.column(name).null_count} null values")
-        return {n: table.column(n).combine_chunks().to_numpy(zero_copy_only=False) for n in names}
+        table = self._files[path].read(names)
+        return {n: parquet_file.flat_column(table, n, path) for n in names}
 
     def _read_chunk(self, first: int, last: int) -> Chunk:
         columns = self._columns(self._path_of_edge[first], list(REQUIRED))

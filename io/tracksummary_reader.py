@@ -56,7 +56,7 @@ def read_tracksummary(path: Path | str) -> Iterator[tuple[int, TrackSummaries]]:
         _, tree = root_file.find_tree(file, str(path), [TREE])
         place = f"{path}, tree {TREE!r}"
         branches = root_file.choose_branches(tree, place, {}, (_EVENT, *_REQUIRED), (_COVARIANCE,))
-        for start, stop in itertools.pairwise(root_file.chunk_edges(tree, branches, _CHUNK_BYTES)):
+        for start, stop in itertools.pairwise(root_file.chunk_edges(tree, place, branches, _CHUNK_BYTES)):
             arrays = root_file.read_arrays(tree, place, branches, start, stop)
             numbers = root_file.scalars(arrays[_EVENT], f"{place}, branch {_EVENT!r}").tolist()
             yield from zip(numbers, _events(arrays, branches, place, numbers), strict=True)
