@@ -14,11 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from writing_events import NUMBERS, make_event, without, write_all
 
+from mltrack_plugin import atomic
 from mltrack_plugin.errors import InputError, OutputError
 from mltrack_plugin.event_data import Hits, Tracks
 from mltrack_plugin.framework.algorithm import Writer
 from mltrack_plugin.framework.event_store import EventStore
-from mltrack_plugin.io import atomic, colliderml_tracks
+from mltrack_plugin.io import colliderml_tracks
 from mltrack_plugin.io.acts_tracks_csv import PARAMETER_COLUMNS, TRACK_COLUMNS, ActsTracksCsvWriter
 from mltrack_plugin.io.colliderml_tracks import NO_PARTICLE, ColliderMLTracksWriter, read_colliderml_tracks
 from mltrack_plugin.io.root_tracks import RootTracksWriter
