@@ -46,10 +46,11 @@ class ActsCkf(Algorithm):
         detector: str | None = None
         """Detector of the events; by default what the input states."""
         hits: str = "hits"
-        """Input key."""
+        """Event store key of the hits (input)."""
         tracks: str = "tracks"
-        """Output keys."""
+        """Event store key of the tracks (output)."""
         times: str = "ckf_times"
+        """Event store key of the time of each event (output)."""
 
         @model_validator(mode="after")
         def _has_a_field(self) -> ActsCkf.Config:

@@ -36,15 +36,17 @@ class ActsKalmanFit(Algorithm):
         tolerance: float = Field(default=0.05, gt=0)
         """Largest distance of a hit from its module, mm."""
         multiple_scattering: bool = True
-        """Scattering and energy loss in the detector's material."""
+        """Whether tracks scatter in the detector's material."""
         energy_loss: bool = True
+        """Whether tracks lose energy in the detector's material."""
         detector: str | None = None
         """Detector of the events; by default what the input states."""
         hits: str = "hits"
-        """Input keys."""
+        """Event store key of the hits (input)."""
         candidates: str = "candidate_tracks"
+        """Event store key of the track candidates (input)."""
         tracks: str = "fitted_tracks"
-        """Output key."""
+        """Event store key of the tracks (output)."""
 
         @model_validator(mode="after")
         def _has_a_field(self) -> ActsKalmanFit.Config:

@@ -30,9 +30,9 @@ class BuildTracks(Algorithm):
         max_hits: int | None = Field(default=None, ge=1)
         """Candidates with more hits are dropped; ``None`` = no limit."""
         proto_tracks: str = "proto_tracks"
-        """Input key."""
+        """Event store key of the proto tracks (input)."""
         tracks: str = "candidate_tracks"
-        """Output key."""
+        """Event store key of the tracks (output)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

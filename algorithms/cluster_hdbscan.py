@@ -49,9 +49,9 @@ class ClusterHDBSCAN(Algorithm):
         ``None`` = any distance.
         """
         hit_parameters: str = "hit_parameters"
-        """Input key."""
+        """Event store key of the track parameters that each hit got (input)."""
         proto_tracks: str = "proto_tracks"
-        """Output key."""
+        """Event store key of the proto tracks (output)."""
 
         @model_validator(mode="after")
         def _backend_can(self) -> Self:

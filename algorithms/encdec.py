@@ -36,11 +36,13 @@ class EncDecTracking(ModelAlgorithm):
         min_first: float = Field(default=0.2, gt=0, le=1)
         """Without given seeds: smallest probability of being the first hit of a track that makes a hit a seed."""
         hits: str = "hits"
-        """Input keys."""
+        """Event store key of the hits (input)."""
         selected_hits: str = "selected_hits"
+        """Event store key of the selection of hits (input)."""
         seeds: str = "seeds"
+        """Event store key of the seeds (input)."""
         proto_tracks: str = "proto_tracks"
-        """Output key."""
+        """Event store key of the proto tracks (output)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

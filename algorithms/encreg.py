@@ -21,7 +21,7 @@ class EncRegTracking(HitModelAlgorithm):
         """Settings of encreg."""
 
         hit_parameters: str = "hit_parameters"
-        """Output key."""
+        """Event store key of the track parameters that each hit got (output)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

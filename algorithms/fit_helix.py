@@ -41,10 +41,11 @@ class FitHelix(Algorithm):
         volumes: dict[int, Resolution] = Field(default_factory=dict)
         """Resolution by volume id; hits without volume ids all get ``resolution`` (with a warning)."""
         hits: str = "hits"
-        """Input keys."""
+        """Event store key of the hits (input)."""
         candidates: str = "candidate_tracks"
+        """Event store key of the track candidates (input)."""
         tracks: str = "fitted_tracks"
-        """Output key."""
+        """Event store key of the tracks (output)."""
 
         @model_validator(mode="after")
         def _has_a_field(self) -> FitHelix.Config:

@@ -28,10 +28,11 @@ class FitKalman(Algorithm):
         thickness: float = Field(default=0.02, ge=0, lt=1)
         """Material of a detector layer at normal incidence, in radiation lengths. About 0.02 in silicon trackers."""
         hits: str = "hits"
-        """Input keys."""
+        """Event store key of the hits (input)."""
         candidates: str = "candidate_tracks"
+        """Event store key of the track candidates (input)."""
         tracks: str = "fitted_tracks"
-        """Output key."""
+        """Event store key of the tracks (output)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

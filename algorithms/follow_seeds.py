@@ -89,11 +89,13 @@ class FollowSeeds(Algorithm):
         max_holes: int = Field(default=3, ge=0)
         """Layers without a hit after which an accepted track is not followed any further."""
         hits: str = "hits"
-        """Input keys."""
+        """Event store key of the hits (input)."""
         selected_hits: str = "selected_hits"
+        """Event store key of the selection of hits (input)."""
         followed_tracks: str = "followed_tracks"
-        """Output keys."""
+        """Event store key of the followed tracks (output)."""
         remaining_hits: str = "remaining_hits"
+        """Event store key of the selection of the hits that are left (output)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -30,8 +30,9 @@ class HitModelConfig(ModelConfig):
     min_valid_fraction: float = Field(default=0.9, ge=0, le=1)
     """Share of an event's hits that must lie in the model's ranges; the others are left out."""
     hits: str = "hits"
-    """Input keys."""
+    """Event store key of the hits (input)."""
     selected_hits: str = "selected_hits"
+    """Event store key of the selection of hits (input)."""
 
 
 class HitModelAlgorithm(ModelAlgorithm):

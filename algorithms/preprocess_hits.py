@@ -34,9 +34,9 @@ class PreprocessHits(Algorithm):
         """Settings of preprocess-hits."""
 
         hits: str = "hits"
-        """Input key."""
+        """Event store key of the hits (input)."""
         selected_hits: str = "selected_hits"
-        """Output key."""
+        """Event store key of the selection of hits (output)."""
         volumes: tuple[int, ...] | None = None
         """Volumes to keep; ``None`` = all. Needs hits with volume ids."""
         r: Window | None = None

@@ -48,12 +48,15 @@ class RefineTracks(ModelAlgorithm):
         rounds: int = Field(default=3, ge=1)
         """Times that the network is asked, at most."""
         hits: str = "hits"
-        """Input keys."""
+        """Event store key of the hits (input)."""
         selected_hits: str = "selected_hits"
+        """Event store key of the selection of hits (input)."""
         proto_tracks: str = "proto_tracks"
+        """Event store key of the proto tracks (input)."""
         tracks: str = "candidate_tracks"
-        """Output keys: tracks without perigee parameters, and the network's parameters of each."""
+        """Event store key of the tracks, without perigee parameters (output)."""
         estimates: str = "track_estimates"
+        """Event store key of the network's parameters of each track (output)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -48,11 +48,13 @@ class RefitTracks(Algorithm):
         background: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
         """Likelihood of a hit to be of no track, where that of a hit at a track's centre is 1."""
         hits: str = "hits"
-        """Input keys."""
+        """Event store key of the hits (input)."""
         selected_hits: str = "selected_hits"
+        """Event store key of the selection of hits (input)."""
         proto_tracks: str = "proto_tracks"
+        """Event store key of the proto tracks (input)."""
         refitted_tracks: str = "refitted_tracks"
-        """Output key."""
+        """Event store key of the refitted tracks (output)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -60,11 +60,13 @@ class RepairTracks(Algorithm):
         1 = it is dropped.
         """
         hits: str = "hits"
-        """Input keys."""
+        """Event store key of the hits (input)."""
         proto_tracks: str = "proto_tracks"
+        """Event store key of the proto tracks (input)."""
         followed_tracks: str = "followed_tracks"
+        """Event store key of the followed tracks (input)."""
         repaired_tracks: str = "repaired_tracks"
-        """Output key."""
+        """Event store key of the repaired tracks (output)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

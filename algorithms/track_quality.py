@@ -36,7 +36,7 @@ class TrackQuality(Algorithm):
         candidates: str = "fitted_tracks"
         """Input key; "candidate_tracks" where the sequence has no fit."""
         tracks: str = "tracks"
-        """Output key."""
+        """Event store key of the tracks (output)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -24,10 +24,11 @@ class TruthSeeds(Algorithm):
         seed_hits: int = Field(default=1, ge=1)
         """Hits of a seed; particles with fewer hits have none."""
         hits: str = "hits"
-        """Input keys."""
+        """Event store key of the hits (input)."""
         truth_links: str = "truth_links"
+        """Event store key of the truth links (input)."""
         seeds: str = "seeds"
-        """Output key."""
+        """Event store key of the seeds (output)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -82,9 +82,11 @@ class ActsTracksCsvWriter(Writer):
         overwrite: bool = False
         """Replace a folder that this writer made."""
         tracks: str = "tracks"
-        """Event store keys."""
+        """Event store key of the tracks (input)."""
         hits: str = "hits"
+        """Event store key of the hits (input)."""
         truth_links: str = "truth_links"
+        """Event store key of the truth links (input)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

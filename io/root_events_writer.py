@@ -56,9 +56,11 @@ class RootEventsWriter(RootWriter):
         detector: str | None = None
         """Detector that the hits come from, as models and job configurations name it."""
         hits: str = "hits"
-        """Event store keys."""
+        """Event store key of the hits (input)."""
         truth_links: str = "truth_links"
+        """Event store key of the truth links (input)."""
         particles: str = "particles"
+        """Event store key of the particles (input)."""
 
     def __init__(self, config: RootWriterConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

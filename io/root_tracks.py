@@ -58,8 +58,9 @@ class RootTracksWriter(RootWriter):
         """Settings."""
 
         tracks: str = "tracks"
-        """Event store keys."""
+        """Event store key of the tracks (input)."""
         hits: str = "hits"
+        """Event store key of the hits (input)."""
 
     def __init__(self, config: RootWriterConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -38,7 +38,7 @@ class RootVerticesWriter(RootWriter):
         """Settings."""
 
         vertices: str = "vertices"
-        """Event store key."""
+        """Event store key of the vertices (input)."""
 
     def __init__(self, config: RootWriterConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -52,8 +52,9 @@ class TrackMLSubmissionWriter(Writer):
         read back); or "distinct", one track each, so that they can never count as a found particle.
         """
         tracks: str = "tracks"
-        """Event store keys."""
+        """Event store key of the tracks (input)."""
         hits: str = "hits"
+        """Event store key of the hits (input)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -72,9 +72,11 @@ class TrackSummaryWriter(RootWriter):
         write_covariance: bool = True
         """Write the 36 branches ``cov_*`` (``writeCovMat`` of ACTS)."""
         tracks: str = "tracks"
-        """Event store keys."""
+        """Event store key of the tracks (input)."""
         truth_links: str = "truth_links"
+        """Event store key of the truth links (input)."""
         particles: str = "particles"
+        """Event store key of the particles (input)."""
 
     def __init__(self, config: RootWriterConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

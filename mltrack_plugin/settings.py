@@ -25,6 +25,14 @@ class Config(BaseModel):
         use_attribute_docstrings=True,
     )
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        # A field that is declared anew, with another default, keeps its description.
+        for name, field in cls.model_fields.items():
+            for base in cls.__mro__[1:]:
+                if field.description is None and issubclass(base, Config) and name in base.model_fields:
+                    field.description = base.model_fields[name].description
+
 
 def validated(kind: type[Config], settings: Mapping[str, Any], owner: str) -> Config:
     """Build a config, turning pydantic's report into one ``ConfigurationError``."""

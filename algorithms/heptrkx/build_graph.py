@@ -39,10 +39,11 @@ class BuildGraph(Algorithm):
         max_edges: int = Field(default=2_000_000, ge=1)
         """Events with more segments are refused: memory and time grow with their number."""
         hits: str = "hits"
-        """Input keys."""
+        """Event store key of the hits (input)."""
         selected_hits: str = "selected_hits"
+        """Event store key of the selection of hits (input)."""
         graph: str = "hit_graph"
-        """Output key."""
+        """Event store key of the hit graph (output)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

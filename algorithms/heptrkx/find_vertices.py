@@ -36,7 +36,7 @@ class FindVertices(ImageAlgorithm):
         min_probability: float = Field(default=0.5, ge=0, le=1)
         """Smallest probability of a vertex beside the primary one."""
         vertices: str = "vertices"
-        """Output key."""
+        """Event store key of the vertices (output)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -56,9 +56,9 @@ class GnnHits(ModelAlgorithm):
         batch: int = Field(default=256, ge=1)
         """Seeds that the network sees at once."""
         hits: str = "hits"
-        """Input key."""
+        """Event store key of the hits (input)."""
         proto_tracks: str = "proto_tracks"
-        """Output key."""
+        """Event store key of the proto tracks (output)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -24,10 +24,11 @@ class GnnSegments(ModelAlgorithm):
         model: str = "gnn-segments"
         """Shipped model (see ``mltrack models``) or path of a model archive."""
         hits: str = "hits"
-        """Input keys."""
+        """Event store key of the hits (input)."""
         graph: str = "hit_graph"
+        """Event store key of the hit graph (input)."""
         scored_graph: str = "scored_graph"
-        """Output key."""
+        """Event store key of the hit graph with scores (output)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

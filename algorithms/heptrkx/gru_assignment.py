@@ -40,10 +40,11 @@ class GruTrackAssignment(ModelAlgorithm):
         min_hits: int = Field(default=3, ge=1)
         """Candidates with fewer hits are dropped."""
         hits: str = "hits"
-        """Input keys."""
+        """Event store key of the hits (input)."""
         selected_hits: str = "selected_hits"
+        """Event store key of the selection of hits (input)."""
         proto_tracks: str = "proto_tracks"
-        """Output key."""
+        """Event store key of the proto tracks (output)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

@@ -24,7 +24,7 @@ class ImageModelConfig(ModelConfig):
     """Settings of every algorithm that applies a network to images."""
 
     hits: str = "hits"
-    """Input key."""
+    """Event store key of the hits (input)."""
 
 
 class ImageAlgorithm(ModelAlgorithm):

@@ -46,7 +46,7 @@ class RegressImageTracks(PlaneImageAlgorithm):
         min_probability: float = Field(default=0.5, ge=0, le=1)
         """The sequence ends before the first line that exists with a smaller probability."""
         tracks: str = "candidate_tracks"
-        """Output key."""
+        """Event store key of the tracks (output)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

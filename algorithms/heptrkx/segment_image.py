@@ -43,7 +43,7 @@ class SegmentImage(PlaneImageAlgorithm):
         max_seeds: int = Field(default=2000, ge=1)
         """An event with more seeds is an error: it is too dense for this method."""
         proto_tracks: str = "proto_tracks"
-        """Output key."""
+        """Event store key of the proto tracks (output)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

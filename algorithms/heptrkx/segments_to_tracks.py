@@ -37,10 +37,11 @@ class SegmentsToTracks(Algorithm):
         max_double_distance: float = Field(default=30.0, ge=0)
         """"walk": two hits of a candidate on one layer are at most this far apart, mm; 0 = never two."""
         hits: str = "hits"
-        """Input keys."""
+        """Event store key of the hits (input)."""
         graph: str = "scored_graph"
+        """Event store key of the hit graph (input)."""
         proto_tracks: str = "proto_tracks"
-        """Output key."""
+        """Event store key of the proto tracks (output)."""
 
     def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

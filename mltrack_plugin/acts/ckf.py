@@ -55,23 +55,27 @@ class CkfSettings(Config):
     max_seeds_per_middle: int = Field(default=1, ge=1)
     """Seeds with the same middle space point."""
     collision_region: float = Field(default=250.0, gt=0)
-    """Half length of the collision region along z."""
+    """Half length of the collision region along z, mm."""
     r_max: float = Field(default=200.0, gt=0)
-    """Largest radius and largest |z| of space points in seeds."""
+    """Largest radius of space points in seeds, mm."""
     z_max: float = Field(default=2000.0, gt=0)
+    """Largest |z| of space points in seeds, mm."""
     delta_r: tuple[float, float] = (1.0, 300.0)
-    """Smallest and largest radial distance of neighbouring space points in a seed."""
+    """Smallest and largest radial distance of neighbouring space points in a seed, mm."""
     chi2_measurement: float = Field(default=15.0, gt=0)
-    """chi2 up to which the filter takes a measurement, and up to which it notes an outlier."""
+    """chi2 up to which the filter takes a measurement."""
     chi2_outlier: float = Field(default=25.0, gt=0)
+    """chi2 up to which the filter notes a measurement as an outlier."""
     branches: int = Field(default=10, ge=1)
     """Measurements on one surface that the filter follows."""
     max_d0: float = Field(default=4.0, gt=0)
-    """Largest transverse impact parameter of tracks."""
+    """Largest transverse impact parameter of tracks, mm."""
     min_measurements: int = Field(default=7, ge=3)
-    """Track selection."""
+    """Fewest measurements of a track."""
     max_holes: int = Field(default=2, ge=0)
+    """Most holes of a track."""
     max_outliers: int = Field(default=2, ge=0)
+    """Most outliers of a track."""
     max_shared_hits: int = Field(default=1, ge=1)
     """Hits that tracks may share after the ambiguity resolution, plus one; 1 = none."""
 

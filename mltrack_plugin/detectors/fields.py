@@ -17,6 +17,7 @@ class NoField(Config):
     """No magnetic field: charged particles fly straight on."""
 
     kind: Literal["none"] = "none"
+    """Says that there is no field."""
 
     def at(self, points: npt.ArrayLike) -> Array:
         """Field at points (n, 3), mm: (n, 3) float64, T."""
@@ -27,6 +28,7 @@ class ConstantField(Config):
     """The same field along z everywhere: the inside of a long solenoid."""
 
     kind: Literal["constant"] = "constant"
+    """Says that the field is the same everywhere."""
     bz: float = pydantic.Field(allow_inf_nan=False)
     """Field along z, T; not 0."""
 

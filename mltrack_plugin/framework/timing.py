@@ -99,17 +99,21 @@ class TimingWriter(Writer):
         """Settings of the timing file."""
 
         path: str
+        """File to write."""
         overwrite: bool = False
         """Replace an existing file."""
         times: str = STEP_TIMES
-        """Key of the times; the default are those of the algorithms."""
+        """Event store key of the times (input); the default are those of the algorithms."""
         hits: str = "hits"
-        """Further keys."""
+        """Event store key of the hits (input)."""
         tracks: str = "tracks"
+        """Event store key of the tracks (input)."""
         job: str = ""
-        """Name of the job configuration, number of processes and of their threads, for the record."""
+        """Name of the job configuration, for the record."""
         workers: int = 1
+        """Number of processes, for the record."""
         threads: int = 1
+        """Number of threads of each process, for the record."""
 
     def __init__(self, config: BaseModel | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)

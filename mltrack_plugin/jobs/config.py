@@ -40,7 +40,9 @@ class Step(Config):
     """One element of a sequence: its registered name and its settings."""
 
     name: str
+    """Registered name of an algorithm or writer."""
     settings: dict[str, Any] = Field(default_factory=dict)
+    """Its settings that differ from the defaults."""
 
     @classmethod
     def parse(cls, kind: Kind, entry: object) -> Step:
@@ -69,7 +71,9 @@ class JobConfig(Config):
     """A reconstruction job."""
 
     name: str
+    """Name of the job."""
     description: str = ""
+    """What the job is for, in one sentence."""
     detectors: tuple[str, ...] = ()
     """Detectors whose hits the job can take."""
     datasets: tuple[str, ...] = ()
@@ -81,9 +85,11 @@ class JobConfig(Config):
     reader: dict[str, Any] = Field(default_factory=dict)
     """``format`` and settings of the reader."""
     sequence: tuple[Step, ...] = Field(min_length=1)
+    """Algorithms in the order in which they run."""
     writers: tuple[Step, ...] = ()
     """Writers; a ``path`` may contain ``{stem}``, the output without its suffix. Empty: by the output's name."""
     tiny: TinyVariant = TinyVariant()
+    """Changes that turn the job into one of a second."""
 
     @field_validator("sequence", "writers", mode="before")
     @classmethod

@@ -49,8 +49,9 @@ class EncRegConfig(EncoderConfig):
     turning_frequencies: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
     """Frequencies of the Fourier features of these coefficients."""
     output_mean: tuple[float, ...] = (0.0,)
-    """Physical output = network output x scale + mean."""
+    """Added to the scaled network outputs, in the units of the physical outputs."""
     output_scale: tuple[float, ...] = (1.0,)
+    """The network outputs are multiplied by this, in the units of the physical outputs."""
 
 
 class HitEmbedding(nn.Module):

@@ -55,8 +55,9 @@ class RefinerConfig(Config):
     frequencies: tuple[float, ...] = (2.0, 4.0, 8.0, 16.0, 32.0)
     """Frequencies of the Fourier features of r and z, per ``length_scale``: they tell layers apart."""
     output_mean: tuple[float, ...] = (0.0,)
-    """Physical parameter = network output x scale + mean."""
+    """Added to the scaled network outputs, in the units of the physical parameters."""
     output_scale: tuple[float, ...] = (1.0,)
+    """The network outputs are multiplied by this, in the units of the physical parameters."""
 
 
 class Planes(nn.Module):
