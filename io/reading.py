@@ -77,6 +77,8 @@ class EventReader(Reader):
         self._file_detector: str | None = None
         self._file_dataset: str | None = None
         self._keys: dict[str, str | None] = {}
+        # What an input may hold; initialize() finds out what this one does.
+        self._declare(truth=True, particles=True)
 
     @property
     def source(self) -> str:
@@ -140,11 +142,14 @@ class EventReader(Reader):
 
     def _plan(self, edges: list[int], *, truth: bool, particles: bool) -> None:
         """Fix the chunks (``edges`` rise from 0 to the number of events) and declare what is delivered."""
-        config: ReaderConfig = self.config
         self._edges = edges if len(edges) > 1 else [0, 0]
         self._cached = None
-        self._outputs = []
+        self._declare(truth, particles)
+
+    def _declare(self, truth: bool, particles: bool) -> None:
+        config: ReaderConfig = self.config
         truth, particles = truth and config.read_truth, particles and config.read_truth
+        self._outputs = []
         self.write_handle(Hits, config.hits)
         if truth:
             self.write_handle(TruthLinks, config.truth_links)

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
+from mltrack_plugin.settings_help import with_settings
 
 #: Values of a YAML file, aliases counted each time they are used, and how deep they may be nested.
 MAX_YAML_VALUES = 100_000
@@ -32,6 +33,7 @@ class Config(BaseModel):
             for base in cls.__mro__[1:]:
                 if field.description is None and issubclass(base, Config) and name in base.model_fields:
                     field.description = base.model_fields[name].description
+        cls.__doc__ = with_settings(cls.__dict__.get("__doc__"), cls)
 
 
 def validated(kind: type[Config], settings: Mapping[str, Any], owner: str) -> Config:

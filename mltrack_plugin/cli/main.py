@@ -17,7 +17,7 @@ import click
 from mltrack_plugin.errors import MltrackError, did_you_mean
 from mltrack_plugin.version import __version__
 
-#: Command -> (module whose ``command`` it is, what it does). Modules are imported when they are needed.
+#: Command -> (module whose ``command`` it is, or module:command, what it does). Modules are imported when needed.
 COMMANDS = {
     "run": ("mltrack_plugin.cli.run", "Find the tracks of the events in a file."),
     "evaluate": ("mltrack_plugin.cli.evaluate", "Score tracks against the truth."),
@@ -29,6 +29,10 @@ COMMANDS = {
     "display": ("mltrack_plugin.cli.display", "Draw the hits and tracks of an event."),
     "models": ("mltrack_plugin.cli.models", "List the shipped models, or show one."),
     "configs": ("mltrack_plugin.cli.configs", "List the shipped job configurations, or print one."),
+    "algorithms": ("mltrack_plugin.cli.registered:algorithms", "List the algorithms, or show one."),
+    "readers": ("mltrack_plugin.cli.registered:readers", "List the readers, or show one."),
+    "writers": ("mltrack_plugin.cli.registered:writers", "List the writers, or show one."),
+    "detectors": ("mltrack_plugin.cli.registered:detectors", "List the detectors, or show one."),
     "train": ("mltrack_plugin.cli.train", "Train a model."),
     "export": ("mltrack_plugin.cli.export", "Make a model archive from a checkpoint."),
 }
@@ -60,7 +64,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute or "command")
         return command
 
     def resolve_command(

@@ -18,6 +18,7 @@ from mltrack_plugin.errors import ConfigurationError, EventError, did_you_mean
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.reprs import html_table, short
 from mltrack_plugin.settings import Config, validated
+from mltrack_plugin.settings_help import with_settings
 
 if TYPE_CHECKING:
     from mltrack_plugin.event_data import Hits, Particles, TruthLinks
@@ -86,6 +87,10 @@ class SequenceElement(ABC):  # noqa: B024 - abstract through its subclasses' met
 
     #: Frozen pydantic model with one documented field per setting.
     Config: ClassVar[type[Config]] = Config
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__doc__ = with_settings(cls.__dict__.get("__doc__"), cls.Config)
 
     def __init__(self, config: BaseModel | Mapping[str, Any] | None = None, **settings: Any) -> None:
         if config is not None and settings:
