@@ -1,9 +1,16 @@
 """mltrack_plugin: Transformer track finding as reconstruction algorithms.
 
+The front door::
+
+    result = mltrack_plugin.run("events.root")      # tracks, summary, scores; nothing is written
+    tracks = mltrack_plugin.find_tracks(hits)       # of one event: arrays, awkward records, data frame or Hits
+    for event in mltrack_plugin.open_events("events.root"): ...
+    for number, tracks in mltrack_plugin.read_tracks("tracks.root"): ...
+
 The rooms, each named by its task:
 
 - :mod:`~mltrack_plugin.framework`: algorithms, event store, sequencer, event loop, worker processes, journal
-- :mod:`~mltrack_plugin.jobs`: job files and the choice of one
+- :mod:`~mltrack_plugin.jobs`: job files, the choice of one, a whole job in one call
 - :mod:`~mltrack_plugin.detectors`: what is known of a detector
 - :mod:`~mltrack_plugin.event_data`: collections of hits, particles, tracks
 - :mod:`~mltrack_plugin.algorithms`, :mod:`~mltrack_plugin.io`: reconstruction steps; readers and writers
@@ -63,8 +70,13 @@ if TYPE_CHECKING:
     from mltrack_plugin.framework.sequencer import Sequencer as Sequencer
     from mltrack_plugin.framework.summary import Summary as Summary
     from mltrack_plugin.io import open_events as open_events
+    from mltrack_plugin.io.tracks_collector import TracksCollector as TracksCollector
+    from mltrack_plugin.io.tracks_files import read_tracks as read_tracks
     from mltrack_plugin.jobs.config import JobConfig as JobConfig
     from mltrack_plugin.jobs.config import load_job as load_job
+    from mltrack_plugin.jobs.find_tracks import find_tracks as find_tracks
+    from mltrack_plugin.jobs.result import RunResult as RunResult
+    from mltrack_plugin.jobs.run import run as run
     from mltrack_plugin.settings import Config as Config
 
 # Spinning OpenMP threads make small inference jobs 50 times slower on a busy machine;
@@ -106,6 +118,11 @@ _EXPORTS = {
     "framework.summary": ("Summary",),
     "io": ("open_events",),
     "jobs.config": ("JobConfig", "load_job"),
+    "io.tracks_collector": ("TracksCollector",),
+    "io.tracks_files": ("read_tracks",),
+    "jobs.find_tracks": ("find_tracks",),
+    "jobs.result": ("RunResult",),
+    "jobs.run": ("run",),
     "settings": ("Config",),
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}

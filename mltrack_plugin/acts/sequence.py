@@ -12,13 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from mltrack_plugin.acts.chains import Chain
 from mltrack_plugin.acts.checks import check_field, sensitive_volumes
 from mltrack_plugin.acts.fitting import kalman_fit, space_point_selection, start_parameters
 from mltrack_plugin.acts.space_points import acts, examples
 from mltrack_plugin.acts.track_finding import TransformerTrackFinding
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.jobs.chains import Chain
 
 #: Factors on the variances of the CKF's start. With true groupings of which 10% of the hits are lost and 5% swapped
 #: (200 pions) they raise the efficiency after ambiguity resolution from 0.916 to 0.939, without fakes in either case.

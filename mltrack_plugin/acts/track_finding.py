@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from mltrack_plugin.acts.chains import Chain, ChainRunner
 from mltrack_plugin.acts.checks import GeometryCheck, detector_of
 from mltrack_plugin.acts.floating_point import no_floating_point_traps
 from mltrack_plugin.acts.space_points import (
@@ -27,6 +26,7 @@ from mltrack_plugin.event_data import Hits, ProtoTracks
 from mltrack_plugin.framework.event_loop import EventResult, explain, set_torch_threads
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.framework.summary import SkippedEvent, StepTime
+from mltrack_plugin.jobs.chains import Chain, ChainRunner
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +109,11 @@ class TransformerTrackFinding(examples.IAlgorithm):  # type: ignore[misc, name-d
         self._on_error = onError
         self._threads = threads
         self._runner = ChainRunner(
-            chain, model=model, detector=detector, tracks=tracks, space_points=inputSpacePoints
+            chain,
+            model=model,
+            detector=detector,
+            tracks=tracks,
+            source=f"ACTS whiteboard {inputSpacePoints!r}",
         )
         self._runner.initialize()
         self._space_points = examples.ReadDataHandle(self, acts.SpacePointContainer, "InputSpacePoints")

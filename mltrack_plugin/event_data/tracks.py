@@ -217,7 +217,8 @@ class Tracks(ProtoTracks):
         for name in names:
             dtype, per_entry, shape = TRACK_COLUMNS[name]
             length = n_entries if per_entry else n
-            self._set(name, column(name, getattr(self, name), dtype, (length, *shape)))
+            values = column(name, getattr(self, name), dtype, (length, *shape))
+            self._set(name, _symmetric(values) if name == "covariance" else values)
 
     @classmethod
     def from_candidates(cls, candidates: ProtoTracks) -> Self:
@@ -319,6 +320,15 @@ class Tracks(ProtoTracks):
         if "covariance" in have:
             columns["covariance"] = ak.to_numpy(array["covariance"]).reshape(len(array), 5, 5)
         return cls(**cls._flat(array), **columns)
+
+
+def _symmetric(covariance: Array) -> Array:
+    """The matrices with the lower triangle of the upper: fits leave them apart by rounding, files keep one."""
+    mirrored = covariance.copy()
+    rows, columns = UPPER_TRIANGLE
+    mirrored[:, columns, rows] = covariance[:, rows, columns]
+    mirrored.flags.writeable = False
+    return mirrored
 
 
 def _check_jagged(tracks: ProtoTracks) -> None:

@@ -9,7 +9,6 @@ import acts.examples as examples  # noqa: E402
 from acts_sequences import Grouping, Put, geometry, simulated, space_points_of  # noqa: E402
 
 from mltrack_plugin.acts import TransformerTrackFinding  # noqa: E402
-from mltrack_plugin.acts.chains import ChainRunner, resolve_chain  # noqa: E402
 from mltrack_plugin.acts.checks import detector_of, sensitive_ids, sensitive_volumes  # noqa: E402
 from mltrack_plugin.algorithms.build_tracks import BuildTracks  # noqa: E402
 from mltrack_plugin.algorithms.cluster_hdbscan import ClusterHDBSCAN  # noqa: E402
@@ -17,6 +16,7 @@ from mltrack_plugin.algorithms.encreg import EncRegTracking  # noqa: E402
 from mltrack_plugin.algorithms.preprocess_hits import PreprocessHits  # noqa: E402
 from mltrack_plugin.archives.manifest import shipped_model  # noqa: E402
 from mltrack_plugin.errors import ConfigurationError, EventError, ModelError  # noqa: E402
+from mltrack_plugin.jobs.chains import ChainRunner, resolve_chain  # noqa: E402
 from mltrack_plugin.jobs.config import job_text, load_job  # noqa: E402
 
 NAME = "encreg-trackml-10-50"

@@ -1,4 +1,4 @@
-"""Which algorithms of this package run inside an ACTS sequence, and running them on one event."""
+"""A chain of algorithms without a file: which algorithms a name stands for, and running them on one event."""
 
 from __future__ import annotations
 
@@ -12,56 +12,68 @@ from mltrack_plugin.framework.algorithm import Algorithm, Reader, ReadEvent
 from mltrack_plugin.framework.chain import check_chain, for_detector, unique_names
 from mltrack_plugin.framework.event_loop import EventLoop, EventResult, count_key
 from mltrack_plugin.framework.summary import StepTime
-from mltrack_plugin.jobs.config import available_jobs, load_job
+from mltrack_plugin.jobs.config import JobConfig, available_jobs, load_job
 from mltrack_plugin.settings import Config as BaseConfig
 
 #: Shipped job configuration that runs where neither a chain nor a model is named.
 DEFAULT_JOB = "encemb-generic"
 
-#: A shipped job configuration, a YAML file, or algorithms in the order in which they run.
-Chain: TypeAlias = str | os.PathLike[str] | Sequence[Algorithm]
+#: A shipped job configuration by name, a YAML file, a configuration, or algorithms in the order in which they run.
+Chain: TypeAlias = str | os.PathLike[str] | JobConfig | Sequence[Algorithm]
 
 
-class WhiteboardSource(Reader):
-    """Stands for the ACTS whiteboard at the head of a chain: declares the hits, reads no file."""
+class HitsInMemory(Reader):
+    """Stands at the head of a chain whose hits come from the program: declares them, reads no file."""
 
     class Config(BaseConfig):
         """Settings of the source."""
 
-        space_points: str = "spacepoints"
-        """Key of the space points in the ACTS whiteboard."""
+        source: str = "memory"
+        """Where the hits come from, for messages."""
         hits: str = "hits"
-        """Key of the hits that are made of them in this package's event store."""
+        """Event store key of the hits."""
+        detector: str | None = None
+        """Name of the detector; ``None`` = not known."""
 
-    format_name: ClassVar[str] = "acts-whiteboard"
+    format_name: ClassVar[str] = "memory"
 
     def __init__(self, config: BaseConfig | None = None, **settings: object) -> None:
         super().__init__(config, **settings)
         self.write_handle(Hits, self.config.hits)
+        #: Events to deliver; whoever drives the chain event by event needs none.
+        self.given: Sequence[Hits] = ()
 
     @property
     def source(self) -> str:
-        return f"ACTS whiteboard {self.config.space_points!r}"
+        return str(self.config.source)
+
+    @property
+    def detector(self) -> str | None:
+        """Name of the detector from the settings."""
+        name: str | None = self.config.detector
+        return name
 
     def num_events(self) -> int:
-        """0: events come from the ACTS Sequencer."""
-        return 0
+        """Number of events given."""
+        return len(self.given)
 
     def events(self, start: int = 0, stop: int | None = None) -> Iterator[ReadEvent]:
-        """No events: they come from the ACTS Sequencer."""
-        return iter(())
+        """The events given, numbered from 0."""
+        for index, hits in list(enumerate(self.given))[start:stop]:
+            yield ReadEvent(index, index, {self.config.hits: hits})
 
 
 class ChainRunner:
     """A checked chain with its models loaded, applied to one event after the other.
 
     Args:
-        chain: shipped job configuration, YAML file or algorithms; ``None`` = the job that ships with ``model``.
+        chain: job configuration or its name, YAML file or algorithms; ``None`` = the job that ships with ``model``.
         model: shipped model or archive, instead of the one that the chain names.
         detector: whose hits the events hold; checked against the models' cards. ``None`` = not known.
         tracks: key of the tracks to hand on; algorithms after the one that writes it do not run.
             ``None`` = those written last.
-        space_points: key of the space points in the ACTS whiteboard, for messages.
+        device: where networks run; ``None`` = as the chain says.
+        source: where the hits come from, for messages.
 
     Raises:
         ConfigurationError: for an unknown chain, algorithm or key (with the nearest), a broken data flow, or a
@@ -76,18 +88,19 @@ class ChainRunner:
         model: str | os.PathLike[str] | None = None,
         detector: str | None = None,
         tracks: str | None = None,
-        space_points: str = "spacepoints",
+        device: str | None = None,
+        source: str = "memory",
     ) -> None:
-        made = resolve_chain(chain, model, detector)
-        source = WhiteboardSource(space_points=space_points)
+        made = resolve_chain(chain, model, detector, device)
+        head = HitsInMemory(source=source)
         self.tracks_key = _tracks_key(made, tracks)
         last = max(i for i, a in enumerate(made) if self.tracks_key in [h.key for h in a.outputs])
         self.algorithms = made[: last + 1]
-        check_chain([source, *self.algorithms])
-        keep = {h.key for element in [source, *self.algorithms] for h in element.outputs}
-        self._loop = EventLoop(source, self.algorithms, keep, "skip", 1, 0.0)
+        check_chain([head, *self.algorithms])
+        keep = {h.key for element in [head, *self.algorithms] for h in element.outputs}
+        self._loop = EventLoop(head, self.algorithms, keep, "skip", 1, 0.0)
         #: Time spent in each algorithm so far.
-        self.times = [StepTime(name) for name in unique_names([source, *self.algorithms])]
+        self.times = [StepTime(name) for name in unique_names([head, *self.algorithms])]
         self._ready = False
 
     def initialize(self) -> None:
@@ -118,14 +131,19 @@ class ChainRunner:
 
 
 def resolve_chain(
-    chain: Chain | None = None, model: str | os.PathLike[str] | None = None, detector: str | None = None
+    chain: Chain | None = None,
+    model: str | os.PathLike[str] | None = None,
+    detector: str | None = None,
+    device: str | None = None,
 ) -> list[Algorithm]:
     """The algorithms that a user's choice of chain and model means (see :class:`ChainRunner`)."""
     name = None if model is None else os.fspath(model)
     if chain is None:
         chain = DEFAULT_JOB if name is None else _job_of(name)
     if isinstance(chain, str | os.PathLike):
-        return [for_detector(a, detector) for a in load_job(chain).algorithms(model=name)]
+        chain = load_job(chain)
+    if isinstance(chain, JobConfig):
+        return [for_detector(a, detector) for a in chain.algorithms(model=name, device=device)]
     algorithms = list(chain)
     for algorithm in algorithms:
         if not isinstance(algorithm, Algorithm):
@@ -167,9 +185,7 @@ def _tracks_key(algorithms: list[Algorithm], wanted: str | None) -> str:
     found = count_key(algorithms, ProtoTracks)
     if found is None:
         names = ", ".join(a.name for a in algorithms)
-        raise ConfigurationError(
-            f"the chain ({names}) writes neither proto tracks nor tracks, so there is nothing for ACTS"
-        )
+        raise ConfigurationError(f"the chain ({names}) writes neither proto tracks nor tracks")
     if wanted is None:
         return found
     keys = [h.key for a in algorithms for h in a.outputs if issubclass(h.kind, ProtoTracks)]
