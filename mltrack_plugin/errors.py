@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -93,5 +94,21 @@ def require_extra(module: str, extra: str, purpose: str, options: str = "") -> M
     except ImportError as error:
         raise MissingExtraError(
             f"{purpose} needs the package {module.split('.')[0]!r}, which is not installed ({error}). "
-            f"Install it with:  pip install {options}{' ' * bool(options)}'mltrack-plugin[{extra}]'"
+            f"Install it with:  {install_line(extra, options)}"
         ) from error
+
+
+def install_line(extra: str, options: str = "") -> str:
+    """The command that installs what an extra of this distribution needs, wherever the package itself came from.
+
+    Args:
+        extra: name of the extra.
+        options: of pip, for a package that does not install without.
+    """
+    # Not at the start: it takes as long to import as the rest of this module.
+    from importlib import metadata
+
+    declared = metadata.requires("mltrack-plugin") or []
+    wanted = re.compile(rf"""(.+?)\s*;\s*extra\s*==\s*["']{re.escape(extra)}["']""")
+    needed = [match[1] for entry in declared if (match := wanted.fullmatch(entry))]
+    return " ".join(["pip install", *filter(None, [options]), *(f"'{entry}'" for entry in needed)])

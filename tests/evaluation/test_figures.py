@@ -89,5 +89,5 @@ def test_a_picture_that_cannot_be_written_is_an_output_error(tmp_path):
 def test_without_matplotlib_the_install_line_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     hits, _, tracks, _ = event()
-    with pytest.raises(MissingExtraError, match=r"pip install 'mltrack-plugin\[plot\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'matplotlib>=[\d.]+'$"):
         draw_event(hits, tracks, tmp_path / "event.png")

@@ -103,7 +103,7 @@ def test_flash_refuses_the_cpu_single_precision_and_its_own_absence(monkeypatch)
     with pytest.raises(ConfigurationError, match=r"half precision.*float32.*bfloat16"):
         packed_attention(*heads(), packing, "flash")
     monkeypatch.setitem(sys.modules, "flash_attn", None)
-    line = r"pip install --no-build-isolation 'mltrack-plugin\[flash\]'"
+    line = r"pip install --no-build-isolation 'flash-attn>="
     with pytest.raises(MissingExtraError, match=line):
         packed_attention(*heads(dtype=torch.bfloat16), packing, "flash")
     with pytest.raises(MissingExtraError, match=line):

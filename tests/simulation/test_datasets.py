@@ -94,5 +94,5 @@ def test_missing_extra_gives_the_install_line(name, package, monkeypatch):
     real = importlib.import_module
     dataset = make_dataset(name)
     monkeypatch.setattr("mltrack_plugin.errors.importlib.import_module", without)
-    with pytest.raises(MissingExtraError, match=r"pip install 'mltrack-plugin\[acts\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'pyacts>=[\d.]+' 'pythia8mc>="):
         dataset.event(0, seed=1, split="test")
