@@ -16,7 +16,7 @@ from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.settings import Config as BaseConfig
 
 
-class EncClaTracking(HitModelAlgorithm):
+class EncCla(HitModelAlgorithm):
     """Applies a classifier to the hits of an event; the hits of a class are a track candidate.
 
     Two particles of one class become one candidate; nothing here parts them. A class that fewer than ``min_hits`` hits

@@ -18,7 +18,7 @@ from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.settings import Config as BaseConfig
 
 
-class EncDecTracking(ModelAlgorithm):
+class EncDec(ModelAlgorithm):
     """Grows a track from each seed; hits that several tracks claim go to the one that claims them most.
 
     An algorithm that writes ``seeds`` may run before it (``truth-seeds``, or one of yours). Without one, the network

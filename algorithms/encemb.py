@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mltrack_plugin.algorithms.encreg import EncRegTracking
+from mltrack_plugin.algorithms.encreg import EncReg
 
 
-class EncEmbTracking(EncRegTracking):
+class EncEmb(EncReg):
     """Applies an embedding model to the hits of an event; the embedding is clustered like track parameters.
 
     Selection, validity ranges and errors are those of ``encreg``; the cost is linear in the number of hits.

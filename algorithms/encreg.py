@@ -14,7 +14,7 @@ from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.settings import Config as BaseConfig
 
 
-class EncRegTracking(HitModelAlgorithm):
+class EncReg(HitModelAlgorithm):
     """Applies a regression model to the hits of an event; see the base class for which hits it sees."""
 
     class Config(HitModelConfig):

@@ -10,11 +10,17 @@ adds ``ghost-killer`` to what job configurations can name, without any change he
 
 from __future__ import annotations
 
+import functools
 import importlib
+import logging
+import sys
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, NamedTuple
 
 from mltrack_plugin.errors import ConfigurationError, MltrackError, did_you_mean
+
+_log = logging.getLogger(__name__)
 
 Kind = Literal["algorithm", "reader", "writer", "detector", "network", "training task", "data set"]
 
@@ -37,6 +43,37 @@ GROUPS: dict[Kind, _Group] = {
     "training task": _Group("mltrack_plugin.training_tasks", "mltrack_plugin.training.task:Task"),
     "data set": _Group("mltrack_plugin.datasets", "mltrack_plugin.simulation.datasets:DatasetEntry", True),
 }
+
+
+class Renamed(NamedTuple):
+    """What something is called now, and the settings that it had by default and has no more."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+
+#: Names of version 0.1.0 that changed. They still work, with a notice.
+RENAMED: dict[Kind, dict[str, Renamed]] = {
+    "algorithm": {
+        "fit-helix": Renamed("fit-kalman", {"thickness": 0.0}),
+        "refine-tracks": Renamed("refine-clusters", {}),
+        "refit-tracks": Renamed("fit-mixture", {}),
+    }
+}
+
+
+def renamed(kind: Kind, name: str) -> Renamed:
+    """What a name stands for today: itself, or what it became, which is logged once."""
+    new = RENAMED.get(kind, {}).get(name)
+    if new is None or name in available(kind):
+        return Renamed(name, {})
+    _say_renamed(kind, name, new.name)
+    return new
+
+
+@functools.cache
+def _say_renamed(kind: Kind, name: str, new: str) -> None:
+    _log.warning("the %s %s is now called %s", kind, name, new)
 
 
 def available(kind: Kind) -> dict[str, EntryPoint]:
@@ -64,7 +101,7 @@ def find(kind: Kind, name: str) -> Any:
             nothing of this kind.
         MissingExtraError: if it needs an optional dependency that is not installed.
     """
-    points = available(kind)
+    name, points = renamed(kind, name).name, available(kind)
     if name not in points:
         raise ConfigurationError(f"there is no {kind} {name!r}. {did_you_mean(name, points)}")
     point = points[name]
@@ -87,6 +124,16 @@ def find(kind: Kind, name: str) -> Any:
         relation = "instance" if group.instances else "subclass"
         raise ConfigurationError(f"the {kind} {name!r} ({_origin(point)}) is no {relation} of {base_name}")
     return found
+
+
+@functools.cache
+def registered_name(cls: type) -> str:
+    """The name under which an algorithm, reader or writer is registered, or else that of its class."""
+    kinds: tuple[Kind, ...] = ("algorithm", "reader", "writer")
+    for point in (point for kind in kinds for point in entry_points(group=GROUPS[kind].name)):
+        if point.attr == cls.__qualname__ and getattr(sys.modules.get(point.module), point.attr, None) is cls:
+            return point.name
+    return cls.__name__
 
 
 def package_of(point: EntryPoint) -> str:

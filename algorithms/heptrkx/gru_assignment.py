@@ -20,7 +20,7 @@ from mltrack_plugin.settings import Config as BaseConfig
 _log = logging.getLogger(__name__)
 
 
-class GruTrackAssignment(ModelAlgorithm):
+class GruAssignment(ModelAlgorithm):
     """Hits of low-multiplicity events to tracks: each hit goes to its most probable slot, each slot is a candidate.
 
     The network has a fixed number of slots. In an event with more tracks the first ones in azimuth take the slots and

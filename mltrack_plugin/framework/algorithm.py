@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from mltrack_plugin.errors import ConfigurationError, EventError, did_you_mean
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.registry import registered_name
 from mltrack_plugin.reprs import html_table, short
 from mltrack_plugin.settings import Config, validated
 from mltrack_plugin.settings_help import with_settings
@@ -104,8 +105,8 @@ class SequenceElement(ABC):  # noqa: B024 - abstract through its subclasses' met
 
     @property
     def name(self) -> str:
-        """Name in logs and timing tables."""
-        return type(self).__name__
+        """Name in logs and timing tables: that of job files, or of the class if it is not registered."""
+        return registered_name(type(self))
 
     @property
     def inputs(self) -> tuple[ReadHandle[Any], ...]:

@@ -31,7 +31,7 @@ from pydantic import Field, field_validator, model_validator
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
 from mltrack_plugin.framework.algorithm import Algorithm, Writer
 from mltrack_plugin.jobs.variants import jobs_in, to_yaml
-from mltrack_plugin.registry import Kind, find
+from mltrack_plugin.registry import Kind, find, renamed
 from mltrack_plugin.reprs import html_table, short, text_table
 from mltrack_plugin.settings import Config, load_yaml, validated
 
@@ -50,10 +50,12 @@ class Step(Config):
         if isinstance(entry, Step):
             return entry
         if isinstance(entry, str):
-            return cls(name=entry)
+            entry = {kind: entry}
         if not isinstance(entry, Mapping) or not isinstance(entry.get(kind), str):
             raise ValueError(f"write '- {kind}: NAME', with settings as further keys (got {entry!r})")
-        return cls(name=entry[kind], settings={str(k): v for k, v in entry.items() if k != kind})
+        now = renamed(kind, entry[kind])
+        settings = {str(k): v for k, v in entry.items() if k != kind}
+        return cls(name=now.name, settings={**now.settings, **settings})
 
 
 class TinyVariant(Config):
@@ -65,6 +67,11 @@ class TinyVariant(Config):
     """Parameters of the data set."""
     steps: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Algorithm name -> settings that replace the job's."""
+
+    @field_validator("steps")
+    @classmethod
+    def _names_of_today(cls, steps: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        return {renamed("algorithm", name).name: settings for name, settings in steps.items()}
 
 
 class JobConfig(Config):

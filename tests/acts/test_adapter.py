@@ -151,14 +151,14 @@ def test_what_onEvent_receives_outlives_the_run():
         assert tracks.fitted.any()
     assert [step.calls for step in finder.times] == [4] * len(finder.times)
     assert [finder.times[0].name, finder.times[-1].name] == ["read the whiteboard", "write the whiteboard"]
-    assert "EncRegTracking" in [step.name for step in finder.times]
+    assert "encreg" in [step.name for step in finder.times]
 
 
 def test_algorithms_after_the_wanted_tracks_do_not_run():
     finder = TransformerTrackFinding(tracks="candidate_tracks")
     names = [step.name for step in finder.times]
-    assert "BuildTracks" in names
-    assert "FitHelix" not in names
+    assert "build-tracks" in names
+    assert "fit-helix" not in names
 
 
 def test_more_threads_of_the_sequencer_give_the_same_tracks():

@@ -11,8 +11,8 @@ from acts_sequences import Grouping, Put, geometry, simulated, space_points_of  
 from mltrack_plugin.acts import TransformerTrackFinding  # noqa: E402
 from mltrack_plugin.acts.checks import detector_of, sensitive_ids, sensitive_volumes  # noqa: E402
 from mltrack_plugin.algorithms.build_tracks import BuildTracks  # noqa: E402
-from mltrack_plugin.algorithms.cluster_hdbscan import ClusterHDBSCAN  # noqa: E402
-from mltrack_plugin.algorithms.encreg import EncRegTracking  # noqa: E402
+from mltrack_plugin.algorithms.encreg import EncReg  # noqa: E402
+from mltrack_plugin.algorithms.hdbscan import HDBSCAN  # noqa: E402
 from mltrack_plugin.algorithms.preprocess_hits import PreprocessHits  # noqa: E402
 from mltrack_plugin.archives.manifest import shipped_model  # noqa: E402
 from mltrack_plugin.errors import ConfigurationError, EventError, ModelError  # noqa: E402
@@ -38,7 +38,7 @@ def test_chain_by_name_file_model_or_list(tmp_path):
     assert names(resolve_chain(NAME)) == expected
     assert names(resolve_chain(path)) == expected
     assert names(resolve_chain(model=NAME)) == expected
-    algorithms = [EncRegTracking(model=NAME), ClusterHDBSCAN(), BuildTracks()]
+    algorithms = [EncReg(model=NAME), HDBSCAN(), BuildTracks()]
     assert resolve_chain(algorithms) == algorithms
 
 
@@ -52,7 +52,7 @@ def test_model_of_ones_own_runs_in_a_job_for_its_architecture(shipped, tmp_path)
 
 
 def test_model_replaces_that_of_a_list():
-    algorithms = [EncRegTracking(model="other"), ClusterHDBSCAN()]
+    algorithms = [EncReg(model="other"), HDBSCAN()]
     changed = resolve_chain(algorithms, model=NAME)
     assert changed[0].config.model == NAME
     assert changed[1] is algorithms[1]
@@ -74,10 +74,10 @@ def test_model_replaces_that_of_a_list():
         (
             {"chain": [PreprocessHits()]},
             ConfigurationError,
-            r"PreprocessHits\) writes neither proto tracks nor",
+            r"preprocess-hits\) writes neither proto tracks nor",
         ),
         (
-            {"chain": [ClusterHDBSCAN()]},
+            {"chain": [HDBSCAN()]},
             ConfigurationError,
             "needs 'hit_parameters', which nothing before it writes",
         ),
@@ -115,7 +115,7 @@ def test_model_of_another_detector_is_refused_by_the_geometry():
 def test_hits_outside_the_ranges_of_a_model_are_an_error_of_the_event():
     s = simulated()
     s.addAlgorithm(TransformerTrackFinding(model="encreg-redvid-10-50-linear"))
-    with pytest.raises(EventError, match=r"event 0: EncRegTracking: "):
+    with pytest.raises(EventError, match=r"event 0: encreg: "):
         s.run()
 
 

@@ -39,7 +39,7 @@ def test_ours_alone(run):
     assert int(found[2]) > 10
     assert float(found[3]) > 0.95
     assert float(found[4]) < 0.05
-    assert "EncEmbTracking" in printed
+    assert "encemb" in printed
 
 
 def test_ours_beside_the_ckf(run):

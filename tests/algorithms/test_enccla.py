@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mltrack_plugin.algorithms.enccla import EncClaTracking
+from mltrack_plugin.algorithms.enccla import EncCla
 from mltrack_plugin.archives.archive import TrackModel
 from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.errors import EventError, ModelError
@@ -61,7 +61,7 @@ def hits_at(z):
 
 def candidates(run, hits, **settings):
     collections = {"hits": hits} | settings.pop("collections", {})
-    return run(EncClaTracking(model="m", **settings), **collections).get("proto_tracks", ProtoTracks)
+    return run(EncCla(model="m", **settings), **collections).get("proto_tracks", ProtoTracks)
 
 
 def test_hits_of_a_class_are_a_candidate(card, run):
@@ -106,8 +106,8 @@ def test_too_many_hits_are_refused(card, run):
 
 def test_models_that_do_something_else_are_refused(card):
     card(architecture="encreg")
-    with pytest.raises(ModelError, match=r"architecture 'encreg'; EncClaTracking understands enccla"):
-        EncClaTracking(model="m").initialize()
+    with pytest.raises(ModelError, match=r"architecture 'encreg'; enccla understands enccla"):
+        EncCla(model="m").initialize()
     card()
     with pytest.raises(ModelError, match=r"trained for generic"):
-        EncClaTracking(model="m", detector="redvid").initialize()
+        EncCla(model="m", detector="redvid").initialize()

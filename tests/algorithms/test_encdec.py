@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mltrack_plugin.algorithms.encdec import EncDecTracking
+from mltrack_plugin.algorithms.encdec import EncDec
 from mltrack_plugin.algorithms.truth_seeds import TruthSeeds
 from mltrack_plugin.archives.archive import TrackModel
 from mltrack_plugin.archives.card import ModelCard
@@ -85,9 +85,7 @@ def lines():
 
 
 def find(run, hits, **collections):
-    return run(EncDecTracking(model="test-pointer"), hits=hits, **collections).get(
-        "proto_tracks", ProtoTracks
-    )
+    return run(EncDec(model="test-pointer"), hits=hits, **collections).get("proto_tracks", ProtoTracks)
 
 
 def test_truth_seeds_are_the_first_hits_of_each_particle(run, lines):
@@ -122,7 +120,7 @@ def test_without_given_seeds_the_network_finds_its_own(card, run, lines):
     tracks = find(run, hits)
     assert tracks.n_hits.tolist() == [6] * 4
     np.testing.assert_allclose(tracks.membership, 0.9 ** (number[tracks.hit_indices] + 1), rtol=1e-6)
-    strict = run(EncDecTracking(model="test-pointer", min_first=0.95), hits=hits)
+    strict = run(EncDec(model="test-pointer", min_first=0.95), hits=hits)
     assert len(strict.get("proto_tracks", ProtoTracks)) == 0
 
 
@@ -175,9 +173,9 @@ def test_more_hits_than_the_model_knows_is_an_error(card, run, lines):
 def test_models_that_do_something_else_are_refused(card):
     card(architecture="hit-predictor")
     with pytest.raises(ModelError, match=r"understands encdec"):
-        EncDecTracking(model="m").initialize()
+        EncDec(model="m").initialize()
     card()
     with pytest.raises(ModelError, match=r"trained for generic"):
-        EncDecTracking(model="m", detector="redvid").initialize()
+        EncDec(model="m", detector="redvid").initialize()
     with pytest.raises(ModelError, match="initialize"):
-        EncDecTracking(model="m").describe()
+        EncDec(model="m").describe()

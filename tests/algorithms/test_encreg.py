@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mltrack_plugin.algorithms.encreg import EncRegTracking
+from mltrack_plugin.algorithms.encreg import EncReg
 from mltrack_plugin.archives.archive import TrackModel
 from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.errors import ConfigurationError, EventError, ModelError
@@ -57,9 +57,7 @@ def make_hits(n=50, factor=1.0):
 
 def parameters(run, hits, selection=None, **settings):
     collections = {"hits": hits} | ({} if selection is None else {"selected_hits": selection})
-    return run(EncRegTracking(model="test-model", **settings), **collections).get(
-        "hit_parameters", HitParameters
-    )
+    return run(EncReg(model="test-model", **settings), **collections).get("hit_parameters", HitParameters)
 
 
 def test_each_hit_gets_the_outputs_of_the_card(engine, run):
@@ -125,18 +123,18 @@ def test_too_many_hits_are_refused(engine, run):
 
 
 def test_another_detector_is_refused_before_the_first_event(engine):
-    algorithm = EncRegTracking(model="test-model", detector="redvid")
+    algorithm = EncReg(model="test-model", detector="redvid")
     with pytest.raises(ModelError, match=r"trained for generic.*'redvid'"):
         algorithm.initialize()
 
 
 @pytest.mark.parametrize("detector", [None, "generic"])
 def test_known_or_unstated_detector_is_accepted(engine, detector):
-    EncRegTracking(model="test-model", detector=detector).initialize()
+    EncReg(model="test-model", detector=detector).initialize()
 
 
 def test_metadata_name_the_model(engine):
-    algorithm = EncRegTracking(model="test-model")
+    algorithm = EncReg(model="test-model")
     algorithm.initialize()
     assert algorithm.describe() == {
         "model": "test-model",
@@ -150,20 +148,20 @@ def test_metadata_name_the_model(engine):
 
 def test_use_before_initialize_is_an_error():
     with pytest.raises(ModelError, match="initialize"):
-        EncRegTracking(model="test-model").describe()
+        EncReg(model="test-model").describe()
 
 
 def test_missing_model_file_is_an_error(tmp_path):
     with pytest.raises(ModelError, match=r"none\.pt"):
-        EncRegTracking(model=str(tmp_path / "none.pt")).initialize()
+        EncReg(model=str(tmp_path / "none.pt")).initialize()
 
 
 def test_a_model_must_be_named():
     with pytest.raises(ConfigurationError, match="model"):
-        EncRegTracking()
+        EncReg()
 
 
 def test_handles_say_what_flows():
-    algorithm = EncRegTracking(model="m", hits="raw")
+    algorithm = EncReg(model="m", hits="raw")
     assert [(h.key, h.optional) for h in algorithm.inputs] == [("raw", False), ("selected_hits", True)]
     assert [h.key for h in algorithm.outputs] == ["hit_parameters"]

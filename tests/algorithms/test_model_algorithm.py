@@ -5,7 +5,7 @@ import pytest
 from mltrack_plugin.algorithms.model_algorithm import ModelAlgorithm
 from mltrack_plugin.errors import ModelError
 from mltrack_plugin.framework.algorithm import Algorithm
-from mltrack_plugin.registry import available, find
+from mltrack_plugin.registry import available, find, registered_name
 
 
 def _classes() -> list[type[Algorithm]]:
@@ -26,5 +26,5 @@ def test_a_model_is_asked_for_only_after_it_is_loaded(kind):
 def test_a_model_of_another_kind_is_refused_before_the_first_event():
     for kind in _classes():
         other = "encreg-trackml-10-50" if kind.kind != "hits" else "gnn-segments"
-        with pytest.raises(ModelError, match=rf"but {kind.__name__} needs one that reads"):
+        with pytest.raises(ModelError, match=rf"but {registered_name(kind)} needs one that reads"):
             kind(model=other).initialize()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mltrack_plugin.algorithms.build_tracks import BuildTracks
-from mltrack_plugin.algorithms.cluster_hdbscan import ClusterHDBSCAN
 from mltrack_plugin.algorithms.fit_helix import FitHelix
+from mltrack_plugin.algorithms.hdbscan import HDBSCAN
 from mltrack_plugin.algorithms.track_quality import TrackQuality
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import HitParameters, Hits, ProtoTracks, Tracks
@@ -32,7 +32,7 @@ def chain(event, parameters, field=True):
     store = EventStore()
     store.add("hits", event.hits)
     store.add("hit_parameters", parameters)
-    steps = [ClusterHDBSCAN(), BuildTracks()]
+    steps = [HDBSCAN(), BuildTracks()]
     steps += [FitHelix(), TrackQuality()] if field else [TrackQuality(candidates="candidate_tracks")]
     for step in steps:
         step.execute(store)
@@ -78,7 +78,7 @@ def test_events_with_almost_nothing(n):
     store = EventStore()
     store.add("hits", Hits(np.arange(n), np.arange(n) + 1.0, np.zeros(n), np.zeros(n)))
     store.add("hit_parameters", HitParameters(np.zeros((n, 2)), np.array(["a", "b"]), np.ones(2)))
-    for step in (ClusterHDBSCAN(), BuildTracks(), FitHelix(), TrackQuality(min_quality=0.5)):
+    for step in (HDBSCAN(), BuildTracks(), FitHelix(), TrackQuality(min_quality=0.5)):
         step.execute(store)
     assert len(store.get("tracks", Tracks)) == 0
 
@@ -89,7 +89,7 @@ def test_scales_define_what_is_close(event, run):
     values = values + np.random.default_rng(1).normal(0, 0.01, values.shape)
     for scale, expected in ((1.0, 4), (1e6, 2)):
         parameters = HitParameters(values, np.array(["a", "b"]), np.array([scale, 1.0]))
-        store = run(ClusterHDBSCAN(min_cluster_size=6, min_samples=4), hit_parameters=parameters)
+        store = run(HDBSCAN(min_cluster_size=6, min_samples=4), hit_parameters=parameters)
         assert len(store.get("proto_tracks", ProtoTracks)) == expected
 
 
@@ -176,8 +176,8 @@ def test_quality_singles_out_the_wrong_hit_and_the_bad_track(event, run):
 @pytest.mark.parametrize(
     ("algorithm", "settings", "named"),
     [
-        (ClusterHDBSCAN, {"min_cluster_size": 1}, "min_cluster_size"),
-        (ClusterHDBSCAN, {"min_cluster_sise": 5}, "min_cluster_size"),
+        (HDBSCAN, {"min_cluster_size": 1}, "min_cluster_size"),
+        (HDBSCAN, {"min_cluster_sise": 5}, "min_cluster_size"),
         (BuildTracks, {"min_membership": 2}, "min_membership"),
         (FitHelix, {"field_z": 0}, "leave fit-helix out"),
         (FitHelix, {"resolution": {"rphi": 0.1}}, "r or z"),

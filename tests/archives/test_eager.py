@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from model_fixtures import features, make_card, make_network, write_checkpoint
 
-from mltrack_plugin.algorithms.encreg import EncRegTracking
+from mltrack_plugin.algorithms.encreg import EncReg
 from mltrack_plugin.archives.archive import load_model, save_exported, save_torchscript
 from mltrack_plugin.archives.eager import eager_network, with_backend
 from mltrack_plugin.errors import ConfigurationError, ModelError
@@ -47,7 +47,7 @@ def test_local_attention_has_half_precision_but_no_backends():
 
 
 def test_flash_on_a_cpu_is_refused_when_the_job_starts(archive):
-    algorithm = EncRegTracking(
+    algorithm = EncReg(
         model=str(archive), device="cpu", attention="flash", precision="bfloat16", detector="generic"
     )
     with pytest.raises(ConfigurationError, match="'flash' needs a GPU"):
@@ -55,7 +55,7 @@ def test_flash_on_a_cpu_is_refused_when_the_job_starts(archive):
 
 
 def test_the_algorithm_says_what_it_computed_with(archive):
-    algorithm = EncRegTracking(model=str(archive), device="cpu", attention="math", precision="bfloat16")
+    algorithm = EncReg(model=str(archive), device="cpu", attention="math", precision="bfloat16")
     algorithm.initialize()
     described = algorithm.describe()
     assert (described["model_attention"], described["model_precision"]) == ("math", "bfloat16")

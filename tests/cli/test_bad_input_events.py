@@ -46,12 +46,12 @@ def far_outside(event: Event) -> Event:
 
 
 EVENTS: list[tuple[Callable[[Event], Event], str, tuple[str, ...]]] = [
-    (not_a_number, "RootEventsReader", ("tree 'hits'", "non-finite z", "row 3: nan")),
-    (infinite, "RootEventsReader", ("tree 'hits'", "non-finite y", "row 23: -inf")),
-    (repeated_id, "RootEventsReader", ("tree 'hits'", "hit_id 7 occurs 2 times")),
-    (truth_to_nowhere, "RootEventsReader", ("particle_id 99", "Set unknown_particles to 'noise'")),
-    (in_metres, "EncRegTracking", ("look like metres, not mm", "length_unit: m")),
-    (far_outside, "EncRegTracking", ("have r outside [0, 7]", "'direction'")),
+    (not_a_number, "root-events", ("tree 'hits'", "non-finite z", "row 3: nan")),
+    (infinite, "root-events", ("tree 'hits'", "non-finite y", "row 23: -inf")),
+    (repeated_id, "root-events", ("tree 'hits'", "hit_id 7 occurs 2 times")),
+    (truth_to_nowhere, "root-events", ("particle_id 99", "Set unknown_particles to 'noise'")),
+    (in_metres, "encreg", ("look like metres, not mm", "length_unit: m")),
+    (far_outside, "encreg", ("have r outside [0, 7]", "'direction'")),
 ]
 each_event = pytest.mark.parametrize(
     ("spoil", "step", "parts"), EVENTS, ids=[spoil.__name__ for spoil, _, _ in EVENTS]
@@ -136,7 +136,7 @@ def test_two_workers_stop_at_the_bad_event_and_skip_it_to_the_same_bytes(
         path = tmp_path / name
         outcome = mltrack.run(source, "--workers", workers, "--on-error", "skip", output=path)
         assert outcome.code == 0, outcome.err
-        assert "event 72: RootEventsReader" in outcome.out
+        assert "event 72: root-events" in outcome.out
     assert (tmp_path / "one.root").read_bytes() == (tmp_path / "two.root").read_bytes()
 
 

@@ -26,8 +26,8 @@ MOMENTS = {
     "the model is loaded": ("mltrack_plugin.archives.archive.load_model", 1),
     "the journal is opened": ("mltrack_plugin.framework.journal.Journal.open", 1),
     "the first event is read": ("mltrack_plugin.io.reading.deliver", 1),
-    "the first event is in the network": ("mltrack_plugin.algorithms.encreg.EncRegTracking.execute", 1),
-    "the second event is clustered": ("mltrack_plugin.algorithms.cluster_hdbscan.ClusterHDBSCAN.execute", 2),
+    "the first event is in the network": ("mltrack_plugin.algorithms.encreg.EncReg.execute", 1),
+    "the second event is clustered": ("mltrack_plugin.algorithms.hdbscan.HDBSCAN.execute", 2),
     "a chunk is journaled": ("mltrack_plugin.framework.journal.Journal.store", 2),
     "the second event is written": ("mltrack_plugin.io.root_writer.RootWriter.write", 2),
     "the tables are written": ("mltrack_plugin.io.root_output.RootTable.extend", 1),
@@ -99,7 +99,7 @@ def test_stopped_job_resumes_to_the_same_bytes(
     mltrack: CommandLine, good: Path, tmp_path: Path, arrive, chunks_of_one, number: int
 ) -> None:
     assert mltrack.run(good, output=tmp_path / "whole.root").code == 0
-    arrive("mltrack_plugin.algorithms.encreg.EncRegTracking.execute", 3, number)
+    arrive("mltrack_plugin.algorithms.encreg.EncReg.execute", 3, number)
     mltrack.refused(mltrack.run(good), SIGNALS[number], "stopped")
     outcome = mltrack.run(good, "--resume")
     assert outcome.code == 0, outcome.err

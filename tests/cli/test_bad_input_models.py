@@ -10,7 +10,7 @@ from bad_input import JOB, CommandLine, good_events, save_events
 from direction_model import save_direction_model
 from reading_events import hits_of, write_events
 
-from mltrack_plugin.algorithms.encreg import EncRegTracking
+from mltrack_plugin.algorithms.encreg import EncReg
 from mltrack_plugin.cli.main import main
 from mltrack_plugin.errors import ModelError
 from mltrack_plugin.event_data import Hits
@@ -169,17 +169,17 @@ def test_a_script_checks_the_detector_before_the_first_event(tmp_path: Path, own
     done: list[int] = []
     sequencer = Sequencer(progress=lambda n, total: done.append(n))
     sequencer.add_reader(open_events(source, detector="atlas"))
-    sequencer.add_algorithm(EncRegTracking(model=str(own_model), device="cpu"))
+    sequencer.add_algorithm(EncReg(model=str(own_model), device="cpu"))
     with pytest.raises(ModelError, match=r"trained for redvid.* events of 'atlas'"):
         sequencer.run()
     assert done == []
 
 
 def test_for_detector_fills_in_what_is_not_set(own_model: Path) -> None:
-    algorithm = EncRegTracking(model=str(own_model))
+    algorithm = EncReg(model=str(own_model))
     assert for_detector(algorithm, None) is algorithm
     assert for_detector(algorithm, "atlas").config.detector == "atlas"
     assert algorithm.config.detector is None
-    stated = EncRegTracking(model=str(own_model), detector="redvid")
+    stated = EncReg(model=str(own_model), detector="redvid")
     assert for_detector(stated, "atlas") is stated
     assert {handle.kind for handle in for_detector(algorithm, "atlas").inputs} >= {Hits}

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from direction_model import save_direction_model
 
-from mltrack_plugin.algorithms.cluster_hdbscan import ClusterHDBSCAN
-from mltrack_plugin.algorithms.encreg import EncRegTracking
+from mltrack_plugin.algorithms.encreg import EncReg
+from mltrack_plugin.algorithms.hdbscan import HDBSCAN
 from mltrack_plugin.algorithms.preprocess_hits import PreprocessHits
-from mltrack_plugin.algorithms.unet import UNetTracking
+from mltrack_plugin.algorithms.unet import UNet
 from mltrack_plugin.cli.evaluate import TIMES, score_file, times
 from mltrack_plugin.cli.main import main
 from mltrack_plugin.errors import EventDataError, EventError
@@ -110,7 +110,7 @@ def test_the_json_has_the_promised_keys(files, run):
 
 
 def test_times_are_those_of_the_steps_with_a_model_and_of_the_clustering():
-    algorithms = [PreprocessHits(), EncRegTracking(model="m"), ClusterHDBSCAN(), UNetTracking(model="m")]
+    algorithms = [PreprocessHits(), EncReg(model="m"), HDBSCAN(), UNet(model="m")]
     steps = [SimpleNamespace(cpu_s=seconds) for seconds in (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)]
     found = times(SimpleNamespace(events=10, steps=steps), algorithms)
     assert found == pytest.approx(

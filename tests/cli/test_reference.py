@@ -155,7 +155,7 @@ def test_run_writes_times_of_its_own_when_asked(events, tmp_path, capsys):
     record = read_timing(timing_path(output))
     hits, _ = read_hits(events)
     assert record.n_hits.tolist() == [len(h) for h in hits]
-    assert "FitHelix" in record.counted
+    assert "fit-helix" in record.counted
     assert record.job == "encreg-trackml-10-50"
 
 
@@ -199,7 +199,7 @@ def test_hits_off_the_modules_are_named_and_can_be_skipped(reference, events, tm
     path = rewritten(events, tmp_path / "moved.root", x=lambda c: c["x"] + 3.0)
     code, _, log = reference(input=path)
     assert code == 1
-    assert "event 0: ActsCkf:" in log
+    assert "event 0: acts-ckf:" in log
     assert "are off their modules by more than 0.05 mm" in log
     code, _, log = reference("--on-error", "skip", input=path)
     assert code == 1

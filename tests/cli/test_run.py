@@ -21,6 +21,7 @@ from mltrack_plugin.cli.main import main
 from mltrack_plugin.cli.run import default_output
 from mltrack_plugin.io.root_tracks import read_meta, read_tracks
 from mltrack_plugin.jobs import choice as job_choice
+from mltrack_plugin.jobs.config import job_text
 
 ROOT = Path(__file__).parents[2]
 JOB = "encreg-redvid-10-50-linear"
@@ -64,11 +65,11 @@ def test_tracks_are_found_and_scored(run, tmp_path):
     # Straight tracks from the origin share a direction, so even this trivial model finds nearly all.
     assert report["scores"]["fit_accuracy"] > 0.9
     assert report["scores"]["events"] == N_EVENTS
-    assert [step["name"] for step in report["steps"]][0::6] == ["RootEventsReader", "RootTracksWriter"]
+    assert [step["name"] for step in report["steps"]][0::6] == ["root-events", "root-tracks"]
     assert f"{N_EVENTS} events, {report['hits']} hits, {report['tracks']} tracks" in text
     assert "TrackML score" in text
-    assert "ClusterHDBSCAN" in text
-    assert "EncRegTracking" in log
+    assert "hdbscan" in text
+    assert "encreg" in log
     assert "<- hits, selected_hits  -> hit_parameters" in log
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run.json", "tracks.root"]
 
@@ -116,7 +117,7 @@ def test_output_format_overrides_the_suffix(run, tmp_path):
 
 def test_job_file_with_two_writers(run, shared, tmp_path):
     job = tmp_path / "job.yaml"
-    text = (ROOT / "configs" / f"{JOB}.yaml").read_text()
+    text = job_text(JOB)
     job.write_text(text + 'writers: [root-tracks, {writer: trackml-submission, path: "{stem}.csv"}]\n')
     assert run("--events", "2", config=str(job))[0] == 0
     assert (tmp_path / "tracks.csv").exists()
@@ -126,7 +127,7 @@ def test_with_only_an_input_the_job_is_chosen_and_the_output_lies_beside_it(
     run, shared, tmp_path, monkeypatch, capsys
 ):
     job = tmp_path / "chosen.yaml"
-    text = (ROOT / "configs" / f"{JOB}.yaml").read_text()
+    text = job_text(JOB)
     job.write_text(text.replace(f"model: {JOB}", f"model: {shared / 'direction.pt'}"))
     monkeypatch.setattr(job_choice, "choose_job", lambda reader, model: (str(job), "it fits"))
     shutil.copy(shared / "events.root", tmp_path)
@@ -230,7 +231,7 @@ def test_damaged_model(run, shared, tmp_path):
 def test_model_for_another_detector(run, shared, tmp_path):
     events = write_events(tmp_path / "generic.root", {"hits": [hits_of(1)]}, [1])
     job = tmp_path / "job.yaml"
-    job.write_text("reader: {detector: generic}\n" + (ROOT / "configs" / f"{JOB}.yaml").read_text())
+    job.write_text("reader: {detector: generic}\n" + job_text(JOB))
     refused(run(input=Path(events), config=str(job)), tmp_path, 1, "generic", "redvid")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mltrack_plugin.algorithms.encreg import EncRegTracking
+from mltrack_plugin.algorithms.encreg import EncReg
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
 from mltrack_plugin.framework.chain import check_chain
@@ -107,7 +107,7 @@ def test_file_that_is_no_text(tmp_path):
 def test_model_device_and_detector_reach_the_algorithms_that_have_them():
     job = load_job("encreg-redvid-10-50-linear")
     (encreg,) = [
-        a for a in job.algorithms(model="m.pt", device="cpu", detector=None) if isinstance(a, EncRegTracking)
+        a for a in job.algorithms(model="m.pt", device="cpu", detector=None) if isinstance(a, EncReg)
     ]
     assert (encreg.config.model, encreg.config.device, encreg.config.detector) == ("m.pt", "cpu", None)
 

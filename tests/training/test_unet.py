@@ -6,7 +6,7 @@ import torch
 
 pytest.importorskip("lightning")
 
-from mltrack_plugin.algorithms.unet import UNetTracking
+from mltrack_plugin.algorithms.unet import UNet
 from mltrack_plugin.archives.archive import load_model
 from mltrack_plugin.archives.checkpoint import export_checkpoint
 from mltrack_plugin.errors import ConfigurationError, ModelError
@@ -32,7 +32,7 @@ def finished(tmp_path_factory):
 
 
 def tracks_of(path, hits):
-    algorithm = UNetTracking(model=str(path), device="cpu")
+    algorithm = UNet(model=str(path), device="cpu")
     algorithm.initialize()
     store = EventStore()
     store.add("hits", hits)
@@ -60,7 +60,7 @@ def test_tiny_training_becomes_a_model_that_finds_tracks(finished, tmp_path):
 
 def test_algorithm_refuses_other_classifiers():
     with pytest.raises(ModelError, match=r"architecture 'encreg'; .* understands unet"):
-        UNetTracking(model="encreg-redvid-10-50-linear").initialize()
+        UNet(model="encreg-redvid-10-50-linear").initialize()
 
 
 @pytest.mark.parametrize("name", [LINEAR, HELICAL, "unet-paper-redvid-50-100-helical"])

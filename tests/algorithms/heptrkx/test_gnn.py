@@ -151,15 +151,15 @@ def test_batches_of_seeds_do_not_change_the_result(archives):
 
 
 def test_a_network_of_another_architecture_is_refused(archives):
-    with pytest.raises(ModelError, match=r"architecture 'gnn-hits'; GnnSegments understands gnn-segments"):
+    with pytest.raises(ModelError, match=r"architecture 'gnn-hits'; gnn-segments understands gnn-segments"):
         GnnSegments(model=archives["gnn-hits"]).initialize()
-    with pytest.raises(ModelError, match=r"architecture 'gnn-segments'; GnnHits understands gnn-hits"):
+    with pytest.raises(ModelError, match=r"architecture 'gnn-segments'; gnn-hits understands gnn-hits"):
         GnnHits(model=archives["gnn-segments"]).initialize()
 
 
 def test_a_network_of_another_kind_is_refused():
     with pytest.raises(
-        ModelError, match=r"reads the hits of an event, but GnnSegments needs .* graphs of hits"
+        ModelError, match=r"reads the hits of an event, but gnn-segments needs .* graphs of hits"
     ):
         GnnSegments(model="encreg-trackml-10-50").initialize()
 

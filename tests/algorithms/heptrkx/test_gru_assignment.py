@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from barrel_events import event, lines
 
-from mltrack_plugin.algorithms.heptrkx.gru_assignment import GruTrackAssignment
+from mltrack_plugin.algorithms.heptrkx.gru_assignment import GruAssignment
 from mltrack_plugin.archives.archive import TrackModel
 from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.errors import EventError, ModelError
@@ -61,7 +61,7 @@ def card(monkeypatch):
 
 
 def assign(run, hits, **settings):
-    return run(GruTrackAssignment(model="test-slots", **settings), hits=hits).get("proto_tracks", ProtoTracks)
+    return run(GruAssignment(model="test-slots", **settings), hits=hits).get("proto_tracks", ProtoTracks)
 
 
 def test_each_slot_is_a_track(card, run, caplog):
@@ -105,9 +105,9 @@ def test_event_without_barrel_hits_has_no_tracks_and_is_reported(card, run, capl
 def test_models_that_do_something_else_are_refused(card):
     card(architecture="hit-predictor")
     with pytest.raises(ModelError, match=r"understands gru-assignment"):
-        GruTrackAssignment(model="m").initialize()
+        GruAssignment(model="m").initialize()
     card()
     with pytest.raises(ModelError, match=r"trained for generic"):
-        GruTrackAssignment(model="m", detector="redvid").initialize()
+        GruAssignment(model="m", detector="redvid").initialize()
     with pytest.raises(ModelError, match="initialize"):
-        GruTrackAssignment(model="m").describe()
+        GruAssignment(model="m").describe()

@@ -1,4 +1,4 @@
-"""refine-tracks: a network looks at each cluster of hits again, and at the hits around it."""
+"""refine-clusters: a network looks at each cluster of hits again, and at the hits around it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mltrack_plugin.models.refiner import RefinerConfig
 
 
-class RefineTracks(ModelAlgorithm):
+class RefineClusters(ModelAlgorithm):
     """Refines groups of hits, from whatever clustering, by a network that knows what tracks look like.
 
     For each cluster the network sees its hits and those around it, and gives the probability of each to belong to the
@@ -33,7 +33,7 @@ class RefineTracks(ModelAlgorithm):
     architectures = ("refiner",)
 
     class Config(ModelConfig):
-        """Settings of refine-tracks."""
+        """Settings of refine-clusters."""
 
         min_membership: float = Field(default=0.5, ge=0, le=1)
         """Smallest probability with which a hit is on a track."""

@@ -1,4 +1,4 @@
-"""refine-tracks in a sequence: what it reads and writes, its settings, what is refused."""
+"""refine-clusters in a sequence: what it reads and writes, its settings, what is refused."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from straight_clusters import Oracle, lines
 
-from mltrack_plugin.algorithms.refine_tracks import RefineTracks
+from mltrack_plugin.algorithms.refine_clusters import RefineClusters
 from mltrack_plugin.archives.archive import TrackModel
 from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.errors import ConfigurationError, ModelError
@@ -75,7 +75,7 @@ def damaged():
 
 def result(run, **settings):
     collections = settings.pop("collections", {})
-    store = run(RefineTracks(model="m", **settings), hits=hits(), proto_tracks=damaged(), **collections)
+    store = run(RefineClusters(model="m", **settings), hits=hits(), proto_tracks=damaged(), **collections)
     return store.get("candidate_tracks", Tracks), store.get("track_estimates", TrackEstimates)
 
 
@@ -112,28 +112,28 @@ def test_requirements(card, run):
 def test_events_without_hits_or_groups(card, run):
     none = ProtoTracks.from_labels(np.zeros(0, dtype=np.int64))
     for event in (hits(), hits().take(np.arange(0))):
-        store = run(RefineTracks(model="m"), hits=event, proto_tracks=none)
+        store = run(RefineClusters(model="m"), hits=event, proto_tracks=none)
         assert len(store.get("candidate_tracks", Tracks)) == 0
         assert len(store.get("track_estimates", TrackEstimates)) == 0
 
 
 def test_other_models_detectors_and_settings_are_refused(card):
     card(architecture="encreg")
-    with pytest.raises(ModelError, match="architecture 'encreg'; RefineTracks understands refiner"):
-        RefineTracks(model="m").initialize()
+    with pytest.raises(ModelError, match="architecture 'encreg'; refine-clusters understands refiner"):
+        RefineClusters(model="m").initialize()
     card(kind="sequence")
-    with pytest.raises(ModelError, match="reads sequences of hits, but RefineTracks needs"):
-        RefineTracks(model="m").initialize()
+    with pytest.raises(ModelError, match="reads sequences of hits, but refine-clusters needs"):
+        RefineClusters(model="m").initialize()
     card()
     with pytest.raises(ModelError, match="generic"):
-        RefineTracks(model="m", detector="generic").initialize()
+        RefineClusters(model="m", detector="generic").initialize()
     with pytest.raises(ModelError, match="not loaded"):
-        _ = RefineTracks(model="m").model
+        _ = RefineClusters(model="m").model
     with pytest.raises(ConfigurationError, match="min_membership"):
-        RefineTracks(model="m", min_membership=2)
+        RefineClusters(model="m", min_membership=2)
 
 
 def test_the_model_is_named_in_the_output(card):
-    algorithm = RefineTracks(model="m")
+    algorithm = RefineClusters(model="m")
     algorithm.initialize()
     assert algorithm.describe()["model"] == "test-refiner"

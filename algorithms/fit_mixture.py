@@ -1,4 +1,4 @@
-"""refit-tracks: groups of hits become better ones by fitting the event as a mixture of tracks."""
+"""fit-mixture: groups of hits become better ones by fitting the event as a mixture of tracks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mltrack_plugin.mixture.planes import Smearing, in_planes
 from mltrack_plugin.settings import Config as BaseConfig
 
 
-class RefitTracks(Algorithm):
+class FitMixture(Algorithm):
     """Refits groups of hits, from whatever clustering, as tracks from the origin that compete for hits.
 
     For detectors like REDVID's: known surfaces, one hit of a track on each that it crosses, known resolution, and
@@ -29,7 +29,7 @@ class RefitTracks(Algorithm):
     """
 
     class Config(BaseConfig):
-        """Settings of refit-tracks."""
+        """Settings of fit-mixture."""
 
         shape: Literal["straight", "expanding-helix"]
         """Shape of the tracks."""

@@ -16,7 +16,7 @@ from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.settings import Config as BaseConfig
 
 
-class ClusterHDBSCAN(Algorithm):
+class HDBSCAN(Algorithm):
     """Clusters hits by HDBSCAN in the space of scaled parameters; a cluster is a track candidate.
 
     ``membership`` of the candidates is HDBSCAN's: 1 in the densest part of a cluster.

@@ -1,9 +1,9 @@
-"""refit-tracks in a sequence: what it reads and writes, its settings."""
+"""fit-mixture in a sequence: what it reads and writes, its settings."""
 
 import numpy as np
 import pytest
 
-from mltrack_plugin.algorithms.refit_tracks import RefitTracks
+from mltrack_plugin.algorithms.fit_mixture import FitMixture
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import HitSelection, ProtoTracks
 from mltrack_plugin.simulation.datasets import make_dataset
@@ -31,7 +31,7 @@ def tracks(event, run, collections=None, **changes):
     labels = event.truth_links.particle_id.astype(np.int64) - 1
     labels[::7] = -1
     store = run(
-        RefitTracks(**(SETTINGS | changes)),
+        FitMixture(**(SETTINGS | changes)),
         hits=event.hits,
         proto_tracks=ProtoTracks.from_labels(labels),
         **(collections or {}),
@@ -56,6 +56,6 @@ def test_only_selected_hits_are_used_and_requirements_hold(event, run):
 
 def test_wrong_settings_are_named():
     with pytest.raises(ConfigurationError, match="shape"):
-        RefitTracks(**(SETTINGS | {"shape": "helix"}))
+        FitMixture(**(SETTINGS | {"shape": "helix"}))
     with pytest.raises(ConfigurationError, match="smearing"):
-        RefitTracks(**(SETTINGS | {"smearing": {"r": 0.0, "phi": 0.03, "z": 0.1}}))
+        FitMixture(**(SETTINGS | {"smearing": {"r": 0.0, "phi": 0.03, "z": 0.1}}))
