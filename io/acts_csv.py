@@ -5,7 +5,7 @@ Simulated hits (``hits``), measurements with global positions, or space points a
 through ``measurement-simhit-map``; of a measurement merged from several simulated hits the first in the map
 counts, the others are dropped. ``hit_id`` is the row (simulated hits, space points) or the measurement_id.
 
-Particle ids are barcodes packed into 64 bits (see :mod:`mltrack_plugin.io.acts_ids`), from the five columns
+Particle ids are barcodes packed into 64 bits (see :mod:`mltrack_plugin.event_data.barcodes`), from the five columns
 particle_id_pv ... particle_id_subpart, or as the single column particle_id that older ACTS wrote. Times are
 mm (c = 1); files with the single column are of the time when ACTS wrote ns, and are converted.
 """
@@ -16,9 +16,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from mltrack_plugin.detectors.geometry_ids import geometry_columns
 from mltrack_plugin.errors import InputError
+from mltrack_plugin.event_data.barcodes import pack_barcode
 from mltrack_plugin.io import csv_table
-from mltrack_plugin.io.acts_ids import geometry_columns, pack_barcode
 from mltrack_plugin.io.csv_table import ID, INTEGER, NUMBER
 from mltrack_plugin.io.event_folder import Columns, EventFolderConfig, EventFolderReader
 from mltrack_plugin.io.reading import MM_PER_NS

@@ -11,7 +11,7 @@ The path is one file or the folder of a job's files. All hit trees are flat, one
   ``measurements`` tree is in the same file or in ``measurements.root`` beside it; fake space points are
   noise.
 
-Particle ids are the five-part barcodes packed into 64 bits (see :mod:`mltrack_plugin.io.acts_ids`).
+Particle ids are the five-part barcodes packed into 64 bits (see :mod:`mltrack_plugin.event_data.barcodes`).
 ``hit_id`` is the row in the event, from 0: the measurement index of ACTS for ``measurements``.
 """
 
@@ -23,9 +23,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from mltrack_plugin.detectors.geometry_ids import geometry_columns, join_geometry_id
 from mltrack_plugin.errors import EventDataError, EventError, InputError, did_you_mean
+from mltrack_plugin.event_data.barcodes import pack_barcode
 from mltrack_plugin.io import root_file, storage
-from mltrack_plugin.io.acts_ids import geometry_columns, make_geometry_id, pack_barcode
 from mltrack_plugin.io.columns import Chunk, Table
 from mltrack_plugin.io.reading import ColumnInfo, EventReader, ReaderConfig
 from mltrack_plugin.io.root_events import row_numbers
@@ -230,7 +231,7 @@ class ActsRootReader(EventReader):
             columns |= geometry_columns(plain["geometry_id"])
         elif {"volume_id", "layer_id", "surface_id"} <= plain.keys():
             volume, layer, surface = (plain[n] for n in ("volume_id", "layer_id", "surface_id"))
-            columns |= geometry_columns(make_geometry_id(volume, layer, surface, plain.get("extra_id")))
+            columns |= geometry_columns(join_geometry_id(volume, layer, surface, plain.get("extra_id")))
         errors = flat.errors_in(first, last)
         hits = Table(columns, offsets)
         if self._truth:

@@ -21,6 +21,7 @@ import pyarrow.csv
 from mltrack_plugin.atomic import AtomicFolder
 from mltrack_plugin.errors import InputError, OutputError, did_you_mean
 from mltrack_plugin.event_data import Hits, Tracks, TruthLinks
+from mltrack_plugin.event_data.barcodes import barcode_parts
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.event_data.tracks import PERIGEE_PARAMETERS
 from mltrack_plugin.framework.algorithm import Writer
@@ -33,7 +34,6 @@ from mltrack_plugin.io.track_truth import (
     MATCHED,
     UNKNOWN,
     TrackTruth,
-    barcode_parts,
     track_truth,
 )
 from mltrack_plugin.settings import Config as BaseConfig

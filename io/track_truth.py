@@ -7,16 +7,13 @@ import dataclasses
 import numpy as np
 
 from mltrack_plugin.evaluation.matching import match_tracks
-from mltrack_plugin.event_data import Particles, Tracks, TruthLinks
+from mltrack_plugin.event_data import Tracks, TruthLinks
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.io.acts_ids import unpack_barcode
 
 #: ``Acts...TrackMatchClassification``.
 UNKNOWN, MATCHED, DUPLICATE, FAKE = range(4)
 #: ``matchingRatio`` of the ACTS ``TrackTruthMatcher``.
 MATCHING_RATIO = 0.5
-# Packed ACTS barcodes start here (particle 1 of vertex 0); smaller ids are plain numbers.
-_SMALLEST_BARCODE = 1 << 24
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,24 +50,3 @@ def track_truth(tracks: Tracks, links: TruthLinks | None) -> TrackTruth:
     classification = np.where(matched, DUPLICATE, FAKE).astype(np.int32)
     classification[first] = MATCHED
     return TrackTruth(particle_id, matching.track_n_matched, classification)
-
-
-def barcode_parts(particle_id: Array) -> tuple[Array, ...]:
-    """(n,) uint32 each: vertex_primary, vertex_secondary, particle, generation, sub_particle.
-
-    Ids too small to be packed ACTS barcodes (those of REDVID are 1, 2, ...) are particle numbers of vertex 0.
-    """
-    plain = particle_id < _SMALLEST_BARCODE
-    parts = [np.where(plain, 0, part).astype(np.uint32) for part in unpack_barcode(particle_id)]
-    parts[2][plain] = particle_id[plain]
-    return tuple(parts)
-
-
-def particle_rows(particles: Particles | None, particle_id: Array) -> Array:
-    """(n,) int64: row of each particle id in ``particles``, -1 where there is none."""
-    if particles is None or not len(particles):
-        return np.full(len(particle_id), -1, dtype=np.int64)
-    order = np.argsort(particles.particle_id)
-    place = np.minimum(np.searchsorted(particles.particle_id, particle_id, sorter=order), len(order) - 1)
-    rows = order[place]
-    return np.where(particles.particle_id[rows] == particle_id, rows, -1)

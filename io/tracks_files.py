@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from mltrack_plugin.errors import InputError
-from mltrack_plugin.event_data import EventTracks, Hits, Tracks
-from mltrack_plugin.event_data.base import Array
+from mltrack_plugin.event_data import EventTracks, Tracks
+from mltrack_plugin.event_data.file_tracks import UNKNOWN_HITS, HitIdentity
 from mltrack_plugin.event_data.tracks import PERIGEE_PARAMETERS
 from mltrack_plugin.io import (
     acts_tracks_csv,
@@ -84,19 +82,6 @@ def read_rows_any(path: Path | str) -> Iterator[TrackRows]:
             yield TrackRows(number, f"{path}, event {number}", tracks.n_hits, tracks.hit_indices, columns)
 
 
-class HitIdentity(NamedTuple):
-    """What a tracks file says about the hits of an event; ``None`` where its format keeps nothing of it."""
-
-    #: Hits of the event.
-    n_hits: int | None = None
-    #: (n_assigned,) uint64: ids of the hits on the tracks, beside ``Tracks.hit_indices``.
-    hit_id: Array | None = None
-
-
-#: Of a format that keeps nothing.
-UNKNOWN_HITS = HitIdentity()
-
-
 def read_event_numbers(path: Path | str) -> list[int]:
     """Numbers of all events in a file or folder of tracks, in its order.
 
@@ -127,25 +112,6 @@ def read_identities(path: Path | str) -> Iterator[HitIdentity]:
         return itertools.repeat(UNKNOWN_HITS)
     counts = (n for _, n in root_tracks.read_numbers(path))
     return (HitIdentity(n, ids) for n, ids in zip(counts, root_tracks.read_hit_ids(path), strict=True))
-
-
-def check_identity(hits: Hits, hit_indices: Array, identity: HitIdentity, place: str) -> None:
-    """Refuse tracks that were made from other hits.
-
-    Args:
-        hit_indices: (n_assigned,) rows of the hits on the tracks.
-        place: files and event, for the message.
-
-    Raises:
-        InputError: if number or ids of the hits differ, as far as the tracks file has them.
-    """
-    n = len(hits)
-    if identity.n_hits not in (None, n):
-        raise InputError(f"{place} has {n} hits, the tracks were made from {identity.n_hits}")
-    if len(hit_indices) and int(hit_indices.max()) >= n:
-        raise InputError(f"{place} has {n} hits, a track holds hit {hit_indices.max()}")
-    if identity.hit_id is not None and not np.array_equal(hits.hit_id[hit_indices], identity.hit_id):
-        raise InputError(f"{place} has other hit ids than its tracks")
 
 
 def read_meta_any(path: Path | str) -> dict[str, str]:

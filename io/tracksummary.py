@@ -15,13 +15,13 @@ import numpy as np
 
 from mltrack_plugin.errors import OutputError
 from mltrack_plugin.event_data import Particles, Tracks, TruthLinks
+from mltrack_plugin.event_data.barcodes import BARCODE_BITS, barcode_parts
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.event_data.tracks import PERIGEE_PARAMETERS
 from mltrack_plugin.framework.event_store import EventStore
-from mltrack_plugin.io.acts_ids import BARCODE_BITS
 from mltrack_plugin.io.root_output import Column
 from mltrack_plugin.io.root_writer import Chunk, RootWriter, RootWriterConfig, joined
-from mltrack_plugin.io.track_truth import TrackTruth, barcode_parts, particle_rows, track_truth
+from mltrack_plugin.io.track_truth import TrackTruth, track_truth
 
 TREE = "tracksummary"
 #: ACTS names of the bound track parameters at the perigee; this package fits no time.
@@ -93,9 +93,9 @@ class TrackSummaryWriter(RootWriter):
         tracks = self._tracks(event_store)
         truth = track_truth(tracks, self._truth_links.get(event_store))
         particles = self._particles.get(event_store)
-        rows = particle_rows(particles, truth.particle_id)
         columns = np.full((len(tracks), len(_PARTICLE)), np.nan)
         if particles is not None:
+            rows = particles.rows(truth.particle_id)
             found = rows >= 0
             columns[found] = np.stack([getattr(particles, n)[rows[found]] for n in _PARTICLE], axis=1)
         return _Event(event_store.event_number, tracks, truth, columns), 500 * len(tracks)

@@ -6,7 +6,6 @@ is, its parameters, and which particle ACTS's truth matching found for it.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from mltrack_plugin.errors import InputError
+from mltrack_plugin.event_data.barcodes import BARCODE_BITS
 from mltrack_plugin.event_data.base import Array
+from mltrack_plugin.event_data.file_tracks import TrackSummaries
 from mltrack_plugin.io import root_file
-from mltrack_plugin.io.acts_ids import BARCODE_BITS
 from mltrack_plugin.io.tracksummary import PARAMETERS, TREE
 
 _EVENT = "event_nr"
@@ -28,22 +28,6 @@ _REQUIRED = ("nMeasurements", "nMajorityHits", *_MAJORITY, *_FIT, *_ERROR)
 #: Correlation of theta and q/p, which the error of q/pT needs; ACTS writes it on request.
 _COVARIANCE = "cov_eTHETA_eQOP"
 _CHUNK_BYTES = 16_000_000
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class TrackSummaries:
-    """The tracks of one event, in the order of the file."""
-
-    #: (n_tracks,) int64: measurements on the track.
-    n_hits: Array
-    #: (n_tracks,) int64: those of its majority particle.
-    n_majority: Array
-    #: (n_tracks, 5) int64: barcode of the majority particle; all zero where there is none.
-    majority: Array
-    #: (n_tracks, 5) float64: d0, z0, phi, theta, q/p; NaN where there is no fit.
-    perigee: Array
-    #: (n_tracks, 5, 5) float64; correlations that the file lacks are 0.
-    covariance: Array
 
 
 def read_tracksummary(path: Path | str) -> Iterator[tuple[int, TrackSummaries]]:

@@ -10,8 +10,8 @@ import click
 
 if TYPE_CHECKING:
     from mltrack_plugin.evaluation.comparison.accumulator import Comparison
-    from mltrack_plugin.evaluation.comparison.collections import Collection
     from mltrack_plugin.evaluation.comparison.truth import Cuts
+    from mltrack_plugin.io.track_collection import TrackCollection
 
 #: Files in the output folder.
 PAGE, RESULTS = "index.html", "comparison.json"
@@ -88,8 +88,8 @@ def command(
     """
     from mltrack_plugin.cli.job_display import job_log, progress
     from mltrack_plugin.errors import ConfigurationError
-    from mltrack_plugin.evaluation.comparison.collections import Collection
     from mltrack_plugin.evaluation.comparison.truth import Cuts
+    from mltrack_plugin.io.track_collection import TrackCollection
 
     cuts = Cuts(min_hits, min_pt, max_eta)
     if truth is None and (cuts.need_momenta or config is not None or format_ is not None):
@@ -98,7 +98,7 @@ def command(
     folder = _folder(target, overwrite, [p for p in (tracks, reference, truth) if p is not None])
     try:
         names = _labels(labels, tracks, reference)
-        pair = (Collection(tracks, names[0]), Collection(reference, names[1]))
+        pair = (TrackCollection(tracks, names[0]), TrackCollection(reference, names[1]))
         with job_log() as console, progress(console) as show:
             comparison, left_out = compare_files(
                 pair, truth, cuts, field_z, events, skip, format_, config, show
@@ -123,7 +123,7 @@ def command(
 
 
 def compare_files(
-    pair: tuple[Collection, Collection],
+    pair: tuple[TrackCollection, TrackCollection],
     truth: str | None,
     cuts: Cuts,
     field_z: float,

@@ -50,12 +50,8 @@ def paired_events(
             input does not have, another order, another number of hits, other hit ids.
     """
     from mltrack_plugin.event_data import Hits
-    from mltrack_plugin.io.tracks_files import (
-        check_identity,
-        read_event_numbers,
-        read_identities,
-        read_tracks_any,
-    )
+    from mltrack_plugin.event_data.file_tracks import check_identity
+    from mltrack_plugin.io.tracks_files import read_event_numbers, read_identities, read_tracks_any
 
     start, stop = event_range(reader, events, skip)
     numbers = read_event_numbers(tracks_path)

@@ -27,3 +27,10 @@ def join_geometry_id(volume: Array, layer: Array, module: Array, extra: Array | 
     u = np.uint64
     ids = (volume.astype(u) << u(56)) | (layer.astype(u) << u(36)) | (module.astype(u) << u(8))
     return np.asarray(ids if extra is None else ids | extra.astype(u))
+
+
+def geometry_columns(geometry_id: Array) -> dict[str, Array]:
+    """Columns of hits by name: geometry_id (uint64) with volume, layer and module numbers (int32)."""
+    volume, layer, module = split_geometry_id(geometry_id)
+    ids = np.asarray(geometry_id).astype(np.uint64, copy=False)
+    return {"geometry_id": ids, "volume_id": volume, "layer_id": layer, "module_id": module}

@@ -257,11 +257,9 @@ def _kinematics(
     r and z.
     """
     true = {name: np.full(matching.n_particles + 1, np.nan) for name in ("pt", "eta")}
-    if particles is not None and len(particles):
-        sorting = np.argsort(particles.particle_id)
-        place = np.searchsorted(particles.particle_id, matching.particle_ids, sorter=sorting)
-        row = sorting[np.minimum(place, len(particles) - 1)]
-        known = np.flatnonzero(particles.particle_id[row] == matching.particle_ids)
+    if particles is not None:
+        row = particles.rows(matching.particle_ids)
+        known = np.flatnonzero(row >= 0)
         true["pt"][known] = particles.pt[row[known]]
         true["eta"][known] = particles.eta[row[known]]
     entry = tracks.track_of_entry()

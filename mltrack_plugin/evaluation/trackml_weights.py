@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.evaluation.matching import Array
+from mltrack_plugin.event_data.particles import rows_of
 
 #: Relative weights along the track, first hit to last.
 ORDER_PROFILE = (10.0, 8.0, 6.0, 5.0, 3.0, 3.0, 3.0, 5.0, 6.0)
@@ -75,9 +76,8 @@ def trackml_weights(
     weights = np.zeros(len(particle))
     if not len(ids) or not len(particle):
         return weights
-    sorting = np.argsort(ids)
-    row = sorting[np.minimum(np.searchsorted(ids, particle, sorter=sorting), len(ids) - 1)]
-    known = np.flatnonzero((ids[row] == particle) & (particle != 0))
+    row = rows_of(ids, particle)
+    known = np.flatnonzero((row >= 0) & (particle != 0))
     row = row[known]
     distance = np.abs(np.asarray(z, dtype=np.float64)[known] - np.asarray(vz, dtype=np.float64)[row])
 

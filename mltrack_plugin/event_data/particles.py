@@ -63,6 +63,10 @@ class Particles(FlatCollection):
     def __len__(self) -> int:
         return len(self.particle_id)
 
+    def rows(self, particle_id: Array) -> Array:
+        """(k,) int64: row of each of (k,) particle ids, -1 where there is none."""
+        return rows_of(self.particle_id, particle_id)
+
     def _shown(self) -> dict[str, Array]:
         return {**self.arrays(), "pt": self.pt, "eta": self.eta}
 
@@ -81,3 +85,16 @@ class Particles(FlatCollection):
     def phi(self) -> Array:
         """(n,) float32, radian."""
         return np.arctan2(self.py, self.px)
+
+
+def rows_of(ids: Array, wanted: Array) -> Array:
+    """(k,) int64: where each of (k,) wanted values stands among (n,) unique ids, -1 where it does not.
+
+    >>> rows_of(np.array([7, 3, 5]), np.array([5, 5, 4, 7])).tolist()
+    [2, 2, -1, 0]
+    """
+    if not len(ids):
+        return np.full(len(wanted), -1, dtype=np.int64)
+    order = np.argsort(ids)
+    rows = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
+    return np.where(ids[rows] == wanted, rows, -1)

@@ -80,9 +80,8 @@ def detector_event_from(hits: Hits, truth_links: TruthLinks, particles: Particle
     ids = particles.particle_id
     if not len(ids):
         raise InputError("an event without particles cannot be a source")
-    sort = np.argsort(ids)
-    row = sort[np.minimum(np.searchsorted(ids, truth_links.particle_id, sorter=sort), len(ids) - 1)]
-    known = np.flatnonzero(ids[row] == truth_links.particle_id)
+    row = particles.rows(truth_links.particle_id)
+    known = np.flatnonzero(row >= 0)
     particle, position = row[known], hits.positions[known]
     geometry_id = hits.geometry_id
     if geometry_id is None:

@@ -58,8 +58,5 @@ def hit_targets(particles: Particles, links: TruthLinks, names: Sequence[str]) -
     table = np.stack([np.asarray(PARAMETERS[name][1](particles), dtype=np.float32) for name in names], axis=1)
     if not len(particles):
         return np.zeros((len(links), len(names)), dtype=np.float32), np.full(len(links), -1)
-    order = np.argsort(particles.particle_id)
-    position = np.searchsorted(particles.particle_id[order], links.particle_id)
-    row = order[np.minimum(position, len(order) - 1)]
-    row = np.where(particles.particle_id[row] == links.particle_id, row, -1)
+    row = particles.rows(links.particle_id)
     return np.where(row[:, None] >= 0, table[row], np.float32(0.0)), row

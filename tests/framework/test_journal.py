@@ -179,7 +179,7 @@ def test_damaged_chunk_is_computed_again(interrupted, tmp_path, caplog, damage, 
 
 def test_an_input_that_changes_while_it_is_read_is_an_error(tmp_path, monkeypatch):
     states = iter(["as it was", "as it is"])
-    monkeypatch.setattr("mltrack_plugin.framework.sequencer.input_identity", lambda source: next(states))
+    monkeypatch.setattr("mltrack_plugin.framework.job_run.input_identity", lambda source: next(states))
     with pytest.raises(InputError, match="was changed while it was read"):
         run(tmp_path / "out")
     assert not (tmp_path / "out").exists()

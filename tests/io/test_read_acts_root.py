@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from reading_events import read_all, write_flat
 
+from mltrack_plugin.detectors.geometry_ids import geometry_columns, join_geometry_id
 from mltrack_plugin.errors import EventDataError, InputError
+from mltrack_plugin.event_data.barcodes import pack_barcode, unpack_barcode
 from mltrack_plugin.io import detect_format, open_events
-from mltrack_plugin.io.acts_ids import geometry_columns, make_geometry_id, pack_barcode, unpack_barcode
 from mltrack_plugin.io.acts_root import ActsRootReader
 
 PARTS = ("vertex_primary", "vertex_secondary", "particle", "generation", "sub_particle")
@@ -23,7 +24,7 @@ PARTICLE = np.array([1, 2, 1, 7, 0, 3], dtype=np.uint32)
 
 def hits_tree(**changes: Any) -> dict[str, Any]:
     row = np.arange(len(EVENT), dtype=np.float32)
-    surface = make_geometry_id(row.astype(int) + 16, row.astype(int) * 2, row.astype(int) + 1000)
+    surface = join_geometry_id(row.astype(int) + 16, row.astype(int) * 2, row.astype(int) + 1000)
     barcode = {f"barcode_{p}": np.zeros(len(EVENT), np.uint32) for p in PARTS}
     barcode |= {"barcode_particle": PARTICLE, "barcode_vertex_primary": (PARTICLE > 0).astype(np.uint32)}
     positions = {"tx": row, "ty": row + 10, "tz": row + 20, "tt": row + 30}

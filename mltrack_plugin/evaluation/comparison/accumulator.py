@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from mltrack_plugin.evaluation import definitions, efficiency
-from mltrack_plugin.evaluation.comparison.collections import EventTracks, hits_of
 from mltrack_plugin.evaluation.comparison.overlap import Overlap, common_tracks
 from mltrack_plugin.evaluation.comparison.rates import RateTable
 from mltrack_plugin.evaluation.comparison.residuals import Residuals
@@ -33,6 +32,7 @@ from mltrack_plugin.evaluation.matching import Matching
 from mltrack_plugin.evaluation.scores import Fraction
 from mltrack_plugin.evaluation.summary import ETA_EDGES, PT_EDGES, bin_index
 from mltrack_plugin.event_data.base import Array
+from mltrack_plugin.event_data.file_tracks import FileTracks
 from mltrack_plugin.framework.timing import TimingRecord
 
 #: Rates that are drawn against VARIABLES, with this package's (strict) definitions.
@@ -77,7 +77,7 @@ class _Side:
             for variable, edges in BIN_EDGES.items()
         }
 
-    def count(self, tracks: EventTracks) -> None:
+    def count(self, tracks: FileTracks) -> None:
         n = len(tracks)
         self.tracks += n
         self.fitted += int(tracks.fitted.sum())
@@ -233,7 +233,7 @@ class Comparison:
         if sum(counts) > (0 if self.disagreement is None else sum(self.disagreement.counts)):
             # Copies: a slice would keep all events alive that were read together with this one.
             first, second = (
-                [hits_of(tracks, i).copy() for i in rows[:DISPLAYED_TRACKS].tolist()]
+                [tracks.hits_of(i).copy() for i in rows[:DISPLAYED_TRACKS].tolist()]
                 for tracks, rows in zip(event.tracks, only, strict=True)
             )
             self.disagreement = Disagreement(event.number, event.hits.positions, counts, (first, second))

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from mltrack_plugin.evaluation.comparison.collections import EventTracks
 from mltrack_plugin.evaluation.comparison.truth import EventTruth
 from mltrack_plugin.evaluation.comparison.widths import N_BINS, bin_of, width
 from mltrack_plugin.evaluation.summary import ETA_EDGES, PT_EDGES, bin_index
 from mltrack_plugin.event_data.base import Array
+from mltrack_plugin.event_data.file_tracks import FileTracks
 from mltrack_plugin.helix.helix import wrap_angle
 
 #: Name -> unit. The last one is the residual of q/pT times the true pT, the relative resolution of pT.
@@ -39,7 +39,7 @@ class Residuals:
             for name, edges in AGAINST.items()
         }
 
-    def add(self, tracks: EventTracks, rows: Array, particles: Array, truth: EventTruth) -> None:
+    def add(self, tracks: FileTracks, rows: Array, particles: Array, truth: EventTruth) -> None:
         """Add tracks of an event.
 
         Args:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mltrack_plugin.errors import ConfigurationError, InputError
-from mltrack_plugin.evaluation.comparison.collections import (
-    Collection,
-    EventTracks,
-    check_against_each_other,
-    check_against_hits,
-)
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
+from mltrack_plugin.event_data.file_tracks import FileTracks, check_against_each_other, check_identity
 
 if TYPE_CHECKING:
     from mltrack_plugin.framework.algorithm import ReadEvent
@@ -25,10 +20,21 @@ class ComparedEvent(NamedTuple):
     """An event that both collections have; without truth the last three are ``None``."""
 
     number: int
-    tracks: tuple[EventTracks, EventTracks]
+    tracks: tuple[FileTracks, FileTracks]
     hits: Hits | None
     truth_links: TruthLinks | None
     particles: Particles | None
+
+
+class TrackCollection(Protocol):
+    """A file or folder of tracks, as :class:`mltrack_plugin.io.track_collection.TrackCollection` reads it."""
+
+    path: str
+    label: str
+    numbers: list[int]
+
+    def take(self, number: int) -> FileTracks:
+        """The tracks of the next event with this number."""
 
 
 class EventStream:
@@ -50,8 +56,8 @@ class EventStream:
 
     def __init__(
         self,
-        first: Collection,
-        second: Collection,
+        first: TrackCollection,
+        second: TrackCollection,
         truth: Iterable[ReadEvent] | None = None,
         source: str = "",
         whole: bool = True,
@@ -100,7 +106,7 @@ class EventStream:
                 f"with tracks are not in the truth ({some(sorted(strangers))})"
             )
 
-    def _tracks(self, number: int) -> tuple[EventTracks, EventTracks]:
+    def _tracks(self, number: int) -> tuple[FileTracks, FileTracks]:
         first, second = (collection.take(number) for collection in self._collections)
         paths = [collection.path for collection in self._collections]
         check_against_each_other(first, second, f"{paths[1]} does not belong to {paths[0]}: event {number}")
@@ -115,7 +121,8 @@ class EventStream:
         tracks = (self._collections[0].take(number), self._collections[1].take(number))
         for collection, mine in zip(self._collections, tracks, strict=True):
             place = f"{collection.path} does not belong to {self._source}: event {number}"
-            check_against_hits(mine, hits, place)
+            if mine.hit_indices is not None:
+                check_identity(hits, mine.hit_indices, mine.identity, place)
         return ComparedEvent(number, tracks, hits, links, particles)
 
 

@@ -7,13 +7,13 @@ import dataclasses
 import numpy as np
 
 from mltrack_plugin.errors import ConfigurationError, InputError
-from mltrack_plugin.evaluation.comparison.collections import EventTracks
 from mltrack_plugin.evaluation.matching import Matching, match_hit_lists
 from mltrack_plugin.evaluation.scores import DEFAULT_MIN_HITS
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
+from mltrack_plugin.event_data.barcodes import barcode_parts
 from mltrack_plugin.event_data.base import Array
+from mltrack_plugin.event_data.file_tracks import FileTracks
 from mltrack_plugin.helix.perigee import true_perigee
-from mltrack_plugin.io.track_truth import barcode_parts, particle_rows
 
 #: What rates are drawn against. d0 is the absolute value.
 VARIABLES = ("pt", "eta", "phi", "d0", "z0", "density")
@@ -98,13 +98,13 @@ def event_truth(
     truth_links.check_against(hits)
     of_hit = truth_links.particle_id
     ids, n_hits = np.unique(of_hit[of_hit != 0], return_counts=True)
-    rows = particle_rows(particles if momenta else None, ids)
     perigee = np.full((len(ids), 5), np.nan)
     pt = np.full(len(ids), np.nan)
     eta = np.full(len(ids), np.nan)
-    known = np.flatnonzero(rows >= 0)
-    if particles is not None and len(known):
-        row = rows[known]
+    if particles is not None and momenta:
+        row = particles.rows(ids)
+        known = np.flatnonzero(row >= 0)
+        row = row[known]
         position = np.stack([particles.vx[row], particles.vy[row], particles.vz[row]], axis=1)
         momentum = np.stack([particles.px[row], particles.py[row], particles.pz[row]], axis=1)
         perigee[known] = true_perigee(position, momentum, particles.q[row], field_z)
@@ -127,7 +127,7 @@ def event_truth(
 
 
 def track_values(
-    tracks: EventTracks, truth: EventTruth, matching: Matching, hits: Hits, cuts: Cuts
+    tracks: FileTracks, truth: EventTruth, matching: Matching, hits: Hits, cuts: Cuts
 ) -> dict[str, Array]:
     """VARIABLES of tracks, from their own parameters; (n_tracks,) float64 each, NaN where unknown.
 
@@ -196,7 +196,7 @@ def _wrapped(points: Array) -> Array:
     return np.stack([points[:, 0], phi], axis=1)
 
 
-def match_collection(tracks: EventTracks, truth: EventTruth, place: str) -> Matching:
+def match_collection(tracks: FileTracks, truth: EventTruth, place: str) -> Matching:
     """The majority particle of every track.
 
     From the hits where the file has them, else from the truth matching that the file carries (that of ACTS).

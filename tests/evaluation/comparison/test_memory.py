@@ -9,10 +9,10 @@ import numpy as np
 from compared_events import fitted, make_event, true_labels
 
 from mltrack_plugin.evaluation.comparison.accumulator import Comparison
-from mltrack_plugin.evaluation.comparison.collections import from_rows
 from mltrack_plugin.evaluation.comparison.stream import ComparedEvent
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
 from mltrack_plugin.event_data.tracks import PERIGEE_PARAMETERS
+from mltrack_plugin.io.track_collection import from_rows
 from mltrack_plugin.io.track_rows import TrackRows
 
 

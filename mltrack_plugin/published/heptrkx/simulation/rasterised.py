@@ -68,18 +68,12 @@ def _tracks(
     """(K, P) pixels, (K,) intercepts, (K,) slopes and (P, W) noise of an event; ``None`` without a seed."""
     plane, pixel, inside = plane_pixels(event.hits, raster)
     particles = event.particles
-    order = np.argsort(particles.particle_id)
-    truth = event.truth_links.particle_id
-    place = np.searchsorted(particles.particle_id[order], truth).clip(max=max(0, len(order) - 1))
-    known = (
-        (particles.particle_id[order][place] == truth) & (truth != 0)
-        if len(order)
-        else np.zeros(len(truth), bool)
-    )
+    row = particles.rows(event.truth_links.particle_id)
+    known = row >= 0
     track_pixel = np.full((len(particles), raster.planes), -1, dtype=np.int64)
     # Written backwards, so that of several hits in a plane the first one stays.
     mine = np.flatnonzero(inside & known)[::-1]
-    track_pixel[order[place[mine]], plane[mine]] = pixel[mine]
+    track_pixel[row[mine], plane[mine]] = pixel[mine]
     noise = np.zeros((raster.planes, raster.pixels), dtype=bool)
     noise[plane[inside & ~known], pixel[inside & ~known]] = True
     azimuth, slope = disc_lines(particles) if straight(raster) else np.zeros((2, len(particles)))

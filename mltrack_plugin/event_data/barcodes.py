@@ -1,25 +1,21 @@
-"""Identifiers of ACTS: particle barcodes packed into 64 bits, and geometry identifiers taken apart.
+"""Particle barcodes of ACTS, packed into 64 bits.
 
-Barcode layout, that of ACTS before barcodes grew to five 32-bit numbers, so that ids from files of either
+The layout is that of ACTS before barcodes grew to five 32-bit numbers, so that ids from files of either
 time agree (most significant bits first):
 
     primary vertex 12 | secondary vertex 12 | particle 16 | generation 8 | sub-particle 16
-
-Geometry identifier: volume 8 (bit 56) | boundary 8 (48) | layer 12 (36) | approach 8 (28) | sensitive 20
-(8) | extra 8.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.errors import EventDataError
+from mltrack_plugin.event_data.base import Array
 
-Array = npt.NDArray[Any]
-
+# Packed barcodes start here (particle 1 of vertex 0); smaller ids are plain numbers.
+_SMALLEST = 1 << 24
 #: Parts of a barcode and their bits, most significant first.
 BARCODE_BITS = (
     ("vertex_primary", 12),
@@ -59,19 +55,12 @@ def unpack_barcode(ids: Array) -> tuple[Array, ...]:
     return tuple(reversed(parts))
 
 
-def geometry_columns(geometry_id: Array) -> dict[str, Array]:
-    """geometry_id (uint64) with volume, layer and module (sensitive) numbers."""
-    ids = np.asarray(geometry_id).astype(np.uint64, copy=False)
-    return {
-        "geometry_id": ids,
-        "volume_id": (ids >> np.uint64(56)).astype(np.int32),
-        "layer_id": ((ids >> np.uint64(36)) & np.uint64(0xFFF)).astype(np.int32),
-        "module_id": ((ids >> np.uint64(8)) & np.uint64(0xFFFFF)).astype(np.int32),
-    }
+def barcode_parts(particle_id: Array) -> tuple[Array, ...]:
+    """(n,) uint32 each: vertex_primary, vertex_secondary, particle, generation, sub_particle.
 
-
-def make_geometry_id(volume: Array, layer: Array, sensitive: Array, extra: Array | None = None) -> Array:
-    """(n,) uint64 geometry identifier of sensitive surfaces."""
-    u = np.uint64
-    ids = (volume.astype(u) << u(56)) | (layer.astype(u) << u(36)) | (sensitive.astype(u) << u(8))
-    return np.asarray(ids if extra is None else ids | extra.astype(u))
+    Ids too small to be packed ACTS barcodes (those of REDVID are 1, 2, ...) are particle numbers of vertex 0.
+    """
+    plain = particle_id < _SMALLEST
+    parts = [np.where(plain, 0, part).astype(np.uint32) for part in unpack_barcode(particle_id)]
+    parts[2][plain] = particle_id[plain]
+    return tuple(parts)
