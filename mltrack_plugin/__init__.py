@@ -7,24 +7,27 @@ The front door::
     for event in mltrack_plugin.open_events("events.root"): ...
     for number, tracks in mltrack_plugin.read_tracks("tracks.root"): ...
 
-The rooms, each named by its task:
+The rooms, each named by its task; imports go down this list:
 
-- :mod:`~mltrack_plugin.framework`: algorithms, event store, sequencer, event loop, worker processes, journal
+- :mod:`~mltrack_plugin.cli`: the command line
+- :mod:`~mltrack_plugin.published`: what reproduces published results, apart from the library
+- :mod:`~mltrack_plugin.training`, :mod:`~mltrack_plugin.acts`: training of networks; inside an ACTS sequence
 - :mod:`~mltrack_plugin.jobs`: job files, the choice of one, a whole job in one call
+- :mod:`~mltrack_plugin.algorithms`: reconstruction steps
+- :mod:`~mltrack_plugin.simulation`: events with truth, data sets
+- :mod:`~mltrack_plugin.io`: readers and writers
+- :mod:`~mltrack_plugin.evaluation`: matching, metrics, comparison of collections, figures
+- :mod:`~mltrack_plugin.archives`, :mod:`~mltrack_plugin.models`, :mod:`~mltrack_plugin.refiner`: files of networks; the
+  networks; what surrounds that of the second stage
+- :mod:`~mltrack_plugin.framework`: algorithm, event store, sequencer, event loop, workers, journal
+- :mod:`~mltrack_plugin.repair`, :mod:`~mltrack_plugin.following`, :mod:`~mltrack_plugin.kalman`: groups of hits into
+  tracks; tracks from seeds; the Kalman filter of both
+- :mod:`~mltrack_plugin.mixture`, :mod:`~mltrack_plugin.clustering`, :mod:`~mltrack_plugin.helix`: an event as a mixture
+  of tracks; clustering; helix geometry
 - :mod:`~mltrack_plugin.detectors`: what is known of a detector
 - :mod:`~mltrack_plugin.event_data`: collections of hits, particles, tracks
-- :mod:`~mltrack_plugin.algorithms`, :mod:`~mltrack_plugin.io`: reconstruction steps; readers and writers
-- :mod:`~mltrack_plugin.kalman`, :mod:`~mltrack_plugin.following`, :mod:`~mltrack_plugin.repair`:
-  the Kalman filter; tracks from seeds; groups of hits into tracks
-- :mod:`~mltrack_plugin.helix`, :mod:`~mltrack_plugin.mixture`, :mod:`~mltrack_plugin.clustering`:
-  helix geometry; an event as a mixture of tracks; clustering
-- :mod:`~mltrack_plugin.models`, :mod:`~mltrack_plugin.archives`, :mod:`~mltrack_plugin.refiner`,
-  :mod:`~mltrack_plugin.pretrained`: networks; model archives; the network of the second stage; shipped weights
-- :mod:`~mltrack_plugin.training`, :mod:`~mltrack_plugin.simulation`: training; events with truth
-- :mod:`~mltrack_plugin.evaluation`: metrics, comparison of collections, figures
-- :mod:`~mltrack_plugin.acts`, :mod:`~mltrack_plugin.cli`: inside an ACTS sequence; the command line
-- :mod:`~mltrack_plugin.published`: what reproduces published results, apart from the library
-- :mod:`~mltrack_plugin.configs`: shipped job and training configurations
+- :mod:`~mltrack_plugin.configs`, :mod:`~mltrack_plugin.pretrained`: shipped job and training configurations; shipped
+  weights
 
 Imports are lazy: ``import mltrack_plugin`` does not import torch.
 """

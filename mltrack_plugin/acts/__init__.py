@@ -1,8 +1,10 @@
 """The bridge to ACTS: this package's track finding inside an ACTS sequence (extra ``[acts]``; see docs/acts.md).
 
-:mod:`~mltrack_plugin.acts.track_finding` holds the algorithm for an ACTS Sequencer,
-:mod:`~mltrack_plugin.acts.sequence` the helpers that add it together with the fit or as seeding,
-in the manner of ``addSeeding`` and ``addCKFTracks``.
+- `track_finding`: the algorithm for an ACTS Sequencer; `chains`: the algorithms it runs; `sequence`: helpers in the
+  manner of ``addSeeding`` and ``addCKFTracks``; `reference`: the CKF of ACTS as a job. These know jobs.
+- `ckf`, `kalman`, `fitting`: seeding, track finding and fit of ACTS; `measurements`, `space_points`, `fitted_tracks`,
+  `injection`: hits and tracks of either side as those of the other; `whiteboard`: ACTS algorithms one by one.
+- `checks`: does the geometry fit the hits; `floating_point`: traps.
 
 Imports are lazy: ``import mltrack_plugin.acts`` imports neither ACTS nor torch.
 """

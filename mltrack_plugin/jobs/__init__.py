@@ -1,1 +1,6 @@
-"""Jobs"""
+"""Jobs: which algorithms run with which settings on an input, from a job file to tracks.
+
+- `config`: job files; `variants`: one file for jobs that differ in a few settings.
+- `choice`: the shipped job that fits an input.
+- `run`: a whole job in one call, as ``mltrack run`` does it; `result`: what it gave.
+"""

@@ -1,9 +1,7 @@
-"""Networks and model archives.
+"""Networks, one architecture a file, built by :func:`build_network`.
 
-Where to look: :mod:`~mltrack_plugin.archives.archive` (``load_model``, ``save_*``),
-:mod:`~mltrack_plugin.archives.card` (what a model expects and returns), :mod:`~mltrack_plugin.archives.features`
-(network inputs from hits), :mod:`~mltrack_plugin.archives.manifest` (shipped models); one architecture a file,
-built by :func:`build_network`.
+Their files are :mod:`mltrack_plugin.archives`; `attention`, `sparse`, `decoder`, `surfaces`, `consensus`,
+`hypotheses`, `gnn_layers`, `plane_images` and `plane_raster` hold what several networks share.
 """
 
 from __future__ import annotations

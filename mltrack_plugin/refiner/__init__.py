@@ -1,5 +1,5 @@
 """Second stage of track finding by a network: from clusters of hits to refined tracks.
 
-:mod:`~mltrack_plugin.refiner.slots` chooses the hits that the network sees of each cluster,
-:mod:`~mltrack_plugin.refiner.rounds` makes tracks of its answers.
+- `slots`: the hits that the network sees of each cluster; `rounds`: tracks from its answers.
+- `corruption`: clusters with the faults of clusterings, to train it on.
 """

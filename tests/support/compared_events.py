@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from mltrack_plugin.event_data import Hits, Particles, ProtoTracks, Tracks, Trut
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.helix.helix import helix_positions
 from mltrack_plugin.helix.perigee import true_perigee
+from mltrack_plugin.io.acts_tracks_csv import ActsTracksCsvWriter
 from mltrack_plugin.io.root_events_writer import RootEventsWriter
 from mltrack_plugin.io.root_tracks import RootTracksWriter
 
+#: Events, and particles of each, that the tests of ``mltrack compare`` share.
+N_EVENTS, N_PARTICLES = 6, 30
 LAYERS = (32.0, 72.0, 116.0, 172.0, 260.0, 360.0, 500.0, 660.0, 820.0, 1020.0)
 #: Standard errors of d0, z0 (mm), phi, theta (rad), and of q/p relative to it.
 ERRORS = np.array([0.03, 0.06, 1e-3, 5e-4, 0.02])
@@ -100,3 +104,40 @@ def write_truth(path: Path, stores: list[EventStore], detector: str = "generic")
 def write_tracks(path: Path, stores: list[EventStore]) -> str:
     """A ROOT file of tracks."""
     return write(RootTracksWriter(path=str(path)), stores)
+
+
+def ours(store: EventStore) -> Tracks:
+    """Particles 0 and 1 as one track, 2 split in two, 3 lost; two noise hits as a track."""
+    labels = true_labels(store)
+    noise = np.flatnonzero(labels < 0)
+    second_half = np.flatnonzero(labels == 2)[6:]
+    labels[labels == 1] = 0
+    labels[labels == 3] = -1
+    labels[second_half] = 100
+    labels[noise[:2]] = 101
+    return fitted(store, labels)
+
+
+def theirs(store: EventStore) -> Tracks:
+    """All particles but number 4, without the last hit of number 5."""
+    labels = true_labels(store)
+    labels[labels == 4] = -1
+    labels[np.flatnonzero(labels == 5)[-1]] = -1
+    return fitted(store, labels, seed=6, scale=2.0)
+
+
+def pair(compared: Any, truth: bool = True, tracks: Any = None, reference: Any = None) -> tuple[Any, ...]:
+    """Options of ``mltrack compare`` for two files of tracks, and with ``truth`` their events."""
+    options = ("--tracks", tracks or compared.tracks, "--reference", reference or compared.reference)
+    return (*options, "--truth", compared.truth) if truth else options
+
+
+def sharing(folder: Path, stores: list[EventStore]) -> str:
+    """ACTS CSV in which the first two tracks of each event hold a common hit."""
+    path = Path(write(ActsTracksCsvWriter(path=str(folder)), stores))
+    for file in path.glob("*-tracks.csv"):
+        lines = file.read_text().split("\n")
+        first = re.search(r"\[(\d+),", lines[1])[1]
+        lines[2] = lines[2].replace("[", f"[{first},")
+        file.write_text("\n".join(lines))
+    return str(path)

@@ -1,6 +1,7 @@
 """Two collections of tracks of the same events side by side, with or without truth.
 
-- `collections`: tracks from any file, one event at a time; `stream`: events that both collections have.
+- `stream`: events that both collections have (read by :mod:`mltrack_plugin.io.track_collection`).
+- `rates`, `residuals`, `timing`: rates, residuals and times with their uncertainties.
 - `truth`: what is asked of an event; `overlap`: which tracks of one collection the other has, too.
 - `widths`: widths of residuals and pulls from histograms; `growth`: how the time grows with the hits.
 - `accumulator`: `Comparison`, which adds all of it up over events.

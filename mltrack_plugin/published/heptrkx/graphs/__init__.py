@@ -1,5 +1,8 @@
-"""Graphs of hits.
+"""Hits as graphs.
 
-Where to look: :mod:`~mltrack_plugin.published.heptrkx.graphs.layers` (logical layers of the detector),
-:mod:`~mltrack_plugin.published.heptrkx.graphs.construct` (segments between adjacent layers).
+- `layers`: logical layers of the detector; `construct`: segments between adjacent layers; `seeded`: graphs around
+  seeds.
+- `samples`: graphs with truth; `metrics`: how good a classification is; `tracks`: track candidates from scored
+  segments.
+- `picture`: a figure (extra ``[plot]``).
 """

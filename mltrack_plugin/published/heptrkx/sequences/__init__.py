@@ -1,11 +1,9 @@
 """Tracks as sequences of hits along the barrel layers.
 
 - `barrel`: which layer a hit lies on; a particle's hits as a sequence.
-- `windows`: hits within the gates of predicted Gaussians, as pure array kernels.
-- `builder`: track candidates that grow layer by layer, steered by a predictor of the next hit.
-- `resolution`: which of the candidates that share hits are kept, second hits on overlapping modules.
+- `windows`: hits within the gates of predicted Gaussians; `builder`: track candidates that grow layer by layer,
+  steered by a predictor of the next hit.
+- `ambiguity`: which of the candidates that share hits are kept; second hits on overlapping modules.
 - `slots`: hits in their order for the assignment to track slots.
-- `pointers`: true seeds, repeated tracks and shared hits, for the network that points to the next hit.
-- `residuals`: residuals and pulls of predicted hits per layer.
-- `picture`: figures of them (extra ``[plot]``).
+- `residuals`: residuals and pulls of predicted hits per layer; `picture`: figures (extra ``[plot]``).
 """
