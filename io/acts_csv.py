@@ -19,11 +19,11 @@ import numpy as np
 from mltrack_plugin.detectors.geometry_ids import geometry_columns
 from mltrack_plugin.errors import InputError
 from mltrack_plugin.event_data.barcodes import pack_barcode
+from mltrack_plugin.framework.source import Source
 from mltrack_plugin.io import csv_table
 from mltrack_plugin.io.csv_table import ID, INTEGER, NUMBER
 from mltrack_plugin.io.event_folder import Columns, EventFolderConfig, EventFolderReader
 from mltrack_plugin.io.reading import MM_PER_NS
-from mltrack_plugin.io.source import Source
 from mltrack_plugin.settings import Config
 
 _BARCODE = tuple(f"particle_id_{part}" for part in ("pv", "sv", "part", "gen", "subpart"))

@@ -26,12 +26,12 @@ import numpy.typing as npt
 from mltrack_plugin.detectors.geometry_ids import geometry_columns, join_geometry_id
 from mltrack_plugin.errors import EventDataError, EventError, InputError, did_you_mean
 from mltrack_plugin.event_data.barcodes import pack_barcode
+from mltrack_plugin.framework.source import Source
 from mltrack_plugin.io import root_file, storage
 from mltrack_plugin.io.columns import Chunk, Table
 from mltrack_plugin.io.reading import ColumnInfo, EventReader, ReaderConfig
 from mltrack_plugin.io.root_events import row_numbers
 from mltrack_plugin.io.root_tables import EventTree, FlatTree, first_of_each
-from mltrack_plugin.io.source import Source
 from mltrack_plugin.settings import Config
 
 Array = npt.NDArray[Any]

@@ -22,13 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.errors import InputError
+from mltrack_plugin.framework.source import Source
 from mltrack_plugin.io import storage
 from mltrack_plugin.io.columns import Chunk, Table, align
 from mltrack_plugin.io.guarded import DamagedError
 from mltrack_plugin.io.parquet_file import ParquetInput, flat_column, list_column
 from mltrack_plugin.io.reading import MM_PER_NS, ColumnInfo, EventReader, ReaderConfig
 from mltrack_plugin.io.root_events import row_numbers
-from mltrack_plugin.io.source import Source
 from mltrack_plugin.settings import Config
 
 Array = npt.NDArray[Any]

@@ -22,12 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.errors import EventError, InputError
+from mltrack_plugin.framework.source import Source
 from mltrack_plugin.io import csv_table, storage
 from mltrack_plugin.io.columns import Chunk, Table, join
 from mltrack_plugin.io.csv_table import INTEGER, NUMBER
 from mltrack_plugin.io.reading import ColumnInfo, EventReader, ReaderConfig
 from mltrack_plugin.io.root_events import row_numbers
-from mltrack_plugin.io.source import Source
 from mltrack_plugin.settings import Config
 
 Array = npt.NDArray[Any]

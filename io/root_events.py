@@ -22,6 +22,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from mltrack_plugin.errors import EventError, InputError
+from mltrack_plugin.framework.source import Source
 from mltrack_plugin.io import root_file
 from mltrack_plugin.io.columns import (
     HIT_COLUMNS,
@@ -33,7 +34,6 @@ from mltrack_plugin.io.columns import (
 from mltrack_plugin.io.guarded import DamagedError
 from mltrack_plugin.io.reading import ColumnInfo, EventReader, ReaderConfig
 from mltrack_plugin.io.root_tables import EventTree, FlatTree
-from mltrack_plugin.io.source import Source
 from mltrack_plugin.settings import Config
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.errors import InputError
+from mltrack_plugin.framework.source import Source
 from mltrack_plugin.io.csv_table import ID, INTEGER, NUMBER
 from mltrack_plugin.io.event_folder import Columns, EventFolderReader
-from mltrack_plugin.io.source import Source
 
 Array = npt.NDArray[Any]
 

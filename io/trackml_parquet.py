@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.errors import InputError
+from mltrack_plugin.framework.source import Source
 from mltrack_plugin.io import parquet_file, storage
 from mltrack_plugin.io.columns import Chunk, Table
 from mltrack_plugin.io.reading import ColumnInfo, EventReader
-from mltrack_plugin.io.source import Source
 
 Array = npt.NDArray[Any]
 

@@ -23,7 +23,7 @@ from mltrack_plugin.settings_help import with_settings
 
 if TYPE_CHECKING:
     from mltrack_plugin.event_data import Hits, Particles, TruthLinks
-    from mltrack_plugin.io.source import Source
+    from mltrack_plugin.framework.source import Source
 
 T = TypeVar("T")
 
