@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
-
-from mltrack_plugin.algorithms.solenoid import SolenoidConfig
+from mltrack_plugin.algorithms.solenoid import SolenoidAlgorithm, SolenoidConfig
 from mltrack_plugin.event_data import Hits, Tracks
-from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.framework.algorithm import ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.settings import Config as BaseConfig
 
 
-class FitKalman(Algorithm):
+class FitKalman(SolenoidAlgorithm):
     """Fits each track: d0, z0, phi, theta, q/p with covariance, chi2, and each hit's chi2 given the other hits.
 
     Scattering and energy loss in every layer are taken into account as for a pion. Several times faster than
@@ -25,8 +23,6 @@ class FitKalman(Algorithm):
     class Config(SolenoidConfig):
         """Settings of fit-kalman."""
 
-        thickness: float = Field(default=0.02, ge=0, lt=1)
-        """Material of a detector layer at normal incidence, in radiation lengths. About 0.02 in silicon trackers."""
         hits: str = "hits"
         """Event store key of the hits (input)."""
         candidates: str = "candidate_tracks"
@@ -41,7 +37,12 @@ class FitKalman(Algorithm):
         self._tracks = self.write_handle(Tracks, self.config.tracks)
 
     def initialize(self) -> None:
-        """Compile the kernels (or load them) now, so that the first event is not slower than the others."""
+        """Compile the kernels (or load them) now, so that the first event is not slower than the others.
+
+        Raises:
+            ConfigurationError: if the detector is not known, not given, or has no field.
+        """
+        super().initialize()
         from mltrack_plugin.kalman.event_fit import warm_up
 
         warm_up()
@@ -49,8 +50,8 @@ class FitKalman(Algorithm):
     def execute(self, event_store: EventStore) -> ProcessCode:
         from mltrack_plugin.kalman.event_fit import fit_tracks
 
-        hits, tracks = self._hits(event_store), self._candidates(event_store)
-        config = self.config
-        fit = fit_tracks(hits, tracks, config.sigmas(hits), config.field_z, config.thickness)
+        solenoid = self.solenoid
+        hits, tracks = solenoid.located(self._hits(event_store)), self._candidates(event_store)
+        fit = fit_tracks(hits, tracks, solenoid.sigmas(hits), solenoid.field_z, solenoid.thickness)
         self._tracks(event_store, tracks.with_columns(**fit.columns()))
         return ProcessCode.SUCCESS

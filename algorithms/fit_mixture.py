@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
+from mltrack_plugin.algorithms.solenoid import without_detector
+from mltrack_plugin.detectors import Detector, load_detector
 from mltrack_plugin.detectors.surfaces import SurfacesConfig
+from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
 from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
@@ -33,10 +37,12 @@ class FitMixture(Algorithm):
 
         shape: Literal["straight", "expanding-helix"]
         """Shape of the tracks."""
-        surfaces: SurfacesConfig
-        """Surfaces of the detector; hits on none of them are on no track."""
-        smearing: Smearing
-        """Resolution of hits."""
+        detector: str | Detector | None = None
+        """Name, YAML file or description of the detector; ``None`` = that of the job, or what the input states."""
+        surfaces: SurfacesConfig | None = None
+        """Surfaces of the detector; hits on none of them are on no track. ``None`` = the detector's."""
+        smearing: Smearing | None = None
+        """Resolution of hits; ``None`` = the detector's."""
         pitch: float = Field(default=2.6, gt=0)
         """Expanding helices: the largest distance in z per turning angle that they have, per rad."""
         least_turn: float = Field(default=0.4, ge=0)
@@ -63,16 +69,50 @@ class FitMixture(Algorithm):
         self._candidates = self.read_handle(ProtoTracks, self.config.proto_tracks)
         self._refitted = self.write_handle(ProtoTracks, self.config.refitted_tracks)
 
+    def initialize(self) -> None:
+        """Look up the detector now, so that it is missed before the first event.
+
+        Raises:
+            ConfigurationError: if the detector is not known, not given, or does not fit.
+        """
+        _ = self._known
+
+    @cached_property
+    def _known(self) -> tuple[Detector | None, SurfacesConfig, Smearing]:
+        """The detector, its surfaces and resolution, with the settings that replace them."""
+        config = self.config
+        if config.detector is None:
+            if config.surfaces is None or config.smearing is None:
+                raise ConfigurationError(without_detector(self.name, ("surfaces", "smearing"), config))
+            return None, config.surfaces, config.smearing
+        detector = load_detector(config.detector)
+        surfaces, resolution = (
+            config.surfaces or detector.surfaces(),
+            detector.resolution.scaled(detector.scale),
+        )
+        if config.smearing is not None:
+            return detector, surfaces, config.smearing
+        if not (resolution.r and resolution.phi and resolution.z):
+            raise ConfigurationError(
+                f"{self.name}: the detector {detector.name} does not smear hits in r, phi and z; give smearing"
+            )
+        return detector, surfaces, Smearing(r=resolution.r, phi=resolution.phi, z=resolution.z)
+
+    def describe(self) -> dict[str, str]:
+        """Name and checksum of the detector, for the output's metadata and the fingerprint of the job."""
+        detector = self._known[0]
+        return {} if detector is None else detector.identity
+
     def execute(self, event_store: EventStore) -> ProcessCode:
         hits = self._hits(event_store)
         selection = self._selection.get(event_store)
         rows = np.arange(len(hits)) if selection is None else selection.rows
-        config = self.config
+        config, (_, surfaces, smearing) = self.config, self._known
         found, shares = fit_mixture(
             in_planes(
                 hits.positions[rows],
-                config.surfaces,
-                config.smearing,
+                surfaces,
+                smearing,
                 config.shape == "expanding-helix",
                 config.pitch,
                 config.least_turn,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.algorithms.solenoid import SolenoidConfig
+from mltrack_plugin.algorithms.solenoid import SolenoidAlgorithm, SolenoidConfig
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
-from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.framework.algorithm import ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.settings import Config as BaseConfig
 
@@ -55,7 +55,7 @@ class SeedPassConfig(BaseConfig):
         return SeedPass(**self.model_dump())
 
 
-class FollowSeeds(Algorithm):
+class FollowSeeds(SolenoidAlgorithm):
     """Finds the tracks that need no network: those of particles from near the beam axis with enough hits.
 
     Each pass goes through the hits near the beam axis, from the inside out. Pairs of hits that point to the axis are
@@ -78,8 +78,6 @@ class FollowSeeds(Algorithm):
             min_length=1,
         )
         """The passes. By default clear tracks of more than 0.4 GeV (in 2 T) first, then all others."""
-        thickness: float = Field(default=0.04, ge=0, lt=1)
-        """Material of a detector layer at normal incidence, in radiation lengths."""
         attach_chi2: float = Field(default=20.0, gt=0, allow_inf_nan=False)
         """Chi2 (two degrees of freedom) up to which a hit is attached to a track."""
         drop_chi2: float = Field(default=80.0, gt=0, allow_inf_nan=False)
@@ -105,7 +103,12 @@ class FollowSeeds(Algorithm):
         self._remaining = self.write_handle(HitSelection, self.config.remaining_hits)
 
     def initialize(self) -> None:
-        """Compile the kernels (or load them) now, so that the first event is not slower than the others."""
+        """Compile the kernels (or load them) now, so that the first event is not slower than the others.
+
+        Raises:
+            ConfigurationError: if the detector is not known, not given, or has no field.
+        """
+        super().initialize()
         from mltrack_plugin.repair.groups import warm_up
 
         warm_up()
@@ -113,16 +116,16 @@ class FollowSeeds(Algorithm):
     def execute(self, event_store: EventStore) -> ProcessCode:
         from mltrack_plugin.following.passes import follow_seeds
 
-        hits = self._hits(event_store)
+        hits = self.solenoid.located(self._hits(event_store))
         selection = self._selection.get(event_store)
         config = self.config
         tracks = follow_seeds(
             hits,
-            config.sigmas(hits),
-            config.field_z,
+            self.solenoid.sigmas(hits),
+            self.solenoid.field_z,
             [one.as_pass() for one in config.passes],
             selection=selection,
-            thickness=config.thickness,
+            thickness=self.solenoid.thickness,
             attach_chi2=config.attach_chi2,
             drop_chi2=config.drop_chi2,
             odds=config.odds,

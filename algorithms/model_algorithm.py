@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from mltrack_plugin.detectors import Detector
 from mltrack_plugin.errors import ModelError
 from mltrack_plugin.framework.algorithm import Algorithm
 from mltrack_plugin.settings import Config as BaseConfig
@@ -20,7 +21,7 @@ class ModelConfig(BaseConfig):
     """Shipped model (see ``mltrack models``) or path of a model archive."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs; auto = GPU if there is one."""
-    detector: str | None = None
+    detector: str | Detector | None = None
     """Detector of the input, checked against the model's; ``None`` = what the input states, if it does."""
 
 

@@ -8,14 +8,14 @@ from typing import Any
 from pydantic import Field
 
 from mltrack_plugin.algorithms.follow_seeds import SeedPassConfig
-from mltrack_plugin.algorithms.solenoid import SolenoidConfig
+from mltrack_plugin.algorithms.solenoid import SolenoidAlgorithm, SolenoidConfig
 from mltrack_plugin.event_data import Hits, ProtoTracks
-from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
+from mltrack_plugin.framework.algorithm import ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.settings import Config as BaseConfig
 
 
-class RepairTracks(Algorithm):
+class RepairTracks(SolenoidAlgorithm):
     """Repairs groups of hits, from whatever clustering, that are nearly tracks.
 
     A Kalman filter fits the largest part of each group that lies on one helix, with scattering and energy loss; what is
@@ -31,10 +31,6 @@ class RepairTracks(Algorithm):
     class Config(SolenoidConfig):
         """Settings of repair-tracks."""
 
-        thickness: float = Field(default=0.04, ge=0, lt=1)
-        """Material of a detector layer at normal incidence, in radiation lengths. A generous value makes the repair
-        tolerant to the tails of scattering.
-        """
         min_hits: int = Field(default=4, ge=3)
         """Tracks with fewer hits are dropped."""
         attach_chi2: float = Field(default=20.0, gt=0, allow_inf_nan=False)
@@ -76,7 +72,12 @@ class RepairTracks(Algorithm):
         self._repaired = self.write_handle(ProtoTracks, self.config.repaired_tracks)
 
     def initialize(self) -> None:
-        """Compile the kernels (or load them) now, so that the first event is not slower than the others."""
+        """Compile the kernels (or load them) now, so that the first event is not slower than the others.
+
+        Raises:
+            ConfigurationError: if the detector is not known, not given, or has no field.
+        """
+        super().initialize()
         from mltrack_plugin.repair.groups import warm_up
 
         warm_up()
@@ -84,16 +85,16 @@ class RepairTracks(Algorithm):
     def execute(self, event_store: EventStore) -> ProcessCode:
         from mltrack_plugin.repair.groups import repair_groups
 
-        hits = self._hits(event_store)
+        hits = self.solenoid.located(self._hits(event_store))
         config = self.config
         repaired = repair_groups(
             hits,
             self._candidates(event_store),
-            sigmas=config.sigmas(hits),
-            field_z=config.field_z,
+            sigmas=self.solenoid.sigmas(hits),
+            field_z=self.solenoid.field_z,
             found=self._followed.get(event_store),
             seeds=None if config.seeds is None else config.seeds.as_pass(),
-            thickness=config.thickness,
+            thickness=self.solenoid.thickness,
             min_hits=config.min_hits,
             attach_chi2=config.attach_chi2,
             drop_chi2=config.drop_chi2,

@@ -126,8 +126,7 @@ def repaired(
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All figures."""
     job = load_job(options.config)
-    fit = next(step.settings for step in job.sequence if step.name == "fit-helix")
-    repair = RepairTracks(volumes=fit["volumes"], field_z=fit["field_z"])
+    repair = RepairTracks(detector=job.detector, thickness=0.04)
     began = time.process_time()
     repair.initialize()
     result: dict[str, Any] = {"compile_or_load_cpu_s": time.process_time() - began, "samples": {}}

@@ -27,6 +27,6 @@ def ckf_job(
     return JobConfig(
         name=f"acts-ckf-{settings}",
         description=f"Triplet seeding, CKF and ambiguity resolution of ACTS, {settings} settings.",
-        detectors=("generic",),
+        detector="generic",
         sequence=(Step(name="acts-ckf", settings=step),),
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
+from mltrack_plugin.detectors import Detector, names_of
 from mltrack_plugin.errors import EventError, ModelError, did_you_mean
 from mltrack_plugin.settings import Config
 
@@ -234,7 +235,7 @@ class ModelCard(Config):
                 f"{', '.join(architectures)}. Choose another model (see: mltrack models)"
             )
 
-    def check_detector(self, detector: str | None, source: str) -> None:
+    def check_detector(self, detector: str | Detector | None, source: str) -> None:
         """Refuse a model made for another detector.
 
         Args:
@@ -245,10 +246,11 @@ class ModelCard(Config):
         Raises:
             ModelError: naming both detectors.
         """
-        if detector is not None and detector not in self.detectors:
+        if detector is not None and set(names_of(detector)).isdisjoint(self.detectors):
+            name = detector.name if isinstance(detector, Detector) else detector
             raise ModelError(
                 f"model {self.name!r} was trained for {' or '.join(self.detectors)}, but {source} holds "
-                f"events of {detector!r}. Choose a model for {detector!r} (see: mltrack models) or train one"
+                f"events of {name!r}. Choose a model for {name!r} (see: mltrack models) or train one"
             )
 
     def check_hits(self, hits: Hits) -> None:

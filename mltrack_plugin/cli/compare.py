@@ -155,12 +155,12 @@ def compare_files(
     """
     from mltrack_plugin.cli.evaluate import open_reader, require_truth
     from mltrack_plugin.cli.paired_events import checked_event, event_range
+    from mltrack_plugin.detectors import has_momenta
     from mltrack_plugin.errors import ConfigurationError, InputError
     from mltrack_plugin.evaluation.collect import truth_keys
     from mltrack_plugin.evaluation.comparison.accumulator import Comparison
     from mltrack_plugin.evaluation.comparison.stream import EventStream
     from mltrack_plugin.evaluation.comparison.timing import times_beside
-    from mltrack_plugin.evaluation.summary import DETECTORS_WITHOUT_MOMENTA
 
     labels = (pair[0].label, pair[1].label)
     times = (times_beside(pair[0].path), times_beside(pair[1].path))
@@ -181,7 +181,7 @@ def compare_files(
     reader.initialize()
     try:
         require_truth(reader)
-        momenta = getattr(reader, "detector", None) not in DETECTORS_WITHOUT_MOMENTA
+        momenta = has_momenta(getattr(reader, "detector", None))
         if cuts.need_momenta and not (momenta and "particles" in truth_keys(reader)):
             raise ConfigurationError(
                 f"--min-pt and --max-eta need the momenta of the particles, which {truth} does not have"

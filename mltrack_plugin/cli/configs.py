@@ -38,10 +38,10 @@ def command(name: str | None, training: bool, as_json: bool) -> None:
 
     table = Table(title="Job configurations", title_justify="left", box=None, pad_edge=False)
     table.add_column("name", no_wrap=True)
-    table.add_column("detectors")
+    table.add_column("detector")
     table.add_column("description")
     for job in jobs:
-        table.add_row(job.name, ", ".join(job.detectors), job.description)
+        table.add_row(job.name, job.detector_name or "any", job.description)
     Console().print(table)
     click.echo("\nConfigurations of trainings: mltrack configs --training")
 

@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from mltrack_plugin.detectors.detector import Detector
 from mltrack_plugin.detectors.fields import ConstantField, NoField
-from mltrack_plugin.detectors.library import available_detectors, find_detector, load_detector
+from mltrack_plugin.detectors.library import (
+    available_detectors,
+    find_detector,
+    has_momenta,
+    load_detector,
+    names_of,
+    same_detector,
+)
 from mltrack_plugin.detectors.recognition import Recognised, recognise
 from mltrack_plugin.detectors.resolution import Resolution
 
@@ -21,6 +28,9 @@ __all__ = [
     "Resolution",
     "available_detectors",
     "find_detector",
+    "has_momenta",
     "load_detector",
+    "names_of",
     "recognise",
+    "same_detector",
 ]

@@ -18,7 +18,7 @@ from mltrack_plugin.detectors.geometry_ids import split_geometry_id
 from mltrack_plugin.detectors.layers import LayerTable, identifiers, layer_table
 from mltrack_plugin.detectors.resolution import Resolution, ResolutionTable
 from mltrack_plugin.detectors.surfaces import SurfacesConfig
-from mltrack_plugin.errors import ConfigurationError
+from mltrack_plugin.errors import ConfigurationError, EventDataError
 from mltrack_plugin.event_data import Hits
 from mltrack_plugin.settings import Config, load_yaml, validated
 
@@ -31,6 +31,8 @@ Range = tuple[Number, Number]
 
 #: mm per unit of length; in any other unit hits and description are taken as they are.
 LENGTH_UNITS = {"um": 1e-3, "mm": 1.0, "cm": 10.0, "m": 1000.0}
+#: Share of the hits that must lie on the layers of their detector.
+MIN_SHARE = 0.99
 
 
 class Layer(Config):
@@ -179,6 +181,11 @@ class Detector(Config):
         return (self.name, *self.aliases)
 
     @property
+    def identity(self) -> dict[str, str]:
+        """Name and checksum, as they stand in the metadata of outputs."""
+        return {"detector": self.name, "detector_sha256": self.checksum}
+
+    @property
     def scale(self) -> float:
         """mm per unit of length; 1 for a unit of its own."""
         return LENGTH_UNITS.get(self.length_unit, 1.0)
@@ -204,16 +211,16 @@ class Detector(Config):
         return self.layers.half_length
 
     def surfaces(self) -> SurfacesConfig:
-        """Barrels and discs onto which smeared hits are put, in ascending order; in the unit of length."""
-        volumes = self.volumes.values()
+        """Barrels and discs onto which smeared hits are put, in ascending order, mm."""
+        volumes, scale = self.volumes.values(), self.scale
         barrels = [v for v in volumes if v.kind == "barrel"]
         discs = [v for v in volumes if v.kind == "disc"]
         return SurfacesConfig(
-            discs=tuple(sorted(layer.at for v in discs for layer in v.layers.values())),
-            barrels=tuple(sorted(layer.at for v in barrels for layer in v.layers.values())),
-            barrel_z=max((v.extent[1] for v in barrels), default=0.0),
-            barrel_distance=max((v.depth for v in barrels), default=0.0),
-            disc_distance=max((v.depth for v in discs), default=0.0),
+            discs=tuple(sorted(scale * layer.at for v in discs for layer in v.layers.values())),
+            barrels=tuple(sorted(scale * layer.at for v in barrels for layer in v.layers.values())),
+            barrel_z=scale * max((v.extent[1] for v in barrels), default=0.0),
+            barrel_distance=scale * max((v.depth for v in barrels), default=0.0),
+            disc_distance=scale * max((v.depth for v in discs), default=0.0),
         )
 
     # ---- hits -------------------------------------------------------------------------------
@@ -248,16 +255,26 @@ class Detector(Config):
         return (layer >= 0) & (self.layers.distance(hits.positions, layer) <= 0)
 
     def located(self, hits: Hits) -> Hits:
-        """The hits with volume and layer ids: their own, or those of the layer that they lie nearest to."""
+        """The hits with volume and layer ids: their own, or those of the layer that they lie nearest to.
+
+        Raises:
+            EventDataError: if they have no ids and less than MIN_SHARE of them lie on the layers.
+        """
         if identifiers(hits) is not None:
             return hits
-        layer, _ = self.layers.nearest(hits.positions)
+        layer, distance = self.layers.nearest(hits.positions)
+        if (n := np.count_nonzero(distance <= 0)) < MIN_SHARE * len(hits):
+            raise EventDataError(
+                f"the hits have no layers (volume_id and layer_id, or geometry_id), and only {n} of {len(hits)} lie on "
+                f"the layers of the detector {self.name}; map the branches in the reader's settings, or name the "
+                "detector that the hits are from"
+            )
         ids = np.array(self.layer_ids)[layer]
         return dataclasses.replace(hits, volume_id=ids[:, 0], layer_id=ids[:, 1])
 
     def sigmas(self, hits: Hits) -> Array:
         """(n, 3) float64 standard deviations of hits along r-phi, r and z, mm."""
-        return self._resolutions.sigmas(self.volume_of(hits), hits.r)
+        return self.resolutions.sigmas(self.volume_of(hits), hits.r)
 
     def material(self, hits: Hits) -> Array:
         """(n,) float64 material of each hit's layer at normal incidence, radiation lengths."""
@@ -268,14 +285,24 @@ class Detector(Config):
         """Magnetic field at points (n, 3), mm: (n, 3) float64, T."""
         return self.field.at(points)
 
-    @property
-    def resolutions(self) -> dict[int, Resolution]:
-        """Resolution by volume id, of the volumes that state one."""
-        return {number: v.resolution for number, v in self.volumes.items() if v.resolution is not None}
-
     @cached_property
-    def _resolutions(self) -> ResolutionTable:
-        return ResolutionTable(self.resolution, self.resolutions, self.scale)
+    def resolutions(self) -> ResolutionTable:
+        """Resolution by volume, mm."""
+        return self.resolutions_with(None, {})
+
+    def resolutions_with(
+        self, default: Resolution | None, volumes: Mapping[int, Resolution]
+    ) -> ResolutionTable:
+        """Resolution by volume with replacements, mm.
+
+        Args:
+            default: in the place of :attr:`resolution`, mm; ``None`` = that.
+            volumes: of single volumes, mm.
+        """
+        own = {
+            n: v.resolution.scaled(self.scale) for n, v in self.volumes.items() if v.resolution is not None
+        }
+        return ResolutionTable(default or self.resolution.scaled(self.scale), {**own, **volumes})
 
 
 def _with_lists(content: Any) -> Any:

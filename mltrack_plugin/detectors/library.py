@@ -34,12 +34,14 @@ def available_detectors() -> list[str]:
     return list(points)
 
 
-def load_detector(name_or_path: str | os.PathLike[str]) -> Detector:
-    """A detector by its name, by another name that it goes by, or from a YAML file.
+def load_detector(name_or_path: str | os.PathLike[str] | Detector) -> Detector:
+    """A detector by its name, by another name that it goes by, or from a YAML file; a Detector is returned as it is.
 
     Raises:
         ConfigurationError: if there is neither (the nearest names are given), or the description is wrong.
     """
+    if isinstance(name_or_path, Detector):
+        return name_or_path
     text = os.fspath(name_or_path)
     if (found := find_detector(text)) is not None:
         return found
@@ -64,6 +66,28 @@ def find_detector(name: str) -> Detector | None:
     if name in names:
         return _load(name)
     return next((found for known in names if name in (found := _load(known)).aliases), None)
+
+
+def names_of(detector: str | Detector) -> tuple[str, ...]:
+    """All names of a detector that is known, or that a YAML file describes; of any other the name that is given."""
+    if isinstance(detector, Detector):
+        return detector.names
+    found = find_detector(detector)
+    if found is None and Path(detector).is_file():
+        found = load_detector(detector)
+    return (detector,) if found is None else (detector, *found.names)
+
+
+def same_detector(one: str | Detector, other: str | Detector) -> bool:
+    """Whether two names, YAML files or descriptions are of one detector."""
+    return one == other or not set(names_of(one)).isdisjoint(names_of(other))
+
+
+def has_momenta(detector: str | None) -> bool:
+    """Whether the particles of a detector have momenta; also those of a detector that is not known."""
+    if detector is None or (found := find_detector(detector)) is None:
+        return True
+    return found.momenta
 
 
 @functools.cache

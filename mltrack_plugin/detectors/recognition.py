@@ -7,13 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mltrack_plugin.detectors.detector import LENGTH_UNITS, Detector
+from mltrack_plugin.detectors.detector import LENGTH_UNITS, MIN_SHARE, Detector
 from mltrack_plugin.detectors.library import available_detectors, find_detector, load_detector
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import Hits
-
-#: Share of the hits that must lie on the layers of a detector.
-MIN_SHARE = 0.99
 
 #: What to do about a detector that is not known.
 WAY_ON = "Name the detector with --detector NAME|FILE; docs/detectors.md says how to describe one of your own"

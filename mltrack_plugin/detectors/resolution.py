@@ -26,6 +26,10 @@ class Resolution(Config):
     z: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Along z; 0 in an endcap, where the module gives z."""
 
+    def scaled(self, factor: float) -> Resolution:
+        """The same in another unit of length."""
+        return Resolution(rphi=factor * self.rphi, phi=self.phi, r=factor * self.r, z=factor * self.z)
+
     @model_validator(mode="after")
     def _measures(self) -> Self:
         if (self.rphi > 0) == (self.phi > 0):
@@ -39,17 +43,16 @@ class ResolutionTable:
     """Resolutions by volume number.
 
     Args:
-        default: of hits of other volumes.
-        volumes: by volume number.
-        scale: mm per unit of length.
+        default: of hits of other volumes, mm.
+        volumes: by volume number, mm.
     """
 
-    def __init__(self, default: Resolution, volumes: Mapping[int, Resolution], scale: float = 1.0) -> None:
+    def __init__(self, default: Resolution, volumes: Mapping[int, Resolution]) -> None:
         #: (n, 4): r-phi, r and z, mm, and azimuth, radian, by volume number; the default is last.
         self._rows = np.empty((max(256, max(volumes, default=0) + 2), 4))
-        self._rows[:] = _row(default, scale)
+        self._rows[:] = _row(default)
         for number, resolution in volumes.items():
-            self._rows[number] = _row(resolution, scale)
+            self._rows[number] = _row(resolution)
         self._angular = bool(self._rows[:, 3].any())
         #: Whether volumes differ at all.
         self.by_volume = bool(volumes)
@@ -78,5 +81,5 @@ class ResolutionTable:
         return sigmas
 
 
-def _row(resolution: Resolution, scale: float) -> tuple[float, float, float, float]:
-    return (scale * resolution.rphi, scale * resolution.r, scale * resolution.z, resolution.phi)
+def _row(resolution: Resolution) -> tuple[float, float, float, float]:
+    return (resolution.rphi, resolution.r, resolution.z, resolution.phi)

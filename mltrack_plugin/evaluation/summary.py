@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mltrack_plugin.detectors import has_momenta
 from mltrack_plugin.errors import ConfigurationError, EventDataError
 from mltrack_plugin.evaluation.efficiency import METRICS
 from mltrack_plugin.evaluation.intervals import (
@@ -37,10 +38,6 @@ _BINNED_EVENTS = 64
 WeightSource = Literal["input", "trackml", "unit"]
 
 
-#: Detectors whose simulation knows no momenta: the momentum columns hold the shape of the track.
-DETECTORS_WITHOUT_MOMENTA = ("redvid",)
-
-
 def hit_weights(
     hits: Hits, truth_links: TruthLinks, particles: Particles | None, detector: str | None = None
 ) -> tuple[Array | None, WeightSource]:
@@ -48,12 +45,11 @@ def hit_weights(
 
     - ``"input"``: the weights that the input carries;
     - ``"trackml"``: else, where charged particles with momenta are known, the recipe of the challenge;
-    - ``"unit"``: else, and in a detector without momenta (REDVID), weight 1 per hit, which is ``None`` here.
+    - ``"unit"``: else, and in a detector without momenta, weight 1 per hit, which is ``None`` here.
     """
     if truth_links.weight is not None:
         return truth_links.weight, "input"
-    momenta = detector not in DETECTORS_WITHOUT_MOMENTA
-    if momenta and particles is not None and bool((particles.q != 0).any()):
+    if has_momenta(detector) and particles is not None and bool((particles.q != 0).any()):
         weights = trackml_weights(
             truth_links.particle_id, hits.z, particles.particle_id, particles.vz, particles.pt
         )
@@ -72,8 +68,8 @@ class ScoreAccumulator:
         min_hits: hits that a particle must have left to be asked for, and a track must have to be credited.
         pt_edges: bin edges in GeV, rising.
         eta_edges: bin edges, rising.
-        detector: name of the detector, if it is known; one of DETECTORS_WITHOUT_MOMENTA has weight 1 per hit
-            and nothing to bin in pT.
+        detector: name of the detector, if it is known; one without momenta has weight 1 per hit and nothing to bin
+            in pT.
     """
 
     def __init__(
@@ -91,6 +87,7 @@ class ScoreAccumulator:
             if len(edges) < 2 or any(not b > a for a, b in itertools.pairwise(edges)):
                 raise ConfigurationError(f"{name} bin edges must rise, got {edges}")
         self.detector = detector
+        self._momenta = has_momenta(detector)
         self.weight_sources: set[str] = set()
         #: Rows of one event: numerators and denominators of SCORES.
         self._scores: list[tuple[float, ...]] = []
@@ -141,7 +138,7 @@ class ScoreAccumulator:
         self._scores.append(tuple(f.numerator for f in fractions) + tuple(f.denominator for f in fractions))
 
         values = _kinematics(matching, hits, tracks, particles)
-        if self.detector in DETECTORS_WITHOUT_MOMENTA:
+        if not self._momenta:
             for of in values.values():
                 of["pt"] = np.full(len(of["pt"]), np.nan)
         self._unbinned.append((matching, values))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mltrack_plugin.detectors import names_of, same_detector
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
 from mltrack_plugin.framework.algorithm import Algorithm, SequenceElement
 
@@ -56,10 +57,22 @@ def for_detector(algorithm: Algorithm, detector: str | None) -> Algorithm:
     Args:
         algorithm: any algorithm; one without such a setting is returned as it is.
         detector: what the input states; ``None`` = nothing.
+
+    Raises:
+        ConfigurationError: if the setting names another detector.
     """
-    if detector is None or getattr(algorithm.config, "detector", detector) is not None:
+    if detector is None or "detector" not in type(algorithm.config).model_fields:
         return algorithm
-    return type(algorithm)(algorithm.config.model_copy(update={"detector": detector}))
+    given = algorithm.config.detector
+    if given is None:
+        return type(algorithm)(algorithm.config.model_copy(update={"detector": detector}))
+    if not same_detector(given, detector):
+        raise ConfigurationError(
+            f"{algorithm.name} is set up for the detector {names_of(given)[0]}, but the events are of {detector}. "
+            f"Choose a job for {detector}; or, if the input states a wrong one, name the right one: --detector NAME, "
+            "or in a job file reader: {detector: NAME}"
+        )
+    return algorithm
 
 
 def data_flow(elements: Sequence[SequenceElement]) -> list[str]:

@@ -128,7 +128,7 @@ def jobs_for_model(model: str) -> list[str]:
     for name in available_jobs():
         job = load_job(name)
         architectures = [_card(own).architecture for own in _models(job)[:1] if own in shipped]
-        if card.architecture in architectures and set(card.detectors) & set(job.detectors):
+        if card.architecture in architectures and any(map(job.takes, card.detectors)):
             found.append(name)
     if not found:
         raise ConfigurationError(
@@ -152,9 +152,9 @@ def _judge(sample: Sample, model: str | None = None) -> list[tuple[str, bool, st
 
 def _fits(job: JobConfig, sample: Sample, model: str | None = None) -> tuple[bool, str]:
     """Whether a job, or a model in it, fits, and why (not)."""
-    known = sample.detector is not None and bool(job.detectors)
-    if known and sample.detector not in job.detectors:
-        return False, f"made for detector {' or '.join(job.detectors)}, the input is from {sample.detector}"
+    known = sample.detector is not None and job.detector is not None
+    if not job.takes(sample.detector):
+        return False, f"made for the detector {job.detector_name}, the input is from {sample.detector}"
     if model is None and not job.general and sample.dataset not in job.datasets:
         return (
             False,

@@ -4,7 +4,7 @@ A job file::
 
     name: encreg-redvid-10-50-linear
     description: EncReg and HDBSCAN for straight tracks in REDVID events.
-    detectors: [redvid]
+    detector: redvid
     datasets: [redvid-10-50-linear]
     reader: {length_unit: mm}          # settings of the reader; `format` chooses it
     sequence:
@@ -28,6 +28,7 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from mltrack_plugin.detectors import Detector, same_detector
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
 from mltrack_plugin.framework.algorithm import Algorithm, Writer
 from mltrack_plugin.jobs.variants import jobs_in, to_yaml
@@ -81,8 +82,8 @@ class JobConfig(Config):
     """Name of the job."""
     description: str = ""
     """What the job is for, in one sentence."""
-    detectors: tuple[str, ...] = ()
-    """Detectors whose hits the job can take."""
+    detector: str | Detector | None = None
+    """Name, YAML file or description of the detector that the job is made for; ``None`` = that of the input."""
     datasets: tuple[str, ...] = ()
     """Simulated data sets (``mltrack simulate``) that the job is made for."""
     general: bool = True
@@ -125,7 +126,7 @@ class JobConfig(Config):
         return html_table(self._headline(), self._steps_in_words(), ("", "algorithm", "settings"))
 
     def _headline(self) -> str:
-        made_for = f" (for {', '.join(self.detectors)})" if self.detectors else ""
+        made_for = f" (for {self.detector_name})" if self.detector else ""
         return f"job {self.name}{made_for}: {self.description}".removesuffix(": ")
 
     def _steps_in_words(self) -> list[tuple[int, str, str]]:
@@ -133,6 +134,15 @@ class JobConfig(Config):
             (k, step.name, ", ".join(f"{name}={short(value)}" for name, value in step.settings.items()))
             for k, step in enumerate(self.sequence, start=1)
         ]
+
+    def takes(self, detector: str | Detector | None) -> bool:
+        """Whether the job can take events of a detector; ``None``: it is not known, so it may."""
+        return detector is None or self.detector is None or same_detector(self.detector, detector)
+
+    @property
+    def detector_name(self) -> str | None:
+        """Name of the detector, or the YAML file that describes it; ``None`` = any."""
+        return self.detector.name if isinstance(self.detector, Detector) else self.detector
 
     def tiny_job(self) -> JobConfig:
         """The job with the settings of its tiny variant."""
@@ -147,7 +157,8 @@ class JobConfig(Config):
 
         Args:
             overrides: settings (``device``, ``detector``) that replace those of every algorithm that has them, and
-                ``model``, which replaces that of the first; ``None`` leaves the job's.
+                ``model``, which replaces that of the first; ``None`` leaves the job's. The job's own detector is that
+                of every algorithm that states none.
 
         Raises:
             ConfigurationError: for an unknown algorithm or setting (naming the nearest), or if a ``model``
@@ -162,7 +173,8 @@ class JobConfig(Config):
                 fitting = given.keys() & kind.Config.model_fields.keys()
                 fitting -= {"model"} & used
                 used |= fitting
-                made.append(kind({**step.settings, **{name: given[name] for name in fitting}}))
+                own = {"detector": self.detector} if "detector" in kind.Config.model_fields else {}
+                made.append(kind({**own, **step.settings, **{name: given[name] for name in fitting}}))
         if "model" in given and "model" not in used:
             raise ConfigurationError(f"job {self.name!r} has no algorithm that takes a model")
         return made

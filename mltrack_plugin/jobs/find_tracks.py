@@ -86,6 +86,8 @@ def find_tracks(
         source.given = [event]
         job, _ = choose_job(source, _text(model))
     config = job if isinstance(job, JobConfig) else load_job(job)
+    if known is not None:
+        config = config.model_copy(update={"detector": known})
     known = known or _detector_of(config)
     key = _Key(
         config.model_dump_json(),
@@ -139,7 +141,7 @@ def _given_detector(detector: Name | Detector | None, hits: Hits) -> Detector | 
 
 def _detector_of(job: JobConfig) -> Detector | None:
     """The detector that a job is made for, if it is a known one."""
-    return next((found for name in job.detectors if (found := find_detector(name)) is not None), None)
+    return find_detector(job.detector) if isinstance(job.detector, str) else job.detector
 
 
 def _files(job: JobConfig, model: Name | None) -> tuple[tuple[int, int], ...]:

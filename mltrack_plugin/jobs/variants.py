@@ -3,7 +3,7 @@
 A file without ``variants`` is one job. With them every entry is a job of its own: its keys replace those of the file,
 and ``steps`` the settings of single steps ::
 
-    detectors: [redvid]
+    detector: redvid
     sequence:
       - algorithm: encreg
       - {algorithm: hdbscan, min_samples: 1, epsilon: 0.3}

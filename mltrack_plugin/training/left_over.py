@@ -113,9 +113,9 @@ def steps_before(job_name: str, algorithm: str, detector: str) -> Callable[[Simu
         raise ConfigurationError(
             f"after: the job {job_name!r} has no step {algorithm!r}. {did_you_mean(algorithm, names)}"
         )
-    if job.detectors and detector not in job.detectors:
+    if not job.takes(detector):
         raise ConfigurationError(
-            f"after: the job {job_name!r} is for {', '.join(job.detectors)}, but the events are of {detector!r}"
+            f"after: the job {job_name!r} is for {job.detector_name}, but the events are of {detector!r}"
         )
     number = names.index(algorithm)
     selection = job.sequence[number].settings.get("selected_hits", "selected_hits")

@@ -12,6 +12,7 @@ import lightning
 import torch
 from torch import nn
 
+from mltrack_plugin.detectors import find_detector
 from mltrack_plugin.errors import ConfigurationError, EventError
 from mltrack_plugin.settings import Config as BaseConfig
 from mltrack_plugin.settings import validated
@@ -154,7 +155,8 @@ class Task(ABC):
         """
         config = self.config
         for dataset in (self.dataset, *self.validation_sets):
-            detector, unit = dataset.detector, "redvid" if dataset.detector == "redvid" else "mm"
+            detector, known = dataset.detector, find_detector(dataset.detector)
+            unit = "mm" if known is None else known.length_unit
             if detector not in config.detectors:
                 raise ConfigurationError(
                     f"{config.name}: the data set {dataset.name} holds hits of the detector {detector!r}, but the "

@@ -38,7 +38,7 @@ def fits():
         store = EventStore()
         store.add("hits", event.hits)
         store.add("candidate_tracks", type(kalman).from_candidates(candidates))
-        algorithm = FitHelix(helix_settings)
+        algorithm = FitHelix({"detector": "generic", **helix_settings})
         algorithm.initialize()
         algorithm.execute(store)
         found.append((kalman, store.get("fitted_tracks", type(kalman)), truth))

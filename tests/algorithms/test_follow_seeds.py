@@ -6,11 +6,12 @@ from layered_tracks import SIGMA, make, perigees
 
 from mltrack_plugin.algorithms.fit_kalman import FitKalman
 from mltrack_plugin.algorithms.follow_seeds import FollowSeeds
+from mltrack_plugin.detectors import load_detector
 from mltrack_plugin.errors import ConfigurationError, EventDataError
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks, Tracks
 
 VOLUMES = {1: {"rphi": SIGMA, "z": SIGMA}, 2: {"rphi": SIGMA, "r": SIGMA}}
-SETTINGS = {"volumes": VOLUMES, "thickness": 0.005}
+SETTINGS = {"detector": "generic", "volumes": VOLUMES, "thickness": 0.005}
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +60,26 @@ def test_wrong_settings_are_named(settings, named):
 
 def test_hits_without_layers_are_refused(event, run):
     bare = Hits(*(getattr(event.hits, name) for name in ("hit_id", "x", "y", "z")))
+    elsewhere = Hits(bare.hit_id, 1.3 * bare.x, 1.3 * bare.y, bare.z)
+    with pytest.raises(EventDataError, match="lie on the layers of the detector generic"):
+        run(FollowSeeds(**SETTINGS), hits=elsewhere)
+    alone = {"field_z": 2.0, "resolution": VOLUMES[1], "thickness": 0.005}
     with pytest.raises(EventDataError, match="no volume_id and no geometry_id"):
-        run(FollowSeeds(), hits=bare)
+        run(FollowSeeds(**alone), hits=bare)
+
+
+def test_a_detector_must_be_given(event, run):
+    with pytest.raises(
+        ConfigurationError, match=r"does not know the detector.*detector='generic'.*Or give field_z"
+    ):
+        run(FollowSeeds(), hits=event.hits)
+    with pytest.raises(ConfigurationError, match=r"redvid has no field.*give field_z"):
+        run(FollowSeeds(detector="redvid"), hits=event.hits)
+
+
+def test_the_detector_is_part_of_what_decides_the_result():
+    described = FollowSeeds(detector="trackml").describe()
+    assert described == {"detector": "generic", "detector_sha256": load_detector("generic").checksum}
 
 
 def test_fit_kalman_gives_tracks_their_parameters(event, run):

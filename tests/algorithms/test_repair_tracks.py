@@ -13,6 +13,9 @@ from mltrack_plugin.event_data import Hits, ProtoTracks
 
 VOLUMES = {1: {"rphi": SIGMA, "z": SIGMA}, 2: {"rphi": SIGMA, "r": SIGMA}}
 
+#: Settings that stand for a detector.
+ALONE = {"field_z": 2.0, "resolution": VOLUMES[1], "thickness": 0.04}
+
 
 @pytest.fixture(scope="module")
 def broken():
@@ -29,7 +32,7 @@ def groups_of(store):
 
 
 def test_broken_groups_become_tracks(broken, run):
-    algorithm = RepairTracks(volumes=VOLUMES, thickness=0.005)
+    algorithm = RepairTracks(detector="generic", volumes=VOLUMES, thickness=0.005)
     groups = ProtoTracks.from_labels(broken.labels)
     store = run(algorithm, hits=broken.hits, proto_tracks=groups)
     expected = ProtoTracks.from_labels(broken.owner)
@@ -40,7 +43,9 @@ def test_broken_groups_become_tracks(broken, run):
 
 
 def test_keys_can_be_chosen(broken, run):
-    algorithm = RepairTracks(volumes=VOLUMES, hits="h", proto_tracks="in", repaired_tracks="out")
+    algorithm = RepairTracks(
+        detector="generic", volumes=VOLUMES, hits="h", proto_tracks="in", repaired_tracks="out"
+    )
     store = run(algorithm, **{"h": broken.hits, "in": ProtoTracks.from_labels(broken.labels)})
     assert len(store.get("out", ProtoTracks)) == 10
 
@@ -55,13 +60,15 @@ def test_volumes_may_come_from_geometry_ids(broken, run):
         | np.arange(len(volume), dtype=np.uint64),
     )
     groups = ProtoTracks.from_labels(broken.labels)
-    stores = [run(RepairTracks(volumes=VOLUMES), hits=h, proto_tracks=groups) for h in (hits, broken.hits)]
+    algorithm = RepairTracks(detector="generic", volumes=VOLUMES)
+    stores = [run(algorithm, hits=h, proto_tracks=groups) for h in (hits, broken.hits)]
     assert groups_of(stores[0]) == groups_of(stores[1])
 
 
 def test_settings_reach_the_kernels(broken, run):
     groups = ProtoTracks.from_labels(broken.labels)
-    few = run(RepairTracks(volumes=VOLUMES, min_hits=30, seeds=None), hits=broken.hits, proto_tracks=groups)
+    algorithm = RepairTracks(detector="generic", volumes=VOLUMES, min_hits=30, seeds=None)
+    few = run(algorithm, hits=broken.hits, proto_tracks=groups)
     assert groups_of(few) == set()
 
 
@@ -71,7 +78,7 @@ def test_tracks_that_are_found_already_stay_as_they_are(broken, run):
     mine = np.flatnonzero((owner == 4) & (broken.step < 5))
     found = ProtoTracks.from_lists([mine.tolist()])
     groups = ProtoTracks.from_labels(broken.labels)
-    algorithm = RepairTracks(volumes=VOLUMES, thickness=0.005, seeds=None)
+    algorithm = RepairTracks(detector="generic", volumes=VOLUMES, thickness=0.005, seeds=None)
     store = run(algorithm, hits=broken.hits, proto_tracks=groups, followed_tracks=found)
     tracks = groups_of(store)
     assert frozenset(mine.tolist()) in tracks
@@ -83,9 +90,9 @@ def test_hits_without_layers_or_volumes_are_refused(broken, run):
     bare = Hits(*(getattr(broken.hits, name) for name in ("hit_id", "x", "y", "z")))
     groups = ProtoTracks.from_labels(broken.labels)
     with pytest.raises(EventDataError, match="no volume_id and no geometry_id"):
-        run(RepairTracks(), hits=bare, proto_tracks=groups)
+        run(RepairTracks(**ALONE), hits=bare, proto_tracks=groups)
     with pytest.raises(EventDataError, match="column volume_id"):
-        run(RepairTracks(volumes=VOLUMES), hits=bare, proto_tracks=groups)
+        run(RepairTracks(**ALONE, volumes=VOLUMES), hits=bare, proto_tracks=groups)
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_a_job_is_run_timed_and_scored(files, run):
     model = save_direction_model(Path("direction.pt"))
     Path("job.yaml").write_text(
         f"""
-        detectors: [redvid]
+        detector: redvid
         sequence:
           - {{algorithm: encreg, model: {json.dumps(str(model.absolute()))}}}
           - {{algorithm: hdbscan, min_cluster_size: 4, min_samples: 2}}

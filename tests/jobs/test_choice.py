@@ -22,7 +22,7 @@ BIG = {"r": [30.0, 1100.0], "z": [-3100.0, 3100.0], "n_hits": [50, 800]}
 JOBS = {
     "helical": ("redvid", "redvid-10-50-helical", REDVID),
     "linear": ("redvid", "redvid-10-50-linear", REDVID),
-    "trackml": ("trackml, generic", "trackml-10-50", BIG),
+    "trackml": ("generic", "trackml-10-50", BIG),
 }
 
 
@@ -31,8 +31,8 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three jobs, as the shipped ones, with models of known ranges."""
 
     def load(name: str) -> Any:
-        detectors, dataset, _ = JOBS[name]
-        head = f"name: {name}\ndetectors: [{detectors}]\ndatasets: [{dataset}]\n"
+        detector, dataset, _ = JOBS[name]
+        head = f"name: {name}\ndetector: {detector}\ndatasets: [{dataset}]\n"
         head += "general: false\n" if name.startswith("special") else ""
         head += "first_choice: true\n" if name.endswith("first") else ""
         return parse_job(head + f"sequence: [{{algorithm: encreg, model: {name}}}]", name)
@@ -112,7 +112,7 @@ def test_unknown_detector_goes_by_the_ranges() -> None:
 @pytest.mark.parametrize(
     ("events", "detector", "message"),
     [
-        (large(), "odd", "trackml: made for detector trackml or generic, the input is from odd"),
+        (large(), "odd", "trackml: made for the detector generic, the input is from odd"),
         (
             large(n_hits=2000),
             "trackml",

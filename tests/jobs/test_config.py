@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mltrack_plugin.algorithms.encreg import EncReg
+from mltrack_plugin.detectors import load_detector
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
 from mltrack_plugin.framework.chain import check_chain
@@ -33,7 +34,7 @@ class TestShippedJobs:
         job = load_job(name)
         assert job.name == name
         assert job.description
-        assert job.detectors
+        assert load_detector(job.detector).name == job.detector
         assert set(job.datasets) <= set(available("data set"))
 
 
@@ -109,7 +110,12 @@ def test_model_device_and_detector_reach_the_algorithms_that_have_them():
     (encreg,) = [
         a for a in job.algorithms(model="m.pt", device="cpu", detector=None) if isinstance(a, EncReg)
     ]
-    assert (encreg.config.model, encreg.config.device, encreg.config.detector) == ("m.pt", "cpu", None)
+    assert (encreg.config.model, encreg.config.device, encreg.config.detector) == ("m.pt", "cpu", "redvid")
+
+
+def test_the_detector_given_replaces_that_of_the_job():
+    steps = load_job("encreg-redvid-10-50-linear").algorithms(detector="mine.yaml")
+    assert {a.config.detector for a in steps if hasattr(a.config, "detector")} == {"mine.yaml"}
 
 
 def test_model_for_a_job_without_one_is_refused():

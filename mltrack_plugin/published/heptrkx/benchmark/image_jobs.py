@@ -55,8 +55,8 @@ def job_rows(seed: int, events: int) -> list[Row]:
 def job_scores(name: str, dataset: str, settings: dict[str, Any], seed: int, events: int) -> dict[str, float]:
     """All metrics of the tracks of a shipped job."""
     job = load_job(name)
-    steps = job.algorithms(device="cpu", detector=job.detectors[0])
-    accumulator = ScoreAccumulator(detector=job.detectors[0])
+    steps = job.algorithms(device="cpu")
+    accumulator = ScoreAccumulator(detector=job.detector_name)
     for step in steps:
         step.initialize()
     for index, event in enumerate(unseen_events(dataset, settings, seed, events)):
