@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from mltrack_plugin.detectors import names_of, same_detector
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
-from mltrack_plugin.framework.algorithm import Algorithm, SequenceElement
+from mltrack_plugin.event_data import ProtoTracks
+from mltrack_plugin.framework.algorithm import Algorithm, SequenceElement, Writer
 
 
 def check_chain(elements: Sequence[SequenceElement]) -> None:
@@ -47,6 +48,24 @@ def check_chain(elements: Sequence[SequenceElement]) -> None:
                 written[made.key] = (made.kind, element.name)
     if problems:
         raise ConfigurationError("the sequence cannot run:\n  " + "\n  ".join(problems))
+
+
+def dropped_outputs(algorithms: Sequence[Algorithm], writers: Sequence[Writer]) -> str:
+    """A notice if no writer takes anything that the algorithms make; empty if one does."""
+    made = {handle.key: (handle.kind, a.name) for a in algorithms for handle in a.outputs}
+    if not made or any(handle.key in made for writer in writers for handle in writer.inputs):
+        return ""
+    read = {handle.key for algorithm in algorithms for handle in algorithm.inputs}
+    ends = {key: value for key, value in made.items() if key not in read}
+    tracks = {key: value for key, value in ends.items() if issubclass(value[0], ProtoTracks)}
+    named = ", ".join(
+        f"{key!r} ({kind.__name__}, by {name})" for key, (kind, name) in (tracks or ends).items()
+    )
+    return (
+        f"no writer takes what the sequence makes, so {named} will be computed and dropped. To keep tracks: "
+        'add_writer(RootTracksWriter(path="tracks.root")) of mltrack_plugin.io, or add_writer(TracksCollector()) for its '
+        ".tracks in memory"
+    )
 
 
 def for_detector(algorithm: Algorithm, detector: str | None) -> Algorithm:

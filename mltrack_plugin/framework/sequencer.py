@@ -13,9 +13,10 @@ from typing import Self
 
 from mltrack_plugin.errors import ConfigurationError, InputError
 from mltrack_plugin.framework.algorithm import Algorithm, Reader, SequenceElement, Writer
-from mltrack_plugin.framework.chain import check_chain, data_flow, for_detector
+from mltrack_plugin.framework.chain import check_chain, data_flow, dropped_outputs, for_detector
 from mltrack_plugin.framework.event_loop import OnError
 from mltrack_plugin.framework.job_run import JobRun
+from mltrack_plugin.framework.main_script import leave_if_imported
 from mltrack_plugin.framework.options import RunOptions
 from mltrack_plugin.framework.summary import Summary
 
@@ -98,6 +99,7 @@ class Sequencer:
             MltrackError: if reading, an algorithm or writing fails for the whole job. Outputs are then
                 removed; finished events stay in the journal.
         """
+        leave_if_imported()
         began = time.perf_counter()
         reader = self._reader
         if reader is None:
@@ -110,6 +112,8 @@ class Sequencer:
             check_chain(elements)
             for line in data_flow(elements):
                 self.options.log(line)
+            if notice := dropped_outputs(algorithms, self._writers):
+                _logger.warning("%s", notice)
             start, stop = self._range(reader)
             job = JobRun(self.options, reader, algorithms, self._writers, start, stop)
             summary = job.run(cleanup)

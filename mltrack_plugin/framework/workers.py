@@ -30,6 +30,7 @@ from mltrack_plugin.framework.event_loop import (
     freeze_garbage_collector,
     set_torch_threads,
 )
+from mltrack_plugin.framework.main_script import NO_GUARD, WORKER_NAME, check_importable, no_guard_error
 from mltrack_plugin.framework.options import RunOptions
 from mltrack_plugin.framework.packing import Packed, pack, unpack
 from mltrack_plugin.framework.summary import StepTime
@@ -158,9 +159,11 @@ class WorkerPool:
             ``describe()`` of each algorithm.
 
         Raises:
-            ConfigurationError: if classes of the sequence cannot be imported elsewhere.
+            ConfigurationError: if classes of the sequence, or the main script, cannot be imported elsewhere.
             MltrackError: if a worker cannot initialize its sequence.
         """
+        recipes = (self._assignment.reader, *self._assignment.algorithms)
+        check_importable([kind for kind, _ in recipes])
         context = multiprocessing.get_context("spawn")
         # The first process to start would start this one, too, and that unblocks the signal again.
         resource_tracker.ensure_running()
@@ -168,9 +171,12 @@ class WorkerPool:
         # so a worker that is still starting does not see the signal either.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            for _ in range(self._count):
+            for number in range(self._count):
                 mine, theirs = context.Pipe()
-                process = context.Process(target=_work, args=(theirs, self._assignment), daemon=True)
+                name = f"{WORKER_NAME}-{number}"
+                process = context.Process(
+                    target=_work, name=name, args=(theirs, self._assignment), daemon=True
+                )
                 self._workers.append(_Worker(process, mine, deque()))
                 try:
                     process.start()
@@ -301,6 +307,8 @@ def _recipe(element: SequenceElement) -> tuple[Any, Any]:
 def _death_notice(worker: _Worker) -> MltrackError:
     worker.process.join(timeout=5)
     code = worker.process.exitcode
+    if code == NO_GUARD:
+        return no_guard_error()
     cause = f"exit code {code}"
     if code is not None and code < 0:
         cause = f"killed by signal {-code}"

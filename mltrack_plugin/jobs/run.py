@@ -14,6 +14,7 @@ from mltrack_plugin.evaluation.collect import ScoreCollector, truth_keys
 from mltrack_plugin.event_data import ProtoTracks
 from mltrack_plugin.framework.algorithm import Algorithm, Reader, Writer
 from mltrack_plugin.framework.event_loop import OnError
+from mltrack_plugin.framework.main_script import leave_if_imported
 from mltrack_plugin.framework.sequencer import Sequencer
 from mltrack_plugin.framework.timing import STEP_TIMES, StepTimes, TimingWriter, timing_path
 from mltrack_plugin.io import open_events
@@ -93,6 +94,7 @@ def run(
         EventError: if an event fails and ``on_error`` is ``"fail"``, or if every event fails.
         ModelError: if a model is missing, damaged, or does not fit.
     """
+    leave_if_imported()
     if report is not None:
         check_file(Path(report), overwrite=overwrite)
     reader, chosen = open_input(path, format, job, model, detector)
