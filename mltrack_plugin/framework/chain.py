@@ -63,8 +63,8 @@ def dropped_outputs(algorithms: Sequence[Algorithm], writers: Sequence[Writer]) 
     )
     return (
         f"no writer takes what the sequence makes, so {named} will be computed and dropped. To keep tracks: "
-        'add_writer(RootTracksWriter(path="tracks.root")) of mltrack_plugin.io, or add_writer(TracksCollector()) for its '
-        ".tracks in memory"
+        'add_writer(RootTracksWriter(path="tracks.root")) of mltrack_plugin.io, or add_writer(TracksCollector()) for '
+        "its .tracks in memory"
     )
 
 

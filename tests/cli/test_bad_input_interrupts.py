@@ -21,7 +21,7 @@ each_signal = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: numb
 #: Where the signal arrives: dotted name of what is being called, and which of its calls it meets.
 MOMENTS = {
     "the input is opened": ("mltrack_plugin.io.root_events.RootEventsReader.initialize", 1),
-    "the configuration is read": ("mltrack_plugin.jobs.config.parse_job", 1),
+    "the configuration is read": ("mltrack_plugin.jobs.config._validated", 1),
     "the output is opened": ("mltrack_plugin.io.root_writer.RootWriter.initialize", 1),
     "the model is loaded": ("mltrack_plugin.archives.archive.load_model", 1),
     "the journal is opened": ("mltrack_plugin.framework.journal.Journal.open", 1),
