@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mltrack_plugin.detectors import Detector, find_detector, load_detector, recognise
+from mltrack_plugin.detectors import Detector, load_detector, recognise
 from mltrack_plugin.detectors.recognition import MIN_SHARE
 from mltrack_plugin.errors import ConfigurationError, EventError
 from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks
@@ -30,8 +30,9 @@ _lock = threading.Lock()
 class _Key(NamedTuple):
     """What makes two calls use the same algorithms."""
 
-    #: The configuration as JSON.
+    #: The configuration as JSON, without its detector.
     job: str
+    #: Checksum of the detector.
     detector: str | None
     model: str | None
     device: str | None
@@ -88,10 +89,11 @@ def find_tracks(
     config = job if isinstance(job, JobConfig) else load_job(job)
     if known is not None:
         config = config.model_copy(update={"detector": known})
-    known = known or _detector_of(config)
+    elif config.detector is not None:
+        known = config.detector if isinstance(config.detector, Detector) else load_detector(config.detector)
     key = _Key(
-        config.model_dump_json(),
-        known.name if known is not None else None,
+        config.model_dump_json(exclude={"detector"}),
+        known.checksum if known is not None else None,
         _text(model),
         device,
         _files(config, model),
@@ -115,9 +117,7 @@ def _ready(key: _Key, config: JobConfig) -> ChainRunner:
     """The job's algorithms, initialized; the most recently used are kept."""
     runner = _kept.pop(key, None)
     if runner is None:
-        runner = ChainRunner(
-            config, model=key.model, detector=key.detector, device=key.device, source="the event"
-        )
+        runner = ChainRunner(config, model=key.model, device=key.device, source="the event")
         runner.initialize()
     _kept[key] = runner
     if len(_kept) > _KEPT:
@@ -137,11 +137,6 @@ def _given_detector(detector: Name | Detector | None, hits: Hits) -> Detector | 
             "must. Are they in mm, and of this detector? docs/detectors.md says how to describe one of your own"
         )
     return found
-
-
-def _detector_of(job: JobConfig) -> Detector | None:
-    """The detector that a job is made for, if it is a known one."""
-    return find_detector(job.detector) if isinstance(job.detector, str) else job.detector
 
 
 def _files(job: JobConfig, model: Name | None) -> tuple[tuple[int, int], ...]:
