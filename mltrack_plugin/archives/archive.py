@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.archives.manifest import available_models, sha256_of, shipped_model
 from mltrack_plugin.archives.safezip import CheckedZip, read_checked, read_file
+from mltrack_plugin.archives.time_limit import LOAD_SECONDS, within
 from mltrack_plugin.archives.track_model import Engine, TrackModel
 from mltrack_plugin.errors import ModelError, OutputError
 from mltrack_plugin.version import __version__
@@ -119,22 +120,26 @@ def check_content(path: Path, content: bytes) -> ModelFile:
 
 
 def load_file(file: ModelFile, device: str = "cpu") -> TrackModel:
-    """Load the network of a verified file on "cpu" or "cuda"."""
+    """Load the network of a verified file on "cpu" or "cuda" (raises ``ModelError``)."""
     source = str(file.path)
-    engine: Engine
+    import torch  # noqa: F401  (not by the thread below, whose time is limited)
+
+    engine = within(LOAD_SECONDS, lambda: _engine(file, device, source), source, "loading the network")
+    return TrackModel(card=file.card, sha256=file.sha256, path=file.path, device=device, engine=engine)
+
+
+def _engine(file: ModelFile, device: str, source: str) -> Engine:
     if file.archive is None:
         from mltrack_plugin.archives.onnx_format import OnnxEngine
 
-        engine = OnnxEngine(file.content, device, source)
-    elif file.path.suffix == ".pt2":
+        return OnnxEngine(file.content, device, source)
+    if file.path.suffix == ".pt2":
         from mltrack_plugin.archives.exported import ExportedEngine
 
-        engine = ExportedEngine(file.archive, device, source)
-    else:
-        from mltrack_plugin.archives.torchscript import TorchScriptEngine
+        return ExportedEngine(file.archive, device, source)
+    from mltrack_plugin.archives.torchscript import TorchScriptEngine
 
-        engine = TorchScriptEngine(file.content, device, source)
-    return TrackModel(card=file.card, sha256=file.sha256, path=file.path, device=device, engine=engine)
+    return TorchScriptEngine(file.archive, device, source)
 
 
 def pack(module: nn.Module, card: ModelCard, suffix: str) -> bytes:

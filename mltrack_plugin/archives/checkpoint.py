@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,11 @@ import numpy as np
 
 from mltrack_plugin.archives.archive import SUFFIXES, check_content, load_file, pack, write_atomically
 from mltrack_plugin.archives.card import ModelCard
-from mltrack_plugin.archives.safezip import read_checked, read_file
+from mltrack_plugin.archives.fitting import network_with_weights
+from mltrack_plugin.archives.pickles import ITEM_SIZES, read_pickle
+from mltrack_plugin.archives.safezip import allow_members, read_checked, read_file, write_canonical
 from mltrack_plugin.archives.track_model import TrackModel
-from mltrack_plugin.errors import ConfigurationError, ModelError, OutputError
-from mltrack_plugin.models import build_network
+from mltrack_plugin.errors import ConfigurationError, ModelError, OutputError, first_line
 from mltrack_plugin.version import __version__
 
 if TYPE_CHECKING:
@@ -24,11 +26,26 @@ if TYPE_CHECKING:
 #: Largest difference between archive and checkpoint, in units of the clustering scale of each output.
 TOLERANCE = 1e-3
 _NETWORK = "network."
+_KEPT = re.compile(r"data\.pkl|data/\d+|version|byteorder|\.format_version")
+_DROPPED = re.compile(r"\.data/(serialization_id|version)|\.storage_alignment")
+#: Classes and functions ("module name") that tensors and plain values need.
+_ALLOWED = {
+    *ITEM_SIZES,
+    *("torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter", "collections OrderedDict"),
+    *("collections Counter", "collections defaultdict", "torch Size", "torch device", "_codecs encode"),
+    *(f"torch {name}" for name in ("float16", "float32", "float64", "bfloat16", "int32", "int64", "bool")),
+}
 _CHECK_LENGTHS = (1, 2, 37, 311)
 
 
-def read_checkpoint(path: Path) -> Any:
+def read_checkpoint(path: Path, other: str = "not a checkpoint of mltrack train") -> Any:
     """What ``torch.save`` wrote, tensors and plain values only (``torch.load(weights_only=True)``).
+
+    Torch gets an archive that is made anew of checked members; every tensor lies in a member of its own length.
+
+    Args:
+        path: the file.
+        other: what to say of another kind of archive.
 
     Raises:
         ModelError: if the file is missing, damaged, or holds anything else.
@@ -38,13 +55,16 @@ def read_checkpoint(path: Path) -> Any:
     archive = read_checked(read_file(path), str(path))
     # torch.load hands TorchScript archives to torch.jit.load, whatever weights_only says.
     if "data.pkl" not in archive.members or "constants.pkl" in archive.members:
-        raise ModelError(f"{path}: not a checkpoint of mltrack train")
+        raise ModelError(f"{path}: {other}")
+    allow_members(archive, (_KEPT, _DROPPED), str(path), "checkpoint")
     try:
-        return torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+        read_pickle(archive.members["data.pkl"], archive.members, "data", _ALLOWED.__contains__, "data.pkl")
+        content = write_canonical("archive", {k: v for k, v in archive.members.items() if _KEPT.fullmatch(k)})
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
         raise ModelError(
             f"{path}: holds more than tensors and plain values, or is damaged, so it is not opened "
-            f"({str(error).splitlines()[0]})"
+            f"({first_line(error)})"
         ) from None
 
 
@@ -68,17 +88,12 @@ def load_checkpoint(path: str | Path) -> tuple[nn.Module, ModelCard]:
         state = {
             k.removeprefix(_NETWORK): v for k, v in content["state_dict"].items() if k.startswith(_NETWORK)
         }
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, IndexError, RuntimeError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(
             f"{path}: a checkpoint, but not one of mltrack train ({error!s} is missing or of another type)"
         ) from None
     card = ModelCard.from_mapping({"mltrack_version": __version__} | card_content, str(path))
-    try:
-        network = build_network(architecture, settings)
-        network.load_state_dict(state)
-    except (ConfigurationError, RuntimeError) as error:
-        raise ModelError(f"{path}: the weights do not fit the architecture: {error}") from None
-    return network.eval(), card
+    return network_with_weights(architecture, settings, state, str(path)), card
 
 
 def export_checkpoint(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from mltrack_plugin.archives.archive import ModelFile, read_model_file
 from mltrack_plugin.archives.card import ModelCard
 from mltrack_plugin.archives.checkpoint import load_checkpoint
+from mltrack_plugin.archives.fitting import network_with_weights
 from mltrack_plugin.archives.torchscript import TorchScriptEngine
-from mltrack_plugin.errors import ConfigurationError, ModelError
-from mltrack_plugin.models import build_network
+from mltrack_plugin.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,24 +41,16 @@ def eager_network(name_or_path: str | Path) -> tuple[nn.Module, ModelCard]:
 
 def network_of(file: ModelFile) -> nn.Module:
     """The network of a verified ``.pt`` archive as an eager module on the CPU (raises ``ModelError``)."""
-    if file.path.suffix != ".pt":
+    if file.path.suffix != ".pt" or file.archive is None:
         raise ModelError(
             f"{file.path}: only .pt archives and checkpoints hold the weights by name; this is {file.path.suffix}"
         )
-    return network_with(file.card, TorchScriptEngine(file.content, "cpu", str(file.path)), str(file.path))
+    return network_with(file.card, TorchScriptEngine(file.archive, "cpu", str(file.path)), str(file.path))
 
 
 def network_with(card: ModelCard, engine: TorchScriptEngine, source: str) -> nn.Module:
     """The network of a card with the weights of a loaded archive (raises ``ModelError``, naming ``source``)."""
-    try:
-        network = build_network(card.architecture, card.hyperparameters)
-        # Constants from the card, which archives hold beside the weights.
-        constants = {name for name, _ in network.named_buffers()} - set(network.state_dict())
-        state = engine.state_dict()
-        network.load_state_dict({name: value for name, value in state.items() if name not in constants})
-    except (ConfigurationError, RuntimeError) as error:
-        raise ModelError(f"{source}: the weights do not fit the architecture of its card: {error}") from None
-    return network.eval()
+    return network_with_weights(card.architecture, card.hyperparameters, engine.state_dict(), source)
 
 
 def with_backend(model: TrackModel, backend: str, precision: Precision) -> TrackModel:

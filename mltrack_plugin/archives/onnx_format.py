@@ -1,8 +1,9 @@
 """ONNX files (``.onnx``), run by ONNX Runtime; needs the extra [onnx].
 
-ONNX is a protocol buffer without code. Two doors are closed before ONNX Runtime sees the file: weights in
-other files (any path of the machine could be named) and operators of other domains (they would need native
-extensions).
+ONNX is a protocol buffer without code. Before ONNX Runtime sees a file it is looked through completely
+(:mod:`~mltrack_plugin.archives.onnx_checks`): weights in other files (any path of the machine could be named),
+operators of other domains (they would need native extensions) and wrong sizes are refused. ONNX Runtime gets what was
+understood, written anew, without unknown fields and notes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mltrack_plugin.archives.card import ModelCard
+from mltrack_plugin.archives.onnx_checks import check_proto
 from mltrack_plugin.errors import ModelError, first_line, require_extra
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 CARD_KEY = "model_card.json"
 #: The first operator set with an attention operator; written-out attention is a third slower.
 OPSET = 23
+#: Names of the network's inputs.
+INPUTS = ("features", "mask")
 _PURPOSE = "the model format .onnx"
 
 
@@ -49,7 +53,7 @@ def save(module: nn.Module, card: ModelCard) -> bytes:
                 example_inputs(card),
                 dynamo=True,
                 dynamic_shapes=({0: dynamic, 1: dynamic},) * 2,
-                input_names=["features", "mask"],
+                input_names=list(INPUTS),
                 output_names=["parameters"],
                 opset_version=OPSET,
                 verbose=False,
@@ -79,20 +83,7 @@ def read_card(content: bytes, source: str) -> ModelCard:
         ModelError: with the reason.
         MissingExtraError: without the extra [onnx].
     """
-    onnx = require_extra("onnx", "onnx", _PURPOSE)
-    try:
-        proto = onnx.load_model_from_string(content)
-        onnx.checker.check_model(proto)
-    except Exception as error:
-        raise ModelError(
-            f"{source}: not an ONNX model, or damaged ({first_line(error)}). Download or export it again"
-        ) from None
-    if domains := {node.domain for node in proto.graph.node} - {"", "ai.onnx"}:
-        raise ModelError(f"{source}: needs operators of {', '.join(sorted(domains))}; the file is not opened")
-    if any(tensor.external_data for tensor in proto.graph.initializer):
-        raise ModelError(
-            f"{source}: its weights lie in other files; the file is not opened. Export it as one file"
-        )
+    proto = _checked(content, source)
     cards = [entry.value for entry in proto.metadata_props if entry.key == CARD_KEY]
     if len(cards) != 1:
         raise ModelError(
@@ -100,6 +91,40 @@ def read_card(content: bytes, source: str) -> ModelCard:
             "Write the file with:  mltrack export"
         )
     return ModelCard.from_json(cards[0], source)
+
+
+def _checked(content: bytes, source: str) -> Any:
+    """The decoded model, without unknown fields (raises ``ModelError``)."""
+    onnx = require_extra("onnx", "onnx", _PURPOSE)
+    try:
+        proto = onnx.load_model_from_string(content)
+        proto.DiscardUnknownFields()
+    except Exception as error:
+        raise ModelError(
+            f"{source}: not an ONNX model, or damaged ({first_line(error)}). Download or export it again"
+        ) from None
+    operators = frozenset(schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain)
+    try:
+        check_proto(proto, operators)
+    except ValueError as error:
+        raise ModelError(f"{source}: the model {error}; the file is not opened") from None
+    # Names of initializers may be repeated among the inputs, as older versions of the format want it.
+    given = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [value.name for value in proto.graph.input if value.name not in given]
+    if inputs != list(INPUTS) or len(proto.graph.output) != 1:
+        found = ", ".join(map(repr, inputs[:5]))
+        raise ModelError(
+            f"{source}: not an ONNX model of a network: it has the inputs {found} and "
+            f"{len(proto.graph.output)} outputs; "
+            f"{', '.join(map(repr, INPUTS))} and one output are expected. Write the file with:  mltrack export"
+        )
+    try:
+        onnx.checker.check_model(proto)
+    except Exception as error:
+        raise ModelError(
+            f"{source}: not an ONNX model, or damaged ({first_line(error)}). Download or export it again"
+        ) from None
+    return proto
 
 
 class OnnxEngine:
@@ -121,9 +146,13 @@ class OnnxEngine:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Never taken for ONNX Runtime's own format, which is not checked here.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         options.log_severity_level = 4
+        proto = _checked(content, source)
+        del proto.metadata_props[:]
         try:
-            self._session = runtime.InferenceSession(content, options, providers=[provider])
+            self._session = runtime.InferenceSession(proto.SerializeToString(), options, providers=[provider])
         except Exception as error:
             raise ModelError(
                 f"{source}: ONNX Runtime {runtime.__version__} cannot load the model ({first_line(error)})"
@@ -131,7 +160,7 @@ class OnnxEngine:
 
     def __call__(self, *inputs: Array) -> Array:
         """See :class:`~mltrack_plugin.archives.track_model.Engine`."""
-        result: Array = self._session.run(None, dict(zip(("features", "mask"), inputs, strict=True)))[0]
+        result: Array = self._session.run(None, dict(zip(INPUTS, inputs, strict=True)))[0]
         return result
 
 

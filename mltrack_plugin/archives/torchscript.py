@@ -1,26 +1,28 @@
 """TorchScript archives (``.pt``): writing them reproducibly, reading them without trusting them.
 
-What ``torch.jit.load`` does with a hostile file (torch 2.13): its pickles are decoded by a C++ reader that
-can build tensors, plain values and the archive's own TorchScript classes, never Python objects. Two doors
-remain: ``__setstate__`` methods run while the file is loaded, and TorchScript code can call operators that
-write or read files (``aten::save``, ``aten::from_file``) or reach other processes. The code members are
-therefore parsed before torch sees the file, and such archives are refused.
+What ``torch.jit.load`` does with a hostile file (torch 2.13): its pickles are decoded by a C++ reader that can build
+tensors, plain values and the archive's own TorchScript classes, never Python objects, but that believes all sizes and
+types; ``__setstate__`` methods run while the file is loaded; members are found whatever the case of their names; and
+TorchScript code can call operators that write or read files (``aten::save``, ``aten::from_file``) or reach other
+processes. Here the pickles, the code and the lengths of the tensors are checked, and torch gets an archive that is
+made anew of what was checked.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import io
-import pickletools
 import re
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mltrack_plugin.archives.card import ModelCard
-from mltrack_plugin.archives.safezip import CheckedZip, read_checked, write_canonical
-from mltrack_plugin.errors import ModelError
+from mltrack_plugin.archives.pickles import Tensor, read_pickle
+from mltrack_plugin.archives.safezip import CheckedZip, allow_members, read_checked, write_canonical
+from mltrack_plugin.archives.scripted_code import check_code
+from mltrack_plugin.archives.scripted_values import allowed_name, check_values
+from mltrack_plugin.errors import ModelError, first_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,9 +33,14 @@ if TYPE_CHECKING:
 
 CARD_MEMBER = "extra/model_card.json"
 _CONSTANTS = re.compile(rb"(?:^  \w+ : Final\[.*\n){2,}", re.MULTILINE)
-_FORBIDDEN_CALLS = {"save", "from_file", "rpc_async", "rpc_sync", "rpc_remote"}
-_ALLOWED_NAMESPACES = {"aten", "prim"}
-_ALLOWED_GLOBALS = ("__torch__.", "torch._utils ", "torch.jit._pickle ", "collections OrderedDict", "torch ")
+#: What torch gets: structure, code, and the numbers of the tensors.
+_KEPT = re.compile(r"(data|constants)\.pkl|(data|constants)/\d+|code/__torch__(/\w+)*\.py|version|byteorder")
+#: What torch writes as well and does not need.
+_DROPPED = re.compile(
+    r"code/__torch__(/\w+)*\.py\.debug_pkl|\.data/(serialization_id|version)|\.format_version|\.storage_alignment|"
+    r"extra/[^/]+"
+)
+_VERSION = re.compile(rb"\d{1,3}\n?")
 
 
 def save(module: nn.Module, card: ModelCard) -> bytes:
@@ -47,6 +54,12 @@ def save(module: nn.Module, card: ModelCard) -> bytes:
     """
     import torch
 
+    for part in module.modules():
+        if type(part).__module__ == "__main__":
+            raise ModelError(
+                f"model {card.name!r}: class {type(part).__name__} is defined in a script (__main__), where nothing "
+                "else can find it by its name. Move it into a module that the script imports"
+            )
     with _quiet():
         try:
             script = module if isinstance(module, torch.jit.ScriptModule) else torch.jit.script(module.eval())
@@ -75,7 +88,11 @@ def read_card(archive: CheckedZip, source: str) -> ModelCard:
         ModelError: with the reason.
     """
     names = set(archive.members)
-    code = [name for name in names if name.startswith("code/") and name.endswith(".py")]
+    code = {
+        name: text
+        for name, text in archive.members.items()
+        if name.startswith("code/") and name.endswith(".py")
+    }
     if "data.pkl" in names and not code:
         raise ModelError(
             f"{source}: a torch.save checkpoint (a pickle, which can run any code), not a model archive. "
@@ -83,11 +100,8 @@ def read_card(archive: CheckedZip, source: str) -> ModelCard:
         )
     if not {"constants.pkl", "data.pkl", "version"} <= names or not code:
         raise ModelError(f"{source}: not a TorchScript archive; write one with:  mltrack export")
-    for name in sorted(names):
-        if name.endswith(".pkl"):
-            _check_pickle(archive.members[name], f"{source}: {name}")
-    for name in code:
-        _check_code(archive.members[name], f"{source}: {name}")
+    allow_members(archive, (_KEPT, _DROPPED), source, "TorchScript archive")
+    _check_content(archive, code, source)
     if CARD_MEMBER not in names:
         raise ModelError(
             f"{source}: TorchScript without a model card, so features, units and detector are unknown. "
@@ -96,18 +110,45 @@ def read_card(archive: CheckedZip, source: str) -> ModelCard:
     return ModelCard.from_json(archive.members[CARD_MEMBER], source)
 
 
+def _check_content(archive: CheckedZip, code: dict[str, bytes], source: str) -> None:
+    members = archive.members
+    if not _VERSION.fullmatch(members["version"]) or members.get("byteorder", b"little") not in (
+        b"little",
+        b"big",
+    ):
+        raise ModelError(
+            f"{source}: the version or the byte order is damaged. Download or export the model again"
+        )
+    constants = read_pickle(
+        members["constants.pkl"], members, "constants", allowed_name, f"{source}: constants.pkl"
+    )
+    network = read_pickle(members["data.pkl"], members, "data", allowed_name, f"{source}: data.pkl")
+    classes = check_code(code, source)
+    if not isinstance(constants, tuple) or not all(isinstance(value, Tensor) for value in constants):
+        raise ModelError(f"{source}: constants.pkl holds more than tensors; the file is not opened")
+    try:
+        check_values(network, classes)
+    except ValueError as error:
+        raise ModelError(
+            f"{source}: data.pkl does not fit the code: {error}; the file is not opened"
+        ) from None
+
+
 class TorchScriptEngine:
     """A loaded TorchScript network.
 
     Args:
-        content: the whole archive, already checked by :func:`read_card`.
+        archive: already checked by :func:`read_card`.
         device: "cpu" or "cuda".
         source: the file, for messages.
     """
 
-    def __init__(self, content: bytes, device: str, source: str) -> None:
+    def __init__(self, archive: CheckedZip, device: str, source: str) -> None:
         import torch
 
+        content = write_canonical(
+            "model", {name: value for name, value in archive.members.items() if _KEPT.fullmatch(name)}
+        )
         with _quiet():
             try:
                 self._module = torch.jit.load(  # type: ignore[no-untyped-call]
@@ -115,7 +156,8 @@ class TorchScriptEngine:
                 ).eval()
             except Exception as error:
                 raise ModelError(
-                    f"{source}: torch cannot load the archive ({error}). Export it again"
+                    f"{source}: torch {torch.__version__} cannot load the archive ({first_line(error)}). "
+                    "Export it again"
                 ) from error
         self._device = torch.device(device)
 
@@ -134,43 +176,6 @@ class TorchScriptEngine:
             output: torch.Tensor = self._module(*tensors)
             result: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = output.float().cpu().numpy()
         return result
-
-
-def _check_pickle(content: bytes, where: str) -> None:
-    """Every class a pickle names must be one the TorchScript reader knows; nothing is unpickled."""
-    try:
-        for opcode, argument, _ in pickletools.genops(content):
-            if opcode.name == "GLOBAL":
-                if not str(argument).startswith(_ALLOWED_GLOBALS):
-                    raise ModelError(f"{where} names the Python object {argument!r}; the file is not opened")
-            elif opcode.name in ("STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4"):
-                raise ModelError(f"{where} holds a Python object ({opcode.name}); the file is not opened")
-    except (ValueError, IndexError, UnicodeDecodeError) as error:
-        raise ModelError(f"{where} is damaged ({error}). Download or export the model again") from None
-
-
-def _check_code(content: bytes, where: str) -> None:
-    """TorchScript code is written in Python's syntax; its calls are compared with what a network needs."""
-    try:
-        tree = ast.parse(content.decode())
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ModelError(f"{where} cannot be checked ({error}); the file is not opened") from None
-    namespaces = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and node.name in ("__setstate__", "__getstate__"):
-            raise ModelError(f"{where} runs code while it is loaded ({node.name}); the file is not opened")
-        if isinstance(node, ast.Name) and node.id in ("torch", "ops") and id(node) not in namespaces:
-            raise ModelError(f"{where} passes the namespace {node.id!r} around; the file is not opened")
-        if isinstance(node, ast.Attribute):
-            owner = node.value.id if isinstance(node.value, ast.Name) else ""
-            if node.attr in _FORBIDDEN_CALLS:
-                raise ModelError(
-                    f"{where} uses the operator {node.attr!r} (files or network); the file is not opened"
-                )
-            if node.attr == "classes" or (owner == "ops" and node.attr not in _ALLOWED_NAMESPACES):
-                raise ModelError(
-                    f"{where} needs the native extension {owner}.{node.attr}; the file is not opened"
-                )
 
 
 def _plain_executor() -> contextlib.AbstractContextManager[None]:

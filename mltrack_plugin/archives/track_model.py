@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from mltrack_plugin.archives.card import ModelCard
-from mltrack_plugin.errors import ModelError
+from mltrack_plugin.archives.time_limit import call_seconds, within
+from mltrack_plugin.errors import MltrackError, ModelError
 
 if TYPE_CHECKING:
     from mltrack_plugin.event_data import Hits
@@ -28,6 +29,13 @@ class Engine(Protocol):
         ...
 
 
+@dataclass
+class FirstCall:
+    """Whether a network has given a result in reasonable time once."""
+
+    done: bool = False
+
+
 @dataclass(frozen=True)
 class TrackModel:
     """A network with its card, ready to be applied to events.
@@ -38,6 +46,7 @@ class TrackModel:
         path: the file.
         device: where it runs, "cpu" or "cuda".
         engine: the network itself.
+        first_call: a network that never comes to an end is stopped at its first call.
     """
 
     card: ModelCard
@@ -45,20 +54,16 @@ class TrackModel:
     path: Path
     device: str
     engine: Engine
+    first_call: FirstCall = field(default_factory=FirstCall, repr=False, compare=False)
 
     def apply(self, *inputs: Array) -> Array:
         """Apply a network of any kind to the arrays that its architecture documents.
 
         Raises:
-            ModelError: if the network refuses them.
+            ModelError: if the network refuses them, gives no numbers, or its first call does not end.
         """
-        try:
-            return self.engine(*inputs)
-        except RuntimeError as error:
-            shapes = ", ".join(str(array.shape) for array in inputs)
-            raise ModelError(
-                f"{self.path}: the network failed on inputs of shape {shapes}: {_last(error)}"
-            ) from error
+        shapes = ", ".join(str(array.shape) for array in inputs)
+        return self._output(inputs, f"inputs of shape {shapes}")
 
     def predict(self, features: Array) -> Array:
         """Apply a network of the kind "hits" to one event.
@@ -134,17 +139,34 @@ class TrackModel:
         return features
 
     def _run(self, features: Array, mask: Array) -> Array:
-        try:
-            output = self.engine(features, mask)
-        except RuntimeError as error:
-            raise ModelError(
-                f"{self.path}: the network failed on {features.shape[1]} hits: {_last(error)}"
-            ) from error
+        output = self._output((features, mask), f"{features.shape[1]} hits")
         wanted = (*mask.shape, len(self.card.outputs))
         if output.shape != wanted:
             raise ModelError(
                 f"{self.path}: the network returned shape {output.shape}, its card promises {wanted} "
                 f"({', '.join(self.card.outputs)}). Export the model again"
+            )
+        return output
+
+    def _output(self, inputs: tuple[Array, ...], what: str) -> Array:
+        """The network's numbers; whatever goes wrong in an untrusted network is a ``ModelError``."""
+        try:
+            if self.first_call.done:
+                output = self.engine(*inputs)
+            else:
+                seconds = call_seconds(inputs)
+                output = within(
+                    seconds, lambda: self.engine(*inputs), str(self.path), f"the network on {what}"
+                )
+                self.first_call.done = True
+        except MltrackError:
+            raise
+        except Exception as error:
+            raise ModelError(f"{self.path}: the network failed on {what}: {_last(error)}") from error
+        if not isinstance(output, np.ndarray) or output.dtype != np.float32:
+            raise ModelError(
+                f"{self.path}: the network returned {getattr(output, 'dtype', type(output).__name__)} on {what}, "
+                "float32 is expected. Export the model again"
             )
         return output
 

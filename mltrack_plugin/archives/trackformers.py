@@ -8,14 +8,14 @@ for where they cannot be known.
 from __future__ import annotations
 
 import dataclasses
-import io
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mltrack_plugin.archives.card import ModelCard
-from mltrack_plugin.archives.safezip import read_checked, read_file
+from mltrack_plugin.archives.checkpoint import read_checkpoint
+from mltrack_plugin.archives.fitting import network_with_weights
 from mltrack_plugin.errors import ConfigurationError, ModelError, did_you_mean
-from mltrack_plugin.models import build_network
 from mltrack_plugin.version import __version__
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ KINDS = {
 }
 #: Width -> published number of heads.
 HEADS = {32: 4, 64: 8}
+_BLOCK = re.compile(r"blocks\.(\d{1,6})\.")
 _RENAMED = (
     ("input_layer.", "embedding.linear."),
     ("encoder.layers.", "blocks."),
@@ -134,20 +135,15 @@ def load_trackformers(
         "d_model": d_model,
         "n_heads": heads,
         "d_ff": state["blocks.0.up.weight"].shape[0],
-        "n_layers": 1 + max(int(key.split(".")[1]) for key in state if key.startswith("blocks.")),
+        "n_layers": 1 + max(int(found[1]) for key in state if (found := _BLOCK.match(key))),
         "inputs": facts.inputs,
         "input_mean": list(input_mean or (0.0, 0.0, 0.0)),
         "input_scale": list(input_scale or (1.0, 1.0, 1.0)),
         "output_mean": [0.0] * n_outputs,
         "output_scale": [1.0] * n_outputs,
     }
-    network = build_network("encreg", settings)
-    expected = network.state_dict()
-    constants = {key: value for key, value in expected.items() if key not in state}
-    try:
-        network.load_state_dict({**state, **constants})
-    except RuntimeError as error:
-        raise ModelError(f"{path}: the weights do not fit the published architecture: {error}") from None
+    constants = ("embedding.mean", "embedding.scale", "output_mean", "output_scale")
+    network = network_with_weights("encreg", settings, state, str(path), given=constants)
     content = {
         "name": name or path.stem.replace("_", "-"),
         "architecture": "encreg",
@@ -170,20 +166,7 @@ def load_trackformers(
 
 def _state(path: Path) -> dict[str, Any]:
     """Weights by the names of :class:`~mltrack_plugin.models.encreg.EncReg`."""
-    import torch
-
-    content = read_file(path)
-    archive = read_checked(content, str(path))
-    # torch.load hands TorchScript archives to torch.jit.load, whatever weights_only says.
-    if "data.pkl" not in archive.members or "constants.pkl" in archive.members:
-        raise ModelError(f"{path}: not a checkpoint of TrackFormers")
-    try:
-        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ModelError(
-            f"{path}: holds more than tensors and plain values, or is damaged, so it is not opened "
-            f"({str(error).splitlines()[0]})"
-        ) from None
+    loaded = read_checkpoint(path, "not a checkpoint of TrackFormers")
     found = loaded.get("model_state_dict") if isinstance(loaded, dict) else None
     if not isinstance(found, dict) or not {"input_layer.weight", "decoder.weight"} <= found.keys():
         raise ModelError(
@@ -192,9 +175,13 @@ def _state(path: Path) -> dict[str, Any]:
         )
     state = {}
     for key, value in found.items():
+        name = str(key)
         for theirs, mine in _RENAMED:
-            key = key.replace(theirs, mine)
-        state[key] = value
+            name = name.replace(theirs, mine)
+        state[name] = value
     if "blocks.0.up.weight" not in state:
         raise ModelError(f"{path}: not a checkpoint of TrackFormers' EncReg: it has no encoder layers")
+    for key in ("embedding.linear.weight", "head.weight", "blocks.0.up.weight"):
+        if getattr(state[key], "ndim", 0) != 2:
+            raise ModelError(f"{path}: not a checkpoint of TrackFormers' EncReg: {key} is no matrix")
     return state
