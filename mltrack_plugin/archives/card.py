@@ -46,6 +46,9 @@ _KINDS = {
     "clusters": "clusters of hits",
 }
 
+#: Largest card.
+_MAX_BYTES = 4_000_000
+
 Range = tuple[float, float]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
@@ -171,8 +174,12 @@ class ModelCard(Config):
     @classmethod
     def from_json(cls, text: str | bytes, source: str) -> Self:
         """Validate a card given as JSON text (raises ``ModelError``)."""
+        if len(text) > _MAX_BYTES:
+            raise ModelError(f"{source}: the model card has more than {_MAX_BYTES} bytes")
         try:
             content = json.loads(text)
+            if strange := _unprintable(content):
+                raise ModelError(f"{source}: the model card holds {strange!a}, which cannot be printed")
         except (ValueError, RecursionError) as error:
             raise ModelError(f"{source}: the model card is not valid JSON ({error})") from None
         return cls.from_mapping(content, source)
@@ -309,3 +316,14 @@ def _unit_advice(unit: str, factor: float) -> str:
         f"; they look like {unit}, not mm: multiply the coordinates by {factor:g}, or state their unit in the "
         f"job configuration with reader: {{length_unit: {name}}}"
     )
+
+
+def _unprintable(value: Any) -> str | None:
+    """A text in decoded JSON that would change what a terminal shows, or that has no encoding."""
+    if isinstance(value, str):
+        return None if all(c.isprintable() or c in "\n\t" for c in value) else value[:50]
+    if isinstance(value, dict):
+        return next(filter(None, map(_unprintable, (*value.keys(), *value.values()))), None)
+    if isinstance(value, list):
+        return next(filter(None, map(_unprintable, value)), None)
+    return None

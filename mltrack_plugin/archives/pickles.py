@@ -261,14 +261,12 @@ def read_pickle(
     used = 0
     try:
         for number, (opcode, argument, position) in enumerate(pickletools.genops(content)):
-            used = position
+            used = position or 0
             name = opcode.name
             if name not in _OPCODES:
                 raise ModelError(f"{where} holds a Python object ({name}); the file is not opened")
-            if name == "GLOBAL" and not allowed(argument):
-                raise ModelError(
-                    f"{where} names the Python object {argument[:200]!r}; the file is not opened"
-                )
+            if name == "GLOBAL" and not allowed(text := str(argument)):
+                raise ModelError(f"{where} names the Python object {text[:200]!r}; the file is not opened")
             if number > MAX_OPCODES:
                 raise ValueError(f"more than {MAX_OPCODES} instructions")
             _OPCODES[name](reader, argument)
