@@ -14,7 +14,7 @@ import functools
 import importlib
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, NamedTuple
 
@@ -82,8 +82,14 @@ def available(kind: Kind) -> dict[str, EntryPoint]:
     Raises:
         ConfigurationError: if two packages give one name to different objects.
     """
+    return dict(_available(kind, entry_points, tuple(sys.path)))
+
+
+@functools.lru_cache
+def _available(kind: Kind, listing: Callable[..., Any], path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    """As :func:`available`: listing what is installed reads files of all packages, so it is done once per path."""
     found: dict[str, EntryPoint] = {}
-    for point in entry_points(group=GROUPS[kind].name):
+    for point in listing(group=GROUPS[kind].name):
         known = found.setdefault(point.name, point)
         if known.value != point.value:
             raise ConfigurationError(

@@ -9,6 +9,7 @@ apart by the hits; and where still more than one is left, one may state that it 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 from mltrack_plugin.errors import ConfigurationError, InputError, MltrackError
@@ -174,6 +175,15 @@ def _fits(job: JobConfig, sample: Sample, model: str | None = None) -> tuple[boo
 
 
 def _card(model: str) -> ModelCard:
+    from mltrack_plugin.archives.archive import read_model_file
+    from mltrack_plugin.archives.manifest import available_models
+
+    return _shipped_card(model) if model in available_models() else read_model_file(model).card
+
+
+@functools.cache
+def _shipped_card(model: str) -> ModelCard:
+    """Card of a shipped model: reading it checks the whole archive."""
     from mltrack_plugin.archives.archive import read_model_file
 
     return read_model_file(model).card

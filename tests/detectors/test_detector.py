@@ -216,6 +216,7 @@ def test_detectors_of_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert load_detector("made").name == "made"
     with pytest.raises(ConfigurationError, match=r"'wrong'.*is no Detector"):
         load_detector("wrong")
-    points.append(EntryPoint("small", "elsewhere", group))
+    twice = [*points, EntryPoint("small", "elsewhere", group)]
+    monkeypatch.setattr(registry, "entry_points", lambda group: twice)
     with pytest.raises(ConfigurationError, match="two packages provide the detector 'small'"):
         available_detectors()
