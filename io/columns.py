@@ -35,7 +35,6 @@ HIT_COLUMNS: dict[str, npt.DTypeLike] = {
     "particle_id": np.uint64,
     "weight": np.float32,
 }
-REQUIRED_HIT_COLUMNS = ("hit_id", "x", "y", "z")
 TRUTH_COLUMNS = ("particle_id", "weight")
 
 #: Columns of a particle table and their types.

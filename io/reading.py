@@ -95,11 +95,6 @@ class EventReader(Reader):
         """Name of the simulated data set, where the file states it."""
         return self._file_dataset
 
-    @property
-    def has_truth(self) -> bool:
-        """Whether truth links are delivered (valid after ``initialize``)."""
-        return bool(self._keys.get("truth_links"))
-
     def num_events(self) -> int:
         """Number of events in the input."""
         return self._planned()[-1]

@@ -1,7 +1,7 @@
 """The bridge to ACTS: this package's track finding inside an ACTS sequence (extra ``[acts]``; see docs/acts.md).
 
-- `track_finding`: the algorithm for an ACTS Sequencer; `chains`: the algorithms it runs; `sequence`: helpers in the
-  manner of ``addSeeding`` and ``addCKFTracks``; `reference`: the CKF of ACTS as a job. These know jobs.
+- `track_finding`: the algorithm for an ACTS Sequencer; `sequence`: helpers in the manner of ``addSeeding`` and
+  ``addCKFTracks``; `reference`: the CKF of ACTS as a job. These know jobs.
 - `ckf`, `kalman`, `fitting`: seeding, track finding and fit of ACTS; `measurements`, `space_points`, `fitted_tracks`,
   `injection`: hits and tracks of either side as those of the other; `whiteboard`: ACTS algorithms one by one.
 - `checks`: does the geometry fit the hits; `floating_point`: traps.

@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from mltrack_plugin.event_data import Tracks
     from mltrack_plugin.framework.algorithm import Reader, ReadEvent
 
-#: Event numbers that a message names.
-_NUMBERS_SHOWN = 5
-
 
 class PairedEvent(NamedTuple):
     """One event of the input."""
@@ -49,6 +46,7 @@ def paired_events(
         InputError: if the tracks belong to other events: no common event number, an event number that the
             input does not have, another order, another number of hits, other hit ids.
     """
+    from mltrack_plugin.evaluation.comparison.stream import some
     from mltrack_plugin.event_data import Hits
     from mltrack_plugin.event_data.file_tracks import check_identity
     from mltrack_plugin.io.tracks_files import read_event_numbers, read_identities, read_tracks_any
@@ -76,12 +74,12 @@ def paired_events(
     unread = set(input_numbers) & known - seen
     if not seen and not unread:
         raise InputError(
-            f"{where}: they have no event number in common (input: {_some(input_numbers)}; "
-            f"tracks: {_some(numbers)})"
+            f"{where}: they have no event number in common (input: {some(input_numbers)}; "
+            f"tracks: {some(numbers)})"
         )
     if (start, stop) == (0, reader.num_events()) and (strangers := known - set(input_numbers)):
         raise InputError(
-            f"{where}: {len(strangers)} events with tracks are not in the input ({_some(sorted(strangers))})"
+            f"{where}: {len(strangers)} events with tracks are not in the input ({some(sorted(strangers))})"
         )
 
 
@@ -97,8 +95,3 @@ def checked_event(event: ReadEvent, source: str) -> ReadEvent:
     if isinstance(event.error, EventError):
         raise event.error
     raise EventError(f"{source}: event {event.event_number}: {text}") from event.error
-
-
-def _some(numbers: list[int]) -> str:
-    shown = ", ".join(map(str, numbers[:_NUMBERS_SHOWN]))
-    return shown + (", ..." if len(numbers) > _NUMBERS_SHOWN else "") if numbers else "none"

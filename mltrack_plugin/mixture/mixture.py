@@ -1,11 +1,11 @@
 """An event as a mixture of tracks: their parameters, and which hit is whose, by expectation and maximisation.
 
 For detectors in which every track from the origin is a point of a plane and leaves one hit on each surface that it
-crosses. Starting from clusters, each turn takes the tracks' centres from their hits, weighted by resolution and
-membership, and the memberships from the distances to all centres: a hit is shared among the tracks near it, a track
-among its hits on a surface (Sinkhorn), so that tracks compete and second hits on a surface find another track. Now and
-then fragments whose centres agree and that share no surface become one, tracks that lost their hits disappear, and
-hits that no track owns make new ones. No hit is on two tracks, and no track has two hits on a surface.
+crosses. Starting from clusters, each iteration takes the parameters of the tracks (their centres) from their hits,
+weighted by resolution and membership, and the memberships from the chi2 of each hit with each track. Memberships are
+normalised per hit and per track and surface (Sinkhorn), so that tracks compete for hits and a second hit on a surface
+goes to another track. After some iterations fragments of a track are merged, tracks without hits are dropped, and
+unassigned hits make new tracks. No hit is on two tracks, and no track has two hits on a surface.
 
 Shapes: N hits, C tracks, P planes, L surfaces.
 """
@@ -21,20 +21,23 @@ from mltrack_plugin.mixture.planes import PlaneHits
 
 Array = npt.NDArray[Any]
 
-#: Turns of expectation and maximisation; how much of chi2 counts in the first ones; and the largest chi2 of a hit.
-TURNS = 9
+#: Iterations of expectation and maximisation.
+ITERATIONS = 9
+#: Factor on chi2, and gate (largest chi2 of a hit), of the first iterations; the last entry holds for all others.
 TEMPERING = (0.5, 0.7, 1.0)
-CUTS = (40.0, 30.0, 25.0)
-#: Turns after which tracks are merged, dropped and made.
-REORGANISED = (2, 4, 6)
-#: Times that shares are balanced between tracks and hits.
-BALANCING = 4
-#: Membership from which a hit counts as a track's while tracks still move.
-OWNED = 0.3
-#: Squared pull between the centres of fragments of a track.
-SAME = 12.0
-#: Hits that a track keeps to live on, and the precision of a centre without hits.
-FEWEST, NOTHING = 3, 1e-9
+GATES = (40.0, 30.0, 25.0)
+#: Iterations after which tracks are merged, dropped and made.
+MERGED_AFTER = (2, 4, 6)
+#: Normalisations of memberships, per hit and per track and surface in turns (Sinkhorn).
+NORMALISATIONS = 4
+#: Smallest membership of a hit that is assigned to a track before the last iteration.
+MIN_MEMBERSHIP = 0.3
+#: Largest chi2 (two degrees of freedom) between the centres of fragments of one track.
+MAX_FRAGMENT_CHI2 = 12.0
+#: Fewest hits of a track before the last iteration.
+MIN_HITS = 3
+#: Precision (1 / variance) of a centre without hits.
+NO_PRECISION = 1e-9
 
 
 class Tracks(NamedTuple):
@@ -70,7 +73,7 @@ def centres(hits: PlaneHits, tracks: Tracks) -> Centres:
     first = tracks.weight / hits.eta_sigma**2
     second = tracks.weight / hits.second_sigma[tracks.plane] ** 2
     values = hits.second[tracks.plane]
-    first_sum, second_sum = first.sum(axis=1) + NOTHING, second.sum(axis=1) + NOTHING
+    first_sum, second_sum = first.sum(axis=1) + NO_PRECISION, second.sum(axis=1) + NO_PRECISION
     # Angles are averaged around the track's strongest hit.
     about = values[np.arange(len(values)), second.argmax(axis=1)]
     offset = difference(hits, values - about[:, None])
@@ -109,35 +112,35 @@ def first_tracks(hits: PlaneHits, labels: Array) -> Tracks:
         rest = difference(hits, offset - np.nanmedian(offset * only, axis=1)[:, None])
         # A median is no better than some hits are.
         far = ((hits.eta - eta[:, None]) / np.hypot(hits.eta_sigma, 0.02)) ** 2
-        chi2.append(np.minimum(far + (rest / np.hypot(sigma, 0.02)) ** 2, CUTS[1]))
+        chi2.append(np.minimum(far + (rest / np.hypot(sigma, 0.02)) ** 2, GATES[1]))
     cost = np.stack(chi2)
     plane = (cost * weight).sum(axis=2).argmin(axis=0)
-    near = cost[plane, np.arange(len(names))] < CUTS[2]
+    near = cost[plane, np.arange(len(names))] < GATES[2]
     return Tracks(weight * near, plane)
 
 
 def shared(hits: PlaneHits, likelihood: Array, background: float) -> Array:
-    """Memberships from likelihoods (C, N): at most one hit's worth per track and surface, and per hit."""
-    for _ in range(BALANCING):
+    """(C, N) memberships from likelihoods: they sum up to at most 1 per track and surface, and per hit."""
+    for _ in range(NORMALISATIONS):
         likelihood = likelihood / (background + likelihood.sum(axis=0))
         total = np.add.reduceat(likelihood, hits.first, axis=1)
         likelihood = likelihood / np.maximum(total, 1.0)[:, hits.layer]
     return np.asarray(likelihood / np.maximum(likelihood.sum(axis=0), 1.0))
 
 
-def owned(hits: PlaneHits, weight: Array) -> Array:
-    """(C, N) bool: each track's best hit on each surface, if no other track has more of it."""
+def assigned(hits: PlaneHits, weight: Array) -> Array:
+    """(C, N) bool: each track's hit of largest membership on each surface, if no other track has a larger one."""
     if not len(weight):
         return np.zeros(weight.shape, dtype=bool)
     best = np.maximum.reduceat(weight, hits.first, axis=1)[:, hits.layer]
-    claim = np.where((weight >= best) & (weight > OWNED), weight, 0.0)
+    claim = np.where((weight >= best) & (weight > MIN_MEMBERSHIP), weight, 0.0)
     owner = claim.argmax(axis=0)
     return np.asarray((claim > 0) & (owner == np.arange(len(weight))[:, None]))
 
 
-def reorganised(hits: PlaneHits, tracks: Tracks, min_hits: int, seed_chi2: float) -> Tracks:
-    """Merge fragments, drop tracks without hits of their own, make new ones of the hits that nobody owns."""
-    mine = owned(hits, tracks.weight)
+def merged_and_new(hits: PlaneHits, tracks: Tracks, min_hits: int, seed_chi2: float) -> Tracks:
+    """Merge fragments, drop tracks without assigned hits, make new ones of unassigned hits."""
+    mine = assigned(hits, tracks.weight)
     n = len(mine)
     if n:
         on: Array = np.logical_or.reduceat(mine, hits.first, axis=1).astype(np.int64)
@@ -147,29 +150,29 @@ def reorganised(hits: PlaneHits, tracks: Tracks, min_hits: int, seed_chi2: float
         pull = eta**2 / (1 / found.eta_precision + 1 / found.eta_precision[:, None])
         pull += second**2 / (1 / found.second_precision + 1 / found.second_precision[:, None])
         alive = on.sum(axis=1) > 0
-        same = (pull < SAME) & (tracks.plane[:, None] == tracks.plane) & (on @ on.T == 0)
+        same = (pull < MAX_FRAGMENT_CHI2) & (tracks.plane[:, None] == tracks.plane) & (on @ on.T == 0)
         same &= alive[:, None] & alive
         number = np.arange(n)
         target = np.where(same, number, n).min(axis=1, initial=n)
         target = np.minimum(target, number)
         best: Array = np.maximum.reduceat(tracks.weight, hits.first, axis=1)
-        keeps_second = best[:, hits.layer] < OWNED
+        keeps_second = best[:, hits.layer] < MIN_MEMBERSHIP
         weight, together = np.zeros_like(tracks.weight), np.zeros(mine.shape, dtype=np.int64)
         np.add.at(weight, target, tracks.weight * (mine | keeps_second))
         np.add.at(together, target, mine)
-        kept = (together > 0).sum(axis=1) >= FEWEST
+        kept = (together > 0).sum(axis=1) >= MIN_HITS
         mine = together[kept] > 0
         tracks = Tracks(np.minimum(weight[kept], 1.0), tracks.plane[kept])
     return with_new(hits, tracks, np.flatnonzero(~mine.any(axis=0)), min_hits, seed_chi2)
 
 
 def with_new(hits: PlaneHits, tracks: Tracks, free: Array, min_hits: int, seed_chi2: float) -> Tracks:
-    """Add tracks of free hits: again and again the hit with others near it on most surfaces starts one.
+    """Add tracks of unassigned hits: one after the other, from the hit with neighbours on most surfaces.
 
     Args:
-        free: (F,) rows of hits that no track owns, ascending.
+        free: (F,) rows of unassigned hits, ascending.
         min_hits: fewest surfaces of a new track.
-        seed_chi2: largest chi2 between a start and its hits.
+        seed_chi2: largest chi2 between a seed and its hits.
     """
     if len(free) < min_hits:
         return tracks
@@ -228,13 +231,13 @@ def fit_mixture(
     tracks = first_tracks(hits, np.asarray(labels)[hits.row])
     if not len(tracks.plane):
         tracks = with_new(hits, tracks, np.arange(len(hits.row)), min_hits, seed_chi2)
-    for turn in range(TURNS):
+    for iteration in range(ITERATIONS):
         chi2 = distances(hits, centres(hits, tracks), tracks.plane)
-        step = min(turn, len(CUTS) - 1)
-        likelihood = np.exp(-0.5 * TEMPERING[step] * chi2) * (chi2 < CUTS[step])
+        step = min(iteration, len(GATES) - 1)
+        likelihood = np.exp(-0.5 * TEMPERING[step] * chi2) * (chi2 < GATES[step])
         tracks = tracks._replace(weight=shared(hits, likelihood, background))
-        if turn in REORGANISED:
-            tracks = reorganised(hits, tracks, min_hits, seed_chi2)
+        if iteration in MERGED_AFTER:
+            tracks = merged_and_new(hits, tracks, min_hits, seed_chi2)
         if not len(tracks.plane):
             return result, membership
     owner, value = tracks.weight.argmax(axis=0), tracks.weight.max(axis=0)

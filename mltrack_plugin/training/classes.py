@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from mltrack_plugin.clustering.class_groups import class_groups
 from mltrack_plugin.clustering.quantile_bins import QuantileBins
-from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.models.consensus import OUTPUTS
 from mltrack_plugin.settings import Config as BaseConfig
 from mltrack_plugin.simulation.event import SimulatedEvent
@@ -23,7 +22,7 @@ from mltrack_plugin.training.encreg import measure
 from mltrack_plugin.training.settings import TrainingConfig, portable_settings
 from mltrack_plugin.training.targets import PARAMETERS, hit_targets
 from mltrack_plugin.training.task import Task, TaskModule, with_hits
-from mltrack_plugin.training.validation import ValidationScores, event_weights
+from mltrack_plugin.training.validation import ScoredModule, event_weights
 
 
 class ClassTrainingConfig(TrainingConfig):
@@ -53,7 +52,7 @@ class ClassTrainingConfig(TrainingConfig):
     """Rounds of agreement in validation (see :func:`~mltrack_plugin.clustering.class_groups.settle`)."""
 
 
-class ClassTraining(TaskModule):
+class ClassTraining(ScoredModule):
     """Cross entropy and agreement of classes; scores the hits of equal class on validation events.
 
     Args:
@@ -65,9 +64,6 @@ class ClassTraining(TaskModule):
         super().__init__(config, network)
         #: Discrete parameters have no neighbours that a label could be shared with.
         self.smooth = [name for name in self.network.bins.names if name != "q"]
-        self._scores = ValidationScores()
-        #: TrackML weights of the hits of each validation event, in order; None = all hits alike.
-        self.validation_weights: list[Array | None] = []
 
     @abstractmethod
     def losses(self, batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -97,15 +93,6 @@ class ClassTraining(TaskModule):
                 choices.numpy(), values.numpy(), self.config.min_hits, rounds=self.config.rounds
             )
             self._scores.add(labels, particle.numpy(), next(self._weights))
-
-    def on_validation_epoch_start(self) -> None:
-        self._weights = iter(self.validation_weights)
-
-    def on_validation_epoch_end(self) -> None:
-        values = self._scores.result()
-        self.log("val_score", values.pop("val_score"), prog_bar=True)
-        self.log_dict(values)
-        self._scores.clear()
 
 
 class ClassTask(Task):

@@ -14,7 +14,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mltrack_plugin.clustering import cluster_hdbscan
-from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.models.attention import Backend, check_flash_ready, use_backend
 from mltrack_plugin.models.encreg import EncReg, EncRegConfig
 from mltrack_plugin.simulation.base import Dataset
@@ -25,7 +24,7 @@ from mltrack_plugin.training.losses import anchor_loss, contrastive_loss, regres
 from mltrack_plugin.training.settings import ClusteringSettings, TrainingConfig, ValidationSet
 from mltrack_plugin.training.targets import PARAMETERS, hit_targets
 from mltrack_plugin.training.task import EventSource, Task, TaskModule, with_hits
-from mltrack_plugin.training.validation import ValidationScores, event_weights
+from mltrack_plugin.training.validation import ScoredModule, event_weights
 from mltrack_plugin.training.warm_start import start_from
 
 
@@ -109,7 +108,7 @@ FREE_SETTINGS = {"dropout", "surfaces", "input_mean", "input_scale", "output_mea
 MAX_TARGET = 6.0
 
 
-class RegressionTraining(TaskModule):
+class RegressionTraining(ScoredModule):
     """Regression and contrastive loss on the regressed parameters; scores clustering on validation events.
 
     Args:
@@ -121,9 +120,6 @@ class RegressionTraining(TaskModule):
         super().__init__(config, network)
         #: Clustering scale of each normalised output.
         self.log_scale = nn.Parameter(torch.full((len(config.targets),), math.log(config.initial_scale)))
-        self._scores = ValidationScores()
-        #: TrackML weights of the hits of each validation event, in order; None = all hits alike.
-        self.validation_weights: list[Array | None] = []
         if config.attention != "sdpa":
             use_backend(network, config.attention)
 
@@ -180,15 +176,6 @@ class RegressionTraining(TaskModule):
                 epsilon=self.config.clustering.epsilon,
             )
             self._scores.add(labels, rows.cpu().numpy(), next(self._weights))
-
-    def on_validation_epoch_start(self) -> None:
-        self._weights = iter(self.validation_weights)
-
-    def on_validation_epoch_end(self) -> None:
-        values = self._scores.result()
-        self.log("val_score", values.pop("val_score"), prog_bar=True)
-        self.log_dict(values)
-        self._scores.clear()
 
 
 class EncRegTask(Task):

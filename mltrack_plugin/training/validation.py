@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from mltrack_plugin.evaluation.efficiency import METRICS
 from mltrack_plugin.evaluation.matching import Array, match_tracks
 from mltrack_plugin.evaluation.scores import DEFAULT_MIN_HITS, Fraction, trackml_score
 from mltrack_plugin.evaluation.summary import hit_weights
 from mltrack_plugin.simulation.event import SimulatedEvent
+from mltrack_plugin.training.settings import TrainingConfig
+from mltrack_plugin.training.task import TaskModule
 
 #: Efficiencies that are logged beside the TrackML score, as ``val_<name>``.
 METRIC_NAMES = ("perfect_match_efficiency", "lhc_match_efficiency", "double_majority_efficiency")
@@ -53,6 +56,25 @@ class ValidationScores:
     def clear(self) -> None:
         """Forget all events."""
         self._sums.clear()
+
+
+class ScoredModule(TaskModule):
+    """A module whose validation steps add tracks to scores, which are logged at the end of each validation."""
+
+    def __init__(self, config: TrainingConfig, network: nn.Module) -> None:
+        super().__init__(config, network)
+        self._scores = ValidationScores()
+        #: TrackML weights of the hits of each validation event, in order; None = all hits alike.
+        self.validation_weights: list[Array | None] = []
+
+    def on_validation_epoch_start(self) -> None:
+        self._weights = iter(self.validation_weights)
+
+    def on_validation_epoch_end(self) -> None:
+        values = self._scores.result()
+        self.log("val_score", values.pop("val_score"), prog_bar=True)
+        self.log_dict(values)
+        self._scores.clear()
 
 
 def event_weights(event: SimulatedEvent, detector: str | None) -> Array | None:

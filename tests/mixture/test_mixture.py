@@ -7,7 +7,7 @@ from mltrack_plugin.detectors.surfaces import SurfacesConfig
 from mltrack_plugin.evaluation.calibration import expected_calibration_error
 from mltrack_plugin.evaluation.matching import match_tracks
 from mltrack_plugin.evaluation.scores import trackml_score
-from mltrack_plugin.mixture.mixture import fit_mixture, owned, shared
+from mltrack_plugin.mixture.mixture import assigned, fit_mixture, shared
 from mltrack_plugin.mixture.planes import Smearing, in_planes
 from mltrack_plugin.simulation.datasets import make_dataset
 
@@ -130,6 +130,6 @@ def test_shares_are_at_most_one_per_hit_and_per_track_and_surface():
     assert weight.min() >= 0
     assert weight.sum(axis=0).max() <= 1 + 1e-9
     assert np.add.reduceat(weight, hits.first, axis=1).max() <= 1 + 1e-9
-    mine = owned(hits, weight)
+    mine = assigned(hits, weight)
     assert mine.sum(axis=0).max() <= 1
     assert (weight[mine] > 0.3).all()

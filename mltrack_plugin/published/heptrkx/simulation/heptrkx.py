@@ -19,11 +19,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.published.heptrkx.graphs.layers import BARREL_VOLUMES, distinct_per_layer
 from mltrack_plugin.settings import Config
 from mltrack_plugin.simulation.acts_chain import Primaries, simulate_many, split_geometry_id
-from mltrack_plugin.simulation.bank import ParticleBank, bank_from_events, stop_hadrons
+from mltrack_plugin.simulation.bank import ParticleBank, bank_from_events, stop_hadrons, stored_bank
 from mltrack_plugin.simulation.base import SPLITS, Dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.simulation.measured_event import measured_event
@@ -136,21 +135,14 @@ class HeptrkxDataset(Dataset):
 
     def _load_or_simulate(self, number: int, seed: int, split: str, n_soft: int) -> ParticleBank:
         config: HeptrkxConfig = self.config
-        if config.bank_dir is None:
-            return self._simulate(number, seed, split, n_soft)
         values = {name: value for name, value in self.parameters().items() if name not in _AFTERWARDS}
         provenance = json.dumps({"seed": seed, "split": split, "number": number, **values}, sort_keys=True)
-        path = Path(config.bank_dir) / f"{self.name}-{split}-{seed}-{number}.npz"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._simulate(number, seed, split, n_soft).save(path, provenance)
-        bank, found = ParticleBank.load_with_provenance(path)
-        if found != provenance:
-            raise ConfigurationError(
-                f"{path} was made with other parameters ({found}); needed are {provenance}. "
-                "Choose another bank_dir or remove the file"
-            )
-        return bank
+        return stored_bank(
+            config.bank_dir,
+            f"{self.name}-{split}-{seed}-{number}.npz",
+            provenance,
+            lambda: self._simulate(number, seed, split, n_soft),
+        )
 
     def _simulate(self, number: int, seed: int, split: str, n_soft: int) -> ParticleBank:
         from mltrack_plugin.simulation.acts_chain import require_acts

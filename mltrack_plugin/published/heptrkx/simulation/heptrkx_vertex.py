@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ from mltrack_plugin.simulation.acts_chain import (
     simulate_many,
     split_geometry_id,
 )
-from mltrack_plugin.simulation.bank import ParticleBank, bank_from_events, stop_hadrons
+from mltrack_plugin.simulation.bank import ParticleBank, bank_from_events, stop_hadrons, stored_bank
 from mltrack_plugin.simulation.base import SPLITS
 from mltrack_plugin.simulation.event import SimulatedEvent
 
@@ -245,22 +244,14 @@ class HeptrkxVertexDataset(HeptrkxDataset):
         return np.append(hard, pool.n_hard + rng.choice(n_soft, n, replace=False)), rng
 
     def _kept(self, seed: int, split: str, n_hard: int, n_soft: int) -> ParticleBank:
-        if self.config.bank_dir is None:
-            return self._collide(seed, split, n_hard, n_soft)
         values = {name: getattr(self.config, name) for name in _SIMULATED}
         made = {"seed": seed, "split": split, "hard": n_hard, "soft": n_soft, **values}
-        provenance = json.dumps(made, sort_keys=True)
-        path = Path(self.config.bank_dir) / f"heptrkx-vertex-{split}-{seed}.npz"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._collide(seed, split, n_hard, n_soft).save(path, provenance)
-        bank, found = ParticleBank.load_with_provenance(path)
-        if found != provenance:
-            raise ConfigurationError(
-                f"{path} was made with other parameters ({found}); needed are {provenance}. "
-                "Choose another bank_dir or remove the file"
-            )
-        return bank
+        return stored_bank(
+            self.config.bank_dir,
+            f"heptrkx-vertex-{split}-{seed}.npz",
+            json.dumps(made, sort_keys=True),
+            lambda: self._collide(seed, split, n_hard, n_soft),
+        )
 
     def _collide(self, seed: int, split: str, n_hard: int, n_soft: int) -> ParticleBank:
         """Simulate the collisions of a split, hard ones first."""

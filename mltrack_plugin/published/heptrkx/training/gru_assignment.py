@@ -20,7 +20,7 @@ from mltrack_plugin.published.heptrkx.sequences.slots import order_by_azimuth, t
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.settings import TrainingConfig
 from mltrack_plugin.training.task import Task, TaskModule
-from mltrack_plugin.training.validation import ValidationScores
+from mltrack_plugin.training.validation import ScoredModule
 
 Array = npt.NDArray[Any]
 #: Hits (B, N, 3) in order, mask (B, N), true slots (B, N), particle ids (B, N) as int64.
@@ -37,12 +37,8 @@ class GruAssignmentTrainingConfig(TrainingConfig):
     """Events that are kept in memory and picked from at random."""
 
 
-class GruAssignmentModule(TaskModule):
+class GruAssignmentModule(ScoredModule):
     """Cross entropy of each hit's slot; validation gives the TrackML score of the slots as tracks."""
-
-    def __init__(self, config: TrainingConfig, network: GruAssignment) -> None:
-        super().__init__(config, network)
-        self._scores = ValidationScores()
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         hits, mask, slot, _ = batch
@@ -64,12 +60,6 @@ class GruAssignmentModule(TaskModule):
             label = found[i][mask[i]].cpu().numpy() - 1
             # Ids of particles count from 1, as rows from 0 do.
             self._scores.add(label, particle[i][mask[i]].cpu().numpy() - 1)
-
-    def on_validation_epoch_end(self) -> None:
-        values = self._scores.result()
-        self.log("val_score", values.pop("val_score"), prog_bar=True)
-        self.log_dict(values)
-        self._scores.clear()
 
 
 def sample(event: SimulatedEvent, slots: int) -> Sample:
