@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
 from mltrack_plugin.settings import Config, validated
@@ -27,6 +28,33 @@ def split_window(available: int, shares: tuple[float, float, float], split: str)
     edges = np.floor(available * np.cumsum([0.0, *shares]) + 1e-9).astype(int)
     row = SPLITS[split] - 1
     return int(edges[row]), int(edges[row + 1] - edges[row])
+
+
+class DetectorConfig(Config):
+    """How the GenericDetector measures particles."""
+
+    hadron_stop: float = Field(0.02, ge=0.0, lt=1.0)
+    """Probability that a hadron ends behind one of its hits (nuclear interactions)."""
+    resolution: float = Field(1.0, ge=0.0)
+    """Hit resolution in units of the pitch / sqrt(12)."""
+    field: float = Field(2.0, gt=0.0)
+    """Solenoid field, T."""
+
+
+class CollisionConfig(DetectorConfig):
+    """Where particles come from, and how they are measured."""
+
+    beam_sigma_xy: float = Field(0.0125, ge=0.0)
+    """Standard deviation of the vertices in x and in y, mm."""
+    beam_sigma_z: float = Field(55.5, ge=0.0)
+    """Standard deviation of the vertices in z, mm."""
+
+
+class FullEventConfig(CollisionConfig):
+    """Complete events: particles and noise."""
+
+    noise: float = Field(0.0, ge=0.0, le=10.0)
+    """Noise hits as a fraction of the particles' hits; uniform over the modules."""
 
 
 class Dataset(ABC):

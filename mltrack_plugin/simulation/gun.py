@@ -7,10 +7,9 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mltrack_plugin.settings import Config
 from mltrack_plugin.simulation.acts_chain import Primaries, simulate_primaries
 from mltrack_plugin.simulation.bank import stop_hadrons
-from mltrack_plugin.simulation.base import Dataset
+from mltrack_plugin.simulation.base import Dataset, FullEventConfig
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.simulation.full_event import full_event
 
@@ -18,7 +17,7 @@ from mltrack_plugin.simulation.full_event import full_event
 SPECIES = {"pion": (211, 0.13957039), "muon": (-13, 0.1056583755), "electron": (-11, 0.00051099895)}
 
 
-class GunConfig(Config):
+class GunConfig(FullEventConfig):
     """Parameters of the particle gun."""
 
     tracks: tuple[int, int] = (10, 50)
@@ -31,18 +30,7 @@ class GunConfig(Config):
     """Range of the transverse momentum, GeV; uniform in its logarithm."""
     max_eta: float = Field(3.0, gt=0.0)
     """Largest absolute pseudorapidity; uniform below."""
-    noise: float = Field(0.0, ge=0.0, le=10.0)
-    """Noise hits as a fraction of the particles' hits; uniform over the modules."""
-    beam_sigma_xy: float = Field(0.0125, ge=0.0)
-    """Standard deviation of the vertices in x and in y, mm."""
-    beam_sigma_z: float = Field(55.5, ge=0.0)
-    """Standard deviation of the vertices in z, mm."""
     hadron_stop: float = Field(0.0, ge=0.0, lt=1.0)
-    """Probability that a hadron ends behind one of its hits (nuclear interactions)."""
-    resolution: float = Field(1.0, ge=0.0)
-    """Hit resolution in units of the pitch / sqrt(12)."""
-    field: float = Field(2.0, gt=0.0)
-    """Solenoid field, T."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -11,7 +11,6 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mltrack_plugin.errors import ConfigurationError, InputError, require_extra
-from mltrack_plugin.settings import Config
 from mltrack_plugin.simulation.acts_chain import (
     PURPOSE,
     DetectorEvent,
@@ -20,7 +19,7 @@ from mltrack_plugin.simulation.acts_chain import (
     run_detector,
 )
 from mltrack_plugin.simulation.bank import stop_hadrons
-from mltrack_plugin.simulation.base import Dataset, split_window
+from mltrack_plugin.simulation.base import Dataset, FullEventConfig, split_window
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.simulation.full_event import full_event
 
@@ -28,7 +27,7 @@ from mltrack_plugin.simulation.full_event import full_event
 EVENTS_PER_JOB = 20
 
 
-class HepmcConfig(Config):
+class HepmcConfig(FullEventConfig):
     """Parameters of events from HepMC3 files."""
 
     hepmc: Path | None = None
@@ -39,18 +38,7 @@ class HepmcConfig(Config):
     """Pile-up collisions per event."""
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of the files' collisions that go to training, validation and test, in this order."""
-    noise: float = Field(0.0, ge=0.0, le=10.0)
-    """Noise hits as a fraction of the particles' hits; uniform over the modules."""
-    beam_sigma_xy: float = Field(0.0125, ge=0.0)
-    """Standard deviation of the vertices in x and in y, mm."""
-    beam_sigma_z: float = Field(55.5, ge=0.0)
-    """Standard deviation of the vertices in z, mm."""
     hadron_stop: float = Field(0.0, ge=0.0, lt=1.0)
-    """Probability that a hadron ends behind one of its hits (nuclear interactions)."""
-    resolution: float = Field(1.0, ge=0.0)
-    """Hit resolution in units of the pitch / sqrt(12)."""
-    field: float = Field(2.0, gt=0.0)
-    """Solenoid field, T."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -23,11 +23,11 @@ from mltrack_plugin.simulation.bank import (
     stop_hadrons,
     stored_bank,
 )
-from mltrack_plugin.simulation.base import SPLITS, Dataset
+from mltrack_plugin.simulation.base import SPLITS, Dataset, DetectorConfig
 from mltrack_plugin.simulation.event import SimulatedEvent
 
 
-class TrackmlLikeConfig(Config):
+class TrackmlLikeConfig(DetectorConfig):
     """Parameters of a TrackML-like data set."""
 
     tracks: tuple[int, int] = (10, 50)
@@ -54,12 +54,6 @@ class TrackmlLikeConfig(Config):
     """Smallest number of hits of a particle."""
     pileup: int = Field(200, ge=0)
     """Inelastic collisions on top of the top-quark pair in a full event."""
-    hadron_stop: float = Field(0.02, ge=0.0, lt=1.0)
-    """Probability that a hadron ends behind one of its hits (nuclear interactions)."""
-    resolution: float = Field(1.0, ge=0.0)
-    """Hit resolution in units of the pitch / sqrt(12)."""
-    field: float = Field(2.0, gt=0.0)
-    """Solenoid field, T."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

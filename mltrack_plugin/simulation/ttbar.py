@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin.settings import Config
 from mltrack_plugin.simulation.bank import stop_hadrons
-from mltrack_plugin.simulation.base import Dataset
+from mltrack_plugin.simulation.base import Dataset, FullEventConfig
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.simulation.full_event import full_event
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from mltrack_plugin.simulation.pythia import PythiaCollisions
 
 
-class TtbarConfig(Config):
+class TtbarConfig(FullEventConfig):
     """Parameters of complete events of top-quark pairs."""
 
     pileup: int = Field(200, ge=0)
@@ -28,18 +27,6 @@ class TtbarConfig(Config):
     """Particles below this transverse momentum at production are not simulated, GeV."""
     max_eta: float = Field(4.5, gt=0.0)
     """Particles beyond this absolute pseudorapidity at production are not simulated."""
-    noise: float = Field(0.0, ge=0.0, le=10.0)
-    """Noise hits as a fraction of the particles' hits; uniform over the modules."""
-    beam_sigma_xy: float = Field(0.0125, ge=0.0)
-    """Standard deviation of the vertices in x and in y, mm."""
-    beam_sigma_z: float = Field(55.5, ge=0.0)
-    """Standard deviation of the vertices in z, mm."""
-    hadron_stop: float = Field(0.02, ge=0.0, lt=1.0)
-    """Probability that a hadron ends behind one of its hits (nuclear interactions)."""
-    resolution: float = Field(1.0, ge=0.0)
-    """Hit resolution in units of the pitch / sqrt(12)."""
-    field: float = Field(2.0, gt=0.0)
-    """Solenoid field, T."""
 
 
 class TtbarDataset(Dataset):

@@ -23,7 +23,7 @@ from mltrack_plugin.published.heptrkx.graphs.layers import BARREL_VOLUMES, disti
 from mltrack_plugin.settings import Config
 from mltrack_plugin.simulation.acts_chain import Primaries, simulate_many, split_geometry_id
 from mltrack_plugin.simulation.bank import ParticleBank, bank_from_events, stop_hadrons, stored_bank
-from mltrack_plugin.simulation.base import SPLITS, Dataset
+from mltrack_plugin.simulation.base import SPLITS, CollisionConfig, Dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.simulation.measured_event import measured_event
 
@@ -33,7 +33,7 @@ Array = npt.NDArray[Any]
 _MAX_ETA = 4.0
 
 
-class HeptrkxConfig(Config):
+class HeptrkxConfig(CollisionConfig):
     """Parameters of the HEP.TrkX events."""
 
     pileup: float = Field(10.0, ge=0.0, le=300.0)
@@ -48,16 +48,6 @@ class HeptrkxConfig(Config):
     """Smallest transverse momentum exchange of the hard collision, GeV."""
     energy: float = Field(14000.0, gt=0.0)
     """Centre-of-mass energy, GeV."""
-    beam_sigma_xy: float = Field(0.0125, ge=0.0)
-    """Standard deviation of the vertices in x and in y, mm."""
-    beam_sigma_z: float = Field(55.5, ge=0.0)
-    """Standard deviation of the vertices in z, mm."""
-    hadron_stop: float = Field(0.02, ge=0.0, lt=1.0)
-    """Probability that a hadron ends behind one of its hits (nuclear interactions)."""
-    resolution: float = Field(1.0, ge=0.0)
-    """Hit resolution in units of the pitch / sqrt(12)."""
-    field: float = Field(2.0, gt=0.0)
-    """Solenoid field, T."""
     augment: Literal["train", "always", "never"] = "train"
     """Put collisions together at random, turned and mirrored: "train" in the training split only, "always", "never"."""
     block: int = Field(250, ge=1)
