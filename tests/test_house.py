@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,8 @@ def files() -> dict[str, Path]:
 
 
 FILES = files()
+#: Name of a module below the package -> file.
+MODULES = {name.removesuffix("__init__").rstrip("/"): path for name, path in FILES.items()}
 
 
 def imported(name: str) -> set[str]:
@@ -169,3 +172,17 @@ def test_tests_mirror_the_tree():
     for path in (ROOT / "tests").rglob("test_*.py"):
         inside = path.parent.relative_to(ROOT / "tests").as_posix()
         assert inside == "." or inside in folders, f"tests/{inside} is no room"
+
+
+def test_modules_and_their_parts_that_texts_name_exist():
+    groups = set(
+        tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
+    )
+    texts = [*FILES.values(), *(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    for path in texts:
+        for name in set(re.findall(r"mltrack_plugin(?:\.\w+)+", path.read_text(encoding="utf-8"))) - groups:
+            parts = name.split(".")
+            length = next(k for k in range(len(parts), 0, -1) if "/".join(parts[1:k]) in MODULES)
+            source = MODULES["/".join(parts[1:length])].read_text(encoding="utf-8")
+            missing = [part for part in parts[length:] if not re.search(rf"\b{part}\b", source)]
+            assert not missing, f"{path.relative_to(ROOT)} names {name}, which does not exist"

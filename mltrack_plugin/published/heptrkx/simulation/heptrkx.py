@@ -12,6 +12,7 @@ number of simulated collisions gives any number of training events.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -21,7 +22,7 @@ from pydantic import Field, model_validator
 
 from mltrack_plugin.published.heptrkx.graphs.layers import BARREL_VOLUMES, distinct_per_layer
 from mltrack_plugin.settings import Config
-from mltrack_plugin.simulation.acts_chain import Primaries, simulate_many, split_geometry_id
+from mltrack_plugin.simulation.acts_chain import Primaries, require_acts, simulate_many, split_geometry_id
 from mltrack_plugin.simulation.bank import ParticleBank, bank_from_events, stop_hadrons, stored_bank
 from mltrack_plugin.simulation.base import SPLITS, CollisionConfig, Dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
@@ -135,26 +136,9 @@ class HeptrkxDataset(Dataset):
         )
 
     def _simulate(self, number: int, seed: int, split: str, n_soft: int) -> ParticleBank:
-        from mltrack_plugin.simulation.acts_chain import require_acts
-        from mltrack_plugin.simulation.pythia import PythiaCollisions
-
-        require_acts()
         config: HeptrkxConfig = self.config
-        hard_seed, soft_seed, detector_seed = np.random.SeedSequence(
-            [self.tag, SPLITS[split], seed, number, 0]
-        ).spawn(3)
-        common: dict[str, Any] = {
-            "energy": config.energy,
-            "beam_spot": (config.beam_sigma_xy, config.beam_sigma_xy, config.beam_sigma_z),
-            "min_pt": config.min_pt,
-            "max_eta": _MAX_ETA,
-        }
-        process = ("HardQCD:all = on", f"PhaseSpace:pTHatMin = {config.min_pt_hat}")
-        hard = PythiaCollisions(hard_seed, pileup=0, hard_process=process, **common)
-        collisions: list[Primaries] = [hard.next() for _ in range(config.block)]
-        if n_soft:
-            soft = PythiaCollisions(soft_seed, pileup=1, hard_process=(), **common)
-            collisions += [soft.next() for _ in range(n_soft)]
+        *seeds, detector_seed = np.random.SeedSequence([self.tag, SPLITS[split], seed, number, 0]).spawn(3)
+        collisions = qcd_collisions(config, _MAX_ETA, config.block, n_soft, seeds)
         rng = np.random.default_rng(detector_seed)
         events = simulate_many(
             collisions, int(rng.integers(2**62)), field=config.field, resolution=config.resolution
@@ -199,6 +183,39 @@ class HeptrkxDataset(Dataset):
             pdg=bank.pdg[particles[seen]],
             nhits=nhits[seen],
         )
+
+
+def qcd_collisions(
+    config: HeptrkxConfig, max_eta: float, n_hard: int, n_soft: int, seeds: Sequence[np.random.SeedSequence]
+) -> list[Primaries]:
+    """Particles of hard collisions, then of soft ones.
+
+    Args:
+        config: energy, beam spot, momentum transfer and smallest momentum.
+        max_eta: particles beyond this absolute pseudorapidity are left out.
+        n_hard: number of hard collisions.
+        n_soft: number of soft ones.
+        seeds: of the hard ones and of the soft ones.
+
+    Raises:
+        MissingExtraError: if pyacts or pythia8mc is not installed.
+    """
+    from mltrack_plugin.simulation.pythia import PythiaCollisions
+
+    require_acts()
+    common: dict[str, Any] = {
+        "energy": config.energy,
+        "beam_spot": (config.beam_sigma_xy, config.beam_sigma_xy, config.beam_sigma_z),
+        "min_pt": config.min_pt,
+        "max_eta": max_eta,
+    }
+    process = ("HardQCD:all = on", f"PhaseSpace:pTHatMin = {config.min_pt_hat}")
+    hard = PythiaCollisions(seeds[0], pileup=0, hard_process=process, **common)
+    collisions: list[Primaries] = [hard.next() for _ in range(n_hard)]
+    if n_soft:
+        soft = PythiaCollisions(seeds[1], pileup=1, hard_process=(), **common)
+        collisions += [soft.next() for _ in range(n_soft)]
+    return collisions
 
 
 def ranges(first: Array, last: Array) -> Array:

@@ -21,11 +21,14 @@ from mltrack_plugin.event_data import Vertices
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.published.heptrkx.graphs.layers import layer_numbers
 from mltrack_plugin.published.heptrkx.images.raster import unrolled_images
-from mltrack_plugin.published.heptrkx.simulation.heptrkx import HeptrkxConfig, HeptrkxDataset, ranges
+from mltrack_plugin.published.heptrkx.simulation.heptrkx import (
+    HeptrkxConfig,
+    HeptrkxDataset,
+    qcd_collisions,
+    ranges,
+)
 from mltrack_plugin.simulation.acts_chain import (
     DetectorEvent,
-    Primaries,
-    require_acts,
     simulate_many,
     split_geometry_id,
 )
@@ -255,27 +258,12 @@ class HeptrkxVertexDataset(HeptrkxDataset):
 
     def _collide(self, seed: int, split: str, n_hard: int, n_soft: int) -> ParticleBank:
         """Simulate the collisions of a split, hard ones first."""
-        from mltrack_plugin.simulation.pythia import PythiaCollisions
-
-        require_acts()
         _log.info(
             "simulating %d hard and %d soft collisions (%s split, seed %d)", n_hard, n_soft, split, seed
         )
         config: HeptrkxVertexConfig = self.config
-        hard_seed, soft_seed, detector_seed = np.random.SeedSequence(
-            [self.tag, SPLITS[split], seed, 0, 0]
-        ).spawn(3)
-        common: dict[str, Any] = {
-            "energy": config.energy,
-            "beam_spot": (config.beam_sigma_xy, config.beam_sigma_xy, config.beam_sigma_z),
-            "min_pt": config.min_pt,
-            "max_eta": _MAX_ETA,
-        }
-        process = ("HardQCD:all = on", f"PhaseSpace:pTHatMin = {config.min_pt_hat}")
-        hard = PythiaCollisions(hard_seed, pileup=0, hard_process=process, **common)
-        soft = PythiaCollisions(soft_seed, pileup=1, hard_process=(), **common)
-        collisions: list[Primaries] = [hard.next() for _ in range(n_hard)]
-        collisions += [soft.next() for _ in range(n_soft)]
+        *seeds, detector_seed = np.random.SeedSequence([self.tag, SPLITS[split], seed, 0, 0]).spawn(3)
+        collisions = qcd_collisions(config, _MAX_ETA, n_hard, n_soft, seeds)
         rng = np.random.default_rng(detector_seed)
         events: list[DetectorEvent] = []
         for start in range(0, len(collisions), _JOB):
