@@ -42,6 +42,11 @@ _ROWS = {
     help="Job configuration. Default: the one that fits the input. With --tracks only its reader counts.",
 )
 @click.option("--model", metavar="NAME|FILE", help="Model instead of the one that the configuration names.")
+@click.option(
+    "--detector",
+    metavar="NAME|FILE",
+    help="Detector, or a YAML file that describes it. Default: what the hits and the configuration tell.",
+)
 @click.option("--format", "format_", metavar="FORMAT", help="Input format. Default: by the content.")
 @click.option("--events", type=click.IntRange(1), metavar="N", help="Evaluate N events at most.")
 @click.option("--skip", type=click.IntRange(0), default=0, metavar="N", help="Leave out the first N events.")
@@ -70,6 +75,7 @@ def command(
     tracks: str | None,
     config: str | None,
     model: str | None,
+    detector: str | None,
     format_: str | None,
     events: int | None,
     skip: int,
@@ -97,14 +103,14 @@ def command(
     _check_outputs(json_, plots, (input_, tracks, config, model))
     with job_log() as console, progress(console) as show:
         if tracks is not None:
-            reader = open_reader(input_, format_, config)
+            reader = open_reader(input_, format_, config, detector)
             reader.initialize()
             require_truth(reader)
             result = score_file(reader, tracks, events, skip, min_hits, on_error, show)
         else:
             options = {"events": events, "skip": skip, "threads": threads, "workers": workers}
             job_options = {**options, "on_error": on_error, "progress": show}
-            result = score_job(input_, format_, config, model, device, min_hits, job_options)
+            result = score_job(input_, format_, config, model, detector, device, min_hits, job_options)
     _show(result)
     if json_ is not None:
         write_json(json_, result, overwrite=True)
@@ -116,7 +122,7 @@ def command(
         click.echo(f"wrote {len(files)} plots to {plots}")
 
 
-def open_reader(path: str, format: str | None, config: str | None) -> Reader:
+def open_reader(path: str, format: str | None, config: str | None, detector: str | None = None) -> Reader:
     """A reader of an input, with the reader settings of a job configuration; not yet initialized.
 
     Raises:
@@ -128,6 +134,8 @@ def open_reader(path: str, format: str | None, config: str | None) -> Reader:
 
     settings = dict(load_job(config).reader) if config is not None else {}
     named = settings.pop("format", None)
+    if detector is not None:
+        settings["detector"] = detector
     return open_events(path, format=format or named, **settings)
 
 
@@ -205,6 +213,7 @@ def score_job(
     format: str | None,
     config: str | None,
     model: str | None,
+    detector: str | None,
     device: str | None,
     min_hits: int,
     options: dict[str, Any],
@@ -220,12 +229,12 @@ def score_job(
     from mltrack_plugin.framework.sequencer import Sequencer
     from mltrack_plugin.jobs.run import open_input
 
-    reader, (_, _, job) = open_input(path, format, config, model)
+    reader, (_, _, job) = open_input(path, format, config, model, detector)
     require_truth(reader)
-    detector = getattr(reader, "detector", None)
-    algorithms = job.algorithms(model=model, device=device)
+    algorithms = job.algorithms(model=model, device=device, detector=detector)
+    stated = getattr(reader, "detector", None)
     collector = ScoreCollector(
-        {"min_hits": min_hits, "detector": detector, "tracks": _last_tracks(algorithms), **truth_keys(reader)}
+        {"min_hits": min_hits, "detector": stated, "tracks": _last_tracks(algorithms), **truth_keys(reader)}
     )
     sequencer = Sequencer(**options).add_reader(reader).add_writer(collector)
     for algorithm in algorithms:

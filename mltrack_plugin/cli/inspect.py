@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("path")
+@click.option(
+    "--detector",
+    metavar="NAME|FILE",
+    help="Detector, or a YAML file that describes it. Default: what the hits and the configuration tell.",
+)
 @click.option("--format", "format_", metavar="FORMAT", help="Input format. Default: by the content.")
 @click.option(
     "--events",
@@ -23,14 +28,15 @@ if TYPE_CHECKING:
     help="Events whose ranges are shown.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(path: str, format_: str | None, events: int, as_json: bool) -> None:
+def command(path: str, detector: str | None, format_: str | None, events: int, as_json: bool) -> None:
     """Tell what PATH holds: format, events, columns, ranges, truth, and which jobs can run on it.
 
     mltrack inspect events.root
     """
     from mltrack_plugin.io import open_events
 
-    reader = open_events(path, format=format_)
+    settings = {} if detector is None else {"detector": detector}
+    reader = open_events(path, format=format_, **settings)
     reader.initialize()
     try:
         facts = inspect_events(reader, events)
@@ -50,26 +56,33 @@ def inspect_events(reader: Reader, events: int) -> dict[str, Any]:
         events: number of events from which ranges are taken.
 
     Returns:
-        JSON content: path, format, events, detector, dataset, truth, columns (table, name, type), ranges
+        JSON content: path, format, events, detector, recognised (why this one, or why none), dataset, truth,
+        columns (table, name, type), ranges
         (collection -> column -> smallest and largest value, and number of rows), bad_events, jobs (name,
         fits, reason).
     """
-    from mltrack_plugin.errors import InputError
+    from mltrack_plugin.errors import ConfigurationError, InputError
     from mltrack_plugin.event_data import TruthLinks
-    from mltrack_plugin.jobs.choice import fitting_jobs
+    from mltrack_plugin.jobs.choice import fitting_jobs, look_at
 
     ranges, bad = _ranges(reader, events)
+    detector, jobs = getattr(reader, "detector", None), []
     try:
-        jobs = [{"name": n, "fits": f, "reason": r} for n, f, r in fitting_jobs(reader)]
+        sample = look_at(reader)
+        detector, recognised = sample.detector.name, sample.reason
+        jobs = [{"name": n, "fits": f, "reason": r} for n, f, r in fitting_jobs(sample)]
+    except ConfigurationError as error:
+        recognised = str(error)
     except InputError:
-        # No event can be read: bad_events holds the reasons, and no job can run.
-        jobs = []
+        # bad_events holds the reasons, and no job can run.
+        recognised = "no event can be read"
     columns: list[Any] = getattr(reader, "column_info", list)()
     return {
         "path": reader.source,
         "format": reader.format_name,
         "events": reader.num_events(),
-        "detector": getattr(reader, "detector", None),
+        "detector": detector,
+        "recognised": recognised,
         "dataset": getattr(reader, "dataset", None),
         "truth": any(handle.kind is TruthLinks for handle in reader.outputs),
         "columns": [{"table": c.table, "name": c.name, "type": c.type} for c in columns],
@@ -107,7 +120,7 @@ def _show(facts: dict[str, Any]) -> None:
 
     console = Console()
     head = Table.grid(padding=(0, 2))
-    for key in ("path", "format", "events", "detector", "dataset"):
+    for key in ("path", "format", "events", "detector", "recognised", "dataset"):
         head.add_row(Text(key, "bold"), Text("not known" if facts[key] is None else str(facts[key])))
     head.add_row(Text("truth", "bold"), "yes" if facts["truth"] else "no")
     console.print(head)

@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     metavar="GEV",
     help="Smallest pT of seeds and tracks. Default: that of the settings, 0.45 (tuned) or 0.5 GeV.",
 )
+@click.option(
+    "--detector",
+    metavar="NAME|FILE",
+    help="Detector, or a YAML file that describes it. Default: what the hits and the configuration tell.",
+)
 @click.option("--format", "format_", metavar="FORMAT", help="Input format. Default: by the content.")
 @click.option(
     "--config", metavar="NAME|FILE", help="Job configuration whose reader settings the input needs."
@@ -65,6 +70,7 @@ def command(
     field: float,
     resolution: float,
     min_pt: float | None,
+    detector: str | None,
     format_: str | None,
     config: str | None,
     output_format: str | None,
@@ -98,6 +104,7 @@ def command(
             input_,
             output if output is not None else default_output(input_, finder),
             job=job,
+            detector=detector,
             format=format_,
             output_format=output_format,
             events=events,

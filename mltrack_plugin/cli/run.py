@@ -15,6 +15,11 @@ import click
     "--config", metavar="NAME|FILE", help="Job configuration. Default: the one that fits the input."
 )
 @click.option("--model", metavar="NAME|FILE", help="Model instead of the one that the configuration names.")
+@click.option(
+    "--detector",
+    metavar="NAME|FILE",
+    help="Detector, or a YAML file that describes it. Default: what the hits and the configuration tell.",
+)
 @click.option("--format", "format_", metavar="FORMAT", help="Input format. Default: by the content.")
 @click.option("--output-format", metavar="WRITER", help="Output format. Default: by the suffix of --output.")
 @click.option("--events", type=click.IntRange(1), metavar="N", help="Process N events at most.")
@@ -38,6 +43,7 @@ def command(
     output: str | None,
     config: str | None,
     model: str | None,
+    detector: str | None,
     format_: str | None,
     output_format: str | None,
     events: int | None,
@@ -67,6 +73,7 @@ def command(
             output if output is not None else default_output(input_),
             job=config,
             model=model,
+            detector=detector,
             format=format_,
             output_format=output_format,
             events=events,

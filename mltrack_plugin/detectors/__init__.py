@@ -7,13 +7,14 @@ recognise(hits, stated=...)     the detector that hits lie on
 
 from __future__ import annotations
 
-from mltrack_plugin.detectors.detector import Detector
+from mltrack_plugin.detectors.detector import Detector, TrackShape
 from mltrack_plugin.detectors.fields import ConstantField, NoField
 from mltrack_plugin.detectors.library import (
     available_detectors,
     find_detector,
     has_momenta,
     load_detector,
+    lookup,
     names_of,
     same_detector,
 )
@@ -26,10 +27,12 @@ __all__ = [
     "NoField",
     "Recognised",
     "Resolution",
+    "TrackShape",
     "available_detectors",
     "find_detector",
     "has_momenta",
     "load_detector",
+    "lookup",
     "names_of",
     "recognise",
     "same_detector",

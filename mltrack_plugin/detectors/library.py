@@ -68,13 +68,21 @@ def find_detector(name: str) -> Detector | None:
     return next((found for known in names if name in (found := _load(known)).aliases), None)
 
 
+def lookup(name_or_path: str) -> Detector | None:
+    """As :func:`load_detector`; ``None`` = there is neither such a name nor such a file.
+
+    Raises:
+        ConfigurationError: if the description is wrong.
+    """
+    found = find_detector(name_or_path)
+    return load_detector(name_or_path) if found is None and Path(name_or_path).is_file() else found
+
+
 def names_of(detector: str | Detector) -> tuple[str, ...]:
     """All names of a detector that is known, or that a YAML file describes; of any other the name that is given."""
     if isinstance(detector, Detector):
         return detector.names
-    found = find_detector(detector)
-    if found is None and Path(detector).is_file():
-        found = load_detector(detector)
+    found = lookup(detector)
     return (detector,) if found is None else (detector, *found.names)
 
 
@@ -85,9 +93,8 @@ def same_detector(one: str | Detector, other: str | Detector) -> bool:
 
 def has_momenta(detector: str | None) -> bool:
     """Whether the particles of a detector have momenta; also those of a detector that is not known."""
-    if detector is None or (found := find_detector(detector)) is None:
-        return True
-    return found.momenta
+    found = None if detector is None else lookup(detector)
+    return found is None or found.momenta
 
 
 @functools.cache

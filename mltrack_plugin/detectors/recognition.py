@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mltrack_plugin.detectors.detector import LENGTH_UNITS, MIN_SHARE, Detector
-from mltrack_plugin.detectors.library import available_detectors, find_detector, load_detector
+from mltrack_plugin.detectors.library import available_detectors, load_detector, lookup
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import Hits
 
@@ -26,19 +26,20 @@ class Recognised:
     n_on_layers: int
 
     @property
+    def share(self) -> float:
+        """Share of the hits that lie on the detector's layers; 1 if there are no hits."""
+        return self.n_on_layers / self.n_hits if self.n_hits else 1.0
+
+    @property
     def reason(self) -> str:
         """Why it is this one, in words."""
         if not self.n_hits:
             return f"detector {self.detector.name}, as stated; there are no hits to check it with"
-        share = self.n_on_layers / self.n_hits
-        return f"detector {self.detector.name}: {share:.1%} of {self.n_hits} hits lie on its layers"
+        return f"detector {self.detector.name}: {self.share:.1%} of {self.n_hits} hits lie on its layers"
 
 
 def recognise(
-    hits: Sequence[Hits],
-    stated: str | None = None,
-    source: str = "the input",
-    among: Sequence[str] | None = None,
+    hits: Sequence[Hits], stated: str | Detector | None = None, source: str = "the input"
 ) -> Recognised:
     """The detector that hits are from.
 
@@ -46,40 +47,43 @@ def recognise(
 
     Args:
         hits: of some events.
-        stated: name or YAML file of the detector that the input or the user states; ``None`` = nothing.
+        stated: the detector that the input or the user states: its name, YAML file or description; ``None`` = nothing.
         source: where the hits are from, for messages.
-        among: names of the detectors that are compared where nothing is stated; ``None`` = all that are known.
 
     Raises:
         ConfigurationError: if the detector stated is not known or the hits do not lie on it; if nothing is stated and
             they lie on none, or on several. It tells the shares and how to go on.
     """
     if stated is not None:
-        if find_detector(stated) is None and not stated.endswith((".yaml", ".yml")):
-            known = ", ".join(available_detectors())
-            raise ConfigurationError(
-                f"{source} is of the detector {stated!r}, of which there is no description (known: {known}). {WAY_ON}"
-            )
-        found = _look(load_detector(stated), hits)
+        found = _look(_stated(stated, source), hits)
         if _fits(found):
             return found
         raise ConfigurationError(
-            f"{source} is stated to be of the detector {stated!r}, but {_shares([found])}."
-            f"{_unit(found.detector, hits)} {WAY_ON}"
+            f"{source} is stated to be of the detector {found.detector.name}, but of {found.n_hits} hits only "
+            f"{found.share:.1%} lie on its layers; {MIN_SHARE:.0%} must.{_unit(found.detector, hits)} {WAY_ON}"
         )
-    looked = [_look(load_detector(name), hits) for name in among or available_detectors()]
+    looked = [_look(load_detector(name), hits) for name in available_detectors()]
     fitting = [found for found in looked if _fits(found)]
     if len(fitting) == 1:
         return fitting[0]
     if not any(len(event) for event in hits):
         raise ConfigurationError(f"{source} states no detector and has no hits that would tell it. {WAY_ON}")
     if fitting:
-        raise ConfigurationError(
-            f"the hits of {source} lie on the layers of several detectors: {_shares(fitting)}. {WAY_ON}"
-        )
+        raise ConfigurationError(f"the detector of {source} is not certain: {_shares(fitting)}. {WAY_ON}")
     units = "".join(_unit(found.detector, hits) for found in looked)
     raise ConfigurationError(
-        f"the detector of {source} is not known: {_shares(looked)}; {MIN_SHARE:.0%} must.{units} {WAY_ON}"
+        f"the detector of {source} is not known: {_shares(looked)}; on its own {MIN_SHARE:.0%} must.{units} {WAY_ON}"
+    )
+
+
+def _stated(stated: str | Detector, source: str) -> Detector:
+    if isinstance(stated, Detector):
+        return stated
+    if (found := lookup(stated)) is not None:
+        return found
+    raise ConfigurationError(
+        f"{source} is of the detector {stated!r}, of which there is no description (known: "
+        f"{', '.join(available_detectors())}). {WAY_ON}"
     )
 
 
@@ -93,8 +97,8 @@ def _fits(found: Recognised) -> bool:
 
 
 def _shares(looked: Sequence[Recognised]) -> str:
-    shares = [f"{f.n_on_layers / max(f.n_hits, 1):.1%} on those of {f.detector.name}" for f in looked]
-    return f"of {looked[0].n_hits} hits lie on its layers: {', '.join(shares)}"
+    shares = ", ".join(f"{found.share:.1%} on the layers of {found.detector.name}" for found in looked)
+    return f"of {looked[0].n_hits} hits lie {shares}"
 
 
 def _unit(detector: Detector, hits: Sequence[Hits]) -> str:

@@ -1,9 +1,8 @@
 """Which shipped job configuration fits an input.
 
-A job fits if it is made for the input's detector (where the input states one), its model is there, and the
-hits of the first events lie in the ranges in which the model was trained. Among several that fit, one made
-for the input's simulated data set comes first; REDVID jobs for straight and for curved tracks are told
-apart by the hits; and where still more than one is left, one may state that it is the first choice.
+A job fits if it is made for the detector that the hits lie on, its model is there, and the hits of the first events
+lie in the ranges in which the model was trained. Jobs for straight and for curved tracks are told apart by the hits;
+where more than one is left, one may state that it is the first choice.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any
 
+from mltrack_plugin.detectors import Detector, recognise
 from mltrack_plugin.errors import ConfigurationError, InputError, MltrackError
 
 if TYPE_CHECKING:
@@ -33,35 +33,38 @@ _MIN_NEIGHBOURS = 3
 class Sample:
     """What the choice is based on."""
 
-    detector: str | None
-    dataset: str | None
+    detector: Detector
+    #: Why it is this one.
+    reason: str
     #: Hits of the first readable events that have any.
     events: tuple[Hits, ...]
 
 
-def choose_job(reader: Reader, model: str | None = None) -> tuple[str, str]:
+def choose_job(reader: Reader, model: str | None = None, detector: Detector | None = None) -> tuple[str, str]:
     """The shipped job that fits an initialized reader's events.
 
     Args:
         reader: the events.
         model: a model that shall run in the job, instead of the job's own: only jobs for its architecture and
             detectors are looked at, and its ranges count.
+        detector: what the hits are from; ``None`` = recognised.
 
     Returns:
         Its name, and why it was chosen.
 
     Raises:
-        ConfigurationError: if none fits (with the reason for each), or several fit equally well.
+        ConfigurationError: if the detector is not known, no job fits (with the reason for each), or several fit
+            equally well.
         InputError: if no event can be read.
     """
-    sample = look_at(reader)
+    sample = look_at(reader, detector)
     verdicts = _judge(sample, model)
     fitting = [(name, reason, job) for name, fits, reason, job in verdicts if fits]
     if not fitting:
         reasons = "\n".join(f"  {name}: {reason}" for name, _, reason, _ in verdicts)
         raise ConfigurationError(
             f"no shipped job configuration fits {reader.source}:\n{reasons or '  (none is shipped)'}\n"
-            "Name one with --config NAME|FILE"
+            "Name one with --config NAME|FILE; with --detector it may be one that is made for another detector"
         )
     if len(fitting) > 1:
         fitting = _narrow(fitting, sample)
@@ -77,17 +80,30 @@ def choose_job(reader: Reader, model: str | None = None) -> tuple[str, str]:
     return name, reason
 
 
-def fitting_jobs(reader: Reader) -> list[tuple[str, bool, str]]:
-    """Every shipped job with whether it fits the reader's events, and why (not).
+def fitting_jobs(sample: Sample) -> list[tuple[str, bool, str]]:
+    """Every shipped job with whether it fits, and why (not)."""
+    return [(name, fits, reason) for name, fits, reason, _ in _judge(sample)]
+
+
+def look_at(reader: Reader, detector: Detector | None = None) -> Sample:
+    """The first readable events of an initialized reader, and the detector that they are from.
+
+    Args:
+        reader: the events.
+        detector: what they are from; ``None`` = recognised.
 
     Raises:
-        InputError: if no event can be read.
+        ConfigurationError: if the hits do not lie on the detector, or it is not known.
+        InputError: if there is no readable event, with the first event's error.
     """
-    return [(name, fits, reason) for name, fits, reason, _ in _judge(look_at(reader))]
+    events = first_events(reader)
+    stated = detector if detector is not None else getattr(reader, "detector", None)
+    found = recognise(events, stated, reader.source)
+    return Sample(found.detector, found.reason, tuple(hits for hits in events if len(hits)))
 
 
-def look_at(reader: Reader) -> Sample:
-    """The first readable events.
+def first_events(reader: Reader, most: int = SAMPLE_EVENTS) -> list[Hits]:
+    """The hits of the first readable events of an initialized reader.
 
     Raises:
         InputError: if there is none among them, with the first event's error.
@@ -96,7 +112,7 @@ def look_at(reader: Reader) -> Sample:
 
     key = next(handle.key for handle in reader.outputs if handle.kind is Hits)
     read, error = [], None
-    for event in reader.events(0, SAMPLE_EVENTS):
+    for event in reader.events(0, most):
         if event.error is None:
             read.append(event.collections[key])
             if sum(map(len, read)) > SAMPLE_HITS:
@@ -104,9 +120,8 @@ def look_at(reader: Reader) -> Sample:
         else:
             error = error or event.error
     if not read and error is not None:
-        raise InputError(f"none of the first {SAMPLE_EVENTS} events can be read: {error}")
-    detector, dataset = getattr(reader, "detector", None), getattr(reader, "dataset", None)
-    return Sample(detector, dataset, tuple(hits for hits in read if len(hits)))
+        raise InputError(f"none of the first {most} events can be read: {error}")
+    return read
 
 
 def jobs_for_model(model: str) -> list[str]:
@@ -153,15 +168,11 @@ def _judge(sample: Sample, model: str | None = None) -> list[tuple[str, bool, st
 
 def _fits(job: JobConfig, sample: Sample, model: str | None = None) -> tuple[bool, str]:
     """Whether a job, or a model in it, fits, and why (not)."""
-    known = sample.detector is not None and job.detector is not None
     if not job.takes(sample.detector):
-        return False, f"made for the detector {job.detector_name}, the input is from {sample.detector}"
-    if model is None and not job.general and sample.dataset not in job.datasets:
-        return (
-            False,
-            f"only for the data sets {', '.join(job.datasets)}, unless named with --config {job.name}",
-        )
-    why = f"detector {sample.detector}" if known else "the detector of the input is not known"
+        return False, f"made for the detector {job.detector_name}, the input is from {sample.detector.name}"
+    if model is None and not job.general:
+        return False, f"chosen only where it is named: --config {job.name}"
+    why = sample.reason
     for number, own in enumerate(_models(job)):
         try:
             card = _card(own if number or model is None else model)
@@ -234,26 +245,17 @@ def _reach(card: ModelCard, columns: dict[str, Any]) -> float:
 
 def _narrow(fitting: list[tuple[str, str, JobConfig]], sample: Sample) -> list[tuple[str, str, JobConfig]]:
     """Of several jobs that fit, those that fit best."""
-    if exact := [entry for entry in fitting if sample.dataset in entry[2].datasets]:
-        # A job for everything that fits comes before those for single data sets.
-        exact = [entry for entry in exact if entry[2].general] or exact
-        return [(name, f"data set {sample.dataset}; {reason}", job) for name, reason, job in exact]
-    shapes = {_shape(job) for _, _, job in fitting}
-    if shapes == {"linear", "helical"} and sample.events:
+    if len({job.tracks for _, _, job in fitting}) > 1 and sample.events:
         import numpy as np
 
-        straight = float(np.mean([straight_fraction(hits) for hits in sample.events]))
-        shape = "linear" if straight > 0.5 else "helical"
-        text = f"{straight:.0%} of the hits lie on straight lines from the origin"
-        return [(name, f"{text}; {reason}", job) for name, reason, job in fitting if _shape(job) == shape]
+        share = float(np.mean([straight_fraction(hits) for hits in sample.events]))
+        text = f"{share:.0%} of the hits lie on straight lines from the origin"
+        return [
+            (name, f"{text}; {reason}", job)
+            for name, reason, job in fitting
+            if job.tracks is None or (job.tracks == "straight") == (share > 0.5)
+        ]
     return fitting
-
-
-def _shape(job: JobConfig) -> str | None:
-    """Shape of the tracks that a job's data sets name."""
-    return next(
-        (s for s in ("linear", "helical") if all(s in d for d in job.datasets) and job.datasets), None
-    )
 
 
 def straight_fraction(hits: Hits) -> float:

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from mltrack_plugin.detectors import Detector, same_detector
+from mltrack_plugin.detectors import Detector, TrackShape, same_detector
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
 from mltrack_plugin.framework.algorithm import Algorithm, Writer
 from mltrack_plugin.jobs.variants import jobs_in, to_yaml
@@ -84,10 +84,12 @@ class JobConfig(Config):
     """What the job is for, in one sentence."""
     detector: str | Detector | None = None
     """Name, YAML file or description of the detector that the job is made for; ``None`` = that of the input."""
+    tracks: TrackShape | None = None
+    """Shape of the tracks that the job finds; ``None`` = any that the detector has."""
     datasets: tuple[str, ...] = ()
     """Simulated data sets (``mltrack simulate``) that the job is made for."""
     general: bool = True
-    """May be chosen for any input that fits; if not, without ``--config`` only for its own data sets."""
+    """May be chosen for any input that fits; if not, it runs only where it is named."""
     first_choice: bool = False
     """The one that is chosen without ``--config`` where other jobs fit as well."""
     reader: dict[str, Any] = Field(default_factory=dict)

@@ -85,7 +85,7 @@ def find_tracks(
         known = known or recognise([event], source="the event").detector
         source = HitsInMemory(source="the event", detector=known.name)
         source.given = [event]
-        job, _ = choose_job(source, _text(model))
+        job, _ = choose_job(source, _text(model), known)
     config = job if isinstance(job, JobConfig) else load_job(job)
     if known is not None:
         config = config.model_copy(update={"detector": known})

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mltrack_plugin.atomic import check_apart, check_file, write_json
+from mltrack_plugin.detectors import load_detector, lookup, recognise
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.evaluation.collect import ScoreCollector, truth_keys
 from mltrack_plugin.event_data import ProtoTracks
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 #: What is a path or the name of something shipped.
 Name = str | os.PathLike[str]
 
+#: Events whose hits must lie on the detector of a job that is given.
+_CHECKED_EVENTS = 3
 #: Writer for an output whose job configuration names none, by suffix ("" = a folder).
 WRITERS = {
     ".root": "root-tracks",
@@ -68,7 +71,8 @@ def run(
         output: file or folder of the tracks. Default: nothing is written, the tracks are kept in memory.
         job: shipped job, YAML file or configuration. Default: the shipped one that fits the events.
         model: shipped model or archive, instead of the one that the job names.
-        detector: name of the detector, if the input does not state it.
+        detector: name or YAML file of the detector, if the input does not state it (rightly) or the job is made for
+            another one.
         format: format of the input. Default: by the content.
         output_format: writer of the output. Default: that of the job, or by the suffix of ``output``.
         events: number of events to process, at most.
@@ -98,7 +102,7 @@ def run(
     if report is not None:
         check_file(Path(report), overwrite=overwrite)
     reader, chosen = open_input(path, format, job, model, detector)
-    algorithms = chosen.config.algorithms(model=_text(model), device=device)
+    algorithms = chosen.config.algorithms(model=_text(model), device=device, detector=detector)
     writers = (
         make_writers(chosen.config, Path(output), output_format, overwrite) if output is not None else []
     )
@@ -120,7 +124,7 @@ def run(
         on_error=on_error,
         resume=resume,
         progress=progress,
-        info={"job": chosen.name, "job_configuration": configuration},
+        info={"job": chosen.name, "job_configuration": configuration, **_described(chosen.config)},
     ).add_reader(reader)
     for algorithm in algorithms:
         sequencer.add_algorithm(algorithm)
@@ -151,21 +155,28 @@ def open_input(
 
     Raises:
         InputError: if the input cannot be read.
-        ConfigurationError: if the configuration is wrong, or none fits.
+        ConfigurationError: if the configuration is wrong, none fits, or the hits are not of its detector.
     """
-    given = {"detector": detector} if detector is not None else {}
-    if job is None:
-        from mltrack_plugin.jobs.choice import choose_job
+    from mltrack_plugin.jobs.choice import choose_job, first_events
 
+    given = {"detector": detector} if detector is not None else {}
+    if detector is not None:
+        load_detector(detector)
+    if job is None:
         reader = open_events(os.fspath(path), format=format, **given)
         with reader.opened():
             name, reason = choose_job(reader, _text(model))
         _log.info("job configuration %s: %s", name, reason)
         return reader, ChosenJob(name, reason, load_job(name))
     config = job if isinstance(job, JobConfig) else load_job(job)
+    if detector is not None:
+        config = config.model_copy(update={"detector": detector})
     settings = {**config.reader, **given}
     reader = open_events(os.fspath(path), format=format or settings.pop("format", None), **settings)
     with reader.opened():
+        known = lookup(config.detector) if isinstance(config.detector, str) else config.detector
+        if known is not None and config.takes(getattr(reader, "detector", None)):
+            recognise(first_events(reader, _CHECKED_EVENTS), known, reader.source)
         return reader, ChosenJob(config.name, "as given", config)
 
 
@@ -234,6 +245,12 @@ def _score_collector(reader: Reader) -> ScoreCollector | None:
     if "truth_links" not in keys:
         return None
     return ScoreCollector({**keys, "detector": getattr(reader, "detector", None)})
+
+
+def _described(job: JobConfig) -> dict[str, str]:
+    """The description of a job's detector, for the metadata of outputs."""
+    known = lookup(job.detector) if isinstance(job.detector, str) else job.detector
+    return {} if known is None else {**known.identity, "detector_description": known.to_yaml()}
 
 
 def _text(name: Name | None) -> str | None:

@@ -87,4 +87,4 @@ def test_bad_input(
 
 def test_unknown_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", write(tmp_path), "--format", "acts"]) == 2
-    assert "no input format 'acts'. Did you mean 'acts-csv'" in capsys.readouterr().err
+    assert "there is no reader 'acts'. Did you mean 'acts-csv'" in capsys.readouterr().err

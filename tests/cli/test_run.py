@@ -232,14 +232,22 @@ def test_model_for_another_detector(run, shared, tmp_path):
     events = write_events(tmp_path / "generic.root", {"hits": [hits_of(1)]}, [1])
     job = tmp_path / "job.yaml"
     job.write_text("reader: {detector: generic}\n" + job_text(JOB))
-    refused(run(input=Path(events), config=str(job)), tmp_path, 1, "generic", "redvid")
+    refused(
+        run(input=Path(events), config=str(job)), tmp_path, 2, "set up for the detector redvid", "of generic"
+    )
+
+
+def on_disc(number, n=5):
+    """An event whose hits lie on REDVID's innermost disc."""
+    row = np.arange(n, dtype=np.float32)
+    return hits_of(number, n, x=0.5 + 0.5 * row, y=0 * row, z=2 + 0 * row)
 
 
 @pytest.fixture
 def one_bad_event(tmp_path) -> Path:
     """Three events without truth, the second with a coordinate that is no number."""
     x = np.array([1.0, np.nan, 3.0, 4.0, 5.0], dtype=np.float32)
-    events = [hits_of(1), hits_of(2, x=x), hits_of(3)]
+    events = [on_disc(1), hits_of(2, x=x), on_disc(3)]
     for event in events:
         del event["particle_id"]
     return Path(write_events(tmp_path / "events.root", {"hits": events}, [71, 72, 73]))
@@ -264,7 +272,7 @@ def test_bad_event_is_skipped_and_recorded(run, tmp_path, one_bad_event):
 
 @pytest.mark.parametrize("n_hits", [0, 1])
 def test_event_with_hardly_any_hits_has_no_tracks(run, tmp_path, n_hits):
-    events = write_events(tmp_path / "e.root", {"hits": [hits_of(1, n_hits), hits_of(2, 5)]}, [1, 2])
+    events = write_events(tmp_path / "e.root", {"hits": [on_disc(1, n_hits), on_disc(2)]}, [1, 2])
     code, _, errors = run(input=Path(events))
     assert code == 0, errors
     assert len(dict(read_tracks(tmp_path / "tracks.root"))[1]) == 0

@@ -9,7 +9,7 @@ from mltrack_plugin.archives.manifest import shipped_model
 from mltrack_plugin.errors import ConfigurationError, ModelError
 from mltrack_plugin.event_data import Hits
 from mltrack_plugin.framework.algorithm import Reader, ReadEvent
-from mltrack_plugin.jobs.choice import Sample, _narrow, choose_job, jobs_for_model
+from mltrack_plugin.jobs.choice import choose_job, jobs_for_model
 from mltrack_plugin.jobs.config import load_job
 from mltrack_plugin.simulation.datasets import make_dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
@@ -40,7 +40,7 @@ def test_models_that_no_job_can_run_are_refused(tmp_path: Path) -> None:
 class Events(Reader):
     """Hits from memory, of no known data set."""
 
-    dataset, source, detector = None, "events.test", "redvid"
+    dataset, source, detector = None, "events.test", None
 
     def __init__(self, events: list[SimulatedEvent]) -> None:
         super().__init__()
@@ -61,13 +61,15 @@ class Events(Reader):
         ("redvid-10-50-linear", "encemb-redvid-10-50-linear"),
         ("redvid-10-50-helical", "encemb-redvid-helical"),
         ("redvid-50-100-helical", "encemb-redvid-helical"),
+        ("redvid-endcap", "encemb-redvid-helical"),
+        ("toy-planes", "image-segmentation"),
     ],
 )
-def test_embeddings_come_first_for_redvid(dataset: str, job: str) -> None:
+def test_jobs_that_are_chosen_for_simulated_events(dataset: str, job: str) -> None:
     events = list(make_dataset(dataset).events(3, seed=1, split="validation"))
     name, reason = choose_job(Events(events))
     assert name == job
-    assert "encreg-redvid" in reason
+    assert "others fit as well" in reason
 
 
 def test_a_model_of_ones_own_replaces_the_first_of_a_job_with_two(tmp_path: Path) -> None:
@@ -80,9 +82,3 @@ def test_a_model_of_ones_own_replaces_the_first_of_a_job_with_two(tmp_path: Path
     path.write_bytes(shipped_model("refiner-redvid-linear")[0].read_bytes())
     with pytest.raises(ConfigurationError, match="'refiner'"):
         jobs_for_model(str(path))
-
-
-def test_a_job_for_everything_comes_before_those_for_single_data_sets() -> None:
-    jobs = [load_job(name) for name in ("encreg-trackml-10-50", "encemb-generic")]
-    narrowed = _narrow([(job.name, "", job) for job in jobs], Sample("generic", "trackml-10-50", ()))
-    assert [name for name, _, _ in narrowed] == ["encemb-generic"]

@@ -9,7 +9,6 @@ import pytest
 from mltrack_plugin.algorithms.encreg import EncReg
 from mltrack_plugin.detectors import load_detector
 from mltrack_plugin.errors import ConfigurationError
-from mltrack_plugin.event_data import Hits, Particles, TruthLinks
 from mltrack_plugin.framework.chain import check_chain
 from mltrack_plugin.jobs.config import available_jobs, job_text, load_job, parse_job
 from mltrack_plugin.registry import available, find
@@ -23,8 +22,6 @@ class TestShippedJobs:
         """Algorithms exist, settings are valid, the chain from hits to the output is closed."""
         job = load_job(name)
         reader = find("reader", "root-events")(path="unused.root")
-        for kind, key in ((Hits, "hits"), (TruthLinks, "truth_links"), (Particles, "particles")):
-            reader.write_handle(kind, key)
         writers = job.make_writers("unused", overwrite=False) or [
             find("writer", "root-tracks")(path="unused")
         ]
