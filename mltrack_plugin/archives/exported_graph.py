@@ -89,7 +89,7 @@ def check_payload(config: Any, members: Mapping[str, bytes], folder: str, where:
                 )
             n_bytes, item_size = len(members[member]), _ITEM_SIZES[kind]
             check_inside(n_bytes, item_size, n_bytes // item_size, offset, size, stride, member)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"{where} is damaged ({error}). Export the model again") from None
 
 
@@ -123,7 +123,7 @@ def clean_graph(program: Any, where: str) -> bytes:
                 raise ModelError(f"{where} names the symbol {name!r}; the file is not opened")
         _check_values(program, "", 0, where)
         _check_products(nodes, where)
-    except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, RecursionError, ValueError) as error:
         raise ModelError(f"{where} is damaged ({error!r}). Export the model again") from None
     return json.dumps(program, separators=(",", ":")).encode()
 
