@@ -7,11 +7,15 @@ Readers: root_events (own ROOT layout, and others by branch mapping), acts_root,
 trackml_parquet, colliderml, redvid_csv, and those of other packages (entry points). What they share: reading
 (settings, chunks), columns (checks and delivery), source (what an input looks like), root_file and root_tables
 (trees), csv_table, storage (folders, archives, URLs).
+
+Every registered reader and writer is an attribute: ``mltrack_plugin.io.RootTracksWriter``.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from mltrack_plugin.registry import class_named, class_names
 
 if TYPE_CHECKING:
     from mltrack_plugin.framework.algorithm import Reader
@@ -44,3 +48,11 @@ def detect_format(path: str) -> str:
     from mltrack_plugin.io.detect import detect_format as detect
 
     return detect(str(path))
+
+
+def __getattr__(name: str) -> Any:
+    return class_named(__name__, name, "reader", "writer")
+
+
+def __dir__() -> list[str]:
+    return sorted(["open_events", "detect_format", *class_names("reader", "writer")])

@@ -99,6 +99,31 @@ def _available(kind: Kind, listing: Callable[..., Any], path: tuple[str, ...]) -
     return dict(sorted(found.items()))
 
 
+def class_names(*kinds: Kind) -> list[str]:
+    """Names of the classes that are registered, for completion; nothing is imported."""
+    return sorted(_class_name(point) for kind in kinds for point in available(kind).values())
+
+
+def class_named(module: str, name: str, *kinds: Kind) -> Any:
+    """A registered class by the name of the class, for ``__getattr__`` of the module ``module``.
+
+    Raises:
+        AttributeError: if there is none, with the nearest names.
+    """
+    if not name.startswith("_"):
+        for kind in kinds:
+            for key, point in available(kind).items():
+                if _class_name(point) == name:
+                    return find(kind, key)
+    raise AttributeError(
+        f"module {module!r} has no attribute {name!r}. {did_you_mean(name, class_names(*kinds))}"
+    )
+
+
+def _class_name(point: EntryPoint) -> str:
+    return point.value.rpartition(":")[2]
+
+
 def find(kind: Kind, name: str) -> Any:
     """What is registered under a name: a class, a data set's entry, or what describes a detector.
 
