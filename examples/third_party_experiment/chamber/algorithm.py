@@ -1,32 +1,31 @@
-"""require-radial-span: drop tracks whose hits lie in a narrow range of radius."""
+"""require-radial-span: drops tracks whose hits lie in a narrow range of radius."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from mltrack_plugin import Algorithm, EventStore, Hits, ProcessCode, Tracks
-from mltrack_plugin import Config as BaseConfig
+from mltrack_plugin import Algorithm, Config, EventStore, Hits, ProcessCode, Tracks
 
 
 class RequireRadialSpan(Algorithm):
     """Keeps the tracks whose outermost hit lies at least ``min_span`` further out than the innermost one."""
 
-    class Config(BaseConfig):
+    class Config(Config):
         """Settings of require-radial-span."""
 
-        min_span: float = Field(default=100.0, ge=0)
+        min_span: float = Field(default=300.0, ge=0)
         """Smallest distance between the radii of the innermost and the outermost hit, mm."""
         hits: str = "hits"
-        """Input keys."""
-        candidates: str = "all_tracks"
+        """Event store key of the hits (input)."""
+        candidates: str = "candidate_tracks"
+        """Event store key of the track candidates (input)."""
         tracks: str = "tracks"
-        """Output key."""
+        """Event store key of the tracks (output)."""
 
-    def __init__(self, config: BaseConfig | Mapping[str, Any] | None = None, **settings: Any) -> None:
+    def __init__(self, config: Any = None, **settings: Any) -> None:
         super().__init__(config, **settings)
         self._hits = self.read_handle(Hits, self.config.hits)
         self._candidates = self.read_handle(Tracks, self.config.candidates)
