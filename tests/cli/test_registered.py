@@ -76,6 +76,10 @@ def test_unknown_name_gives_the_nearest(kind, name, nearest, capsys):
     assert f"there is no {kind} '{name}'. Did you mean '{nearest}'" in capsys.readouterr().err
 
 
+def test_name_of_before_shows_what_it_became(capsys):
+    assert json.loads(output_of(capsys, "algorithms", "refit-tracks", "--json"))["name"] == "fit-mixture"
+
+
 def test_broken_package_hides_no_other(capsys, monkeypatch):
     points = [*registry.entry_points(group="mltrack_plugin.writers")]
     points.append(EntryPoint("broken", "no_such_package:Writer", "mltrack_plugin.writers"))
