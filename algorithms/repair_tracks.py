@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
-
-from mltrack_plugin.algorithms.follow_seeds import SeedPassConfig
 from mltrack_plugin.algorithms.solenoid import SolenoidAlgorithm, SolenoidConfig
 from mltrack_plugin.event_data import Hits, ProtoTracks
 from mltrack_plugin.framework.algorithm import ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.repair.settings import RepairSettings
 from mltrack_plugin.settings import Config as BaseConfig
 
 
@@ -28,33 +26,9 @@ class RepairTracks(SolenoidAlgorithm):
     output.
     """
 
-    class Config(SolenoidConfig):
+    class Config(RepairSettings, SolenoidConfig):
         """Settings of repair-tracks."""
 
-        min_hits: int = Field(default=4, ge=3)
-        """Tracks with fewer hits are dropped."""
-        attach_chi2: float = Field(default=20.0, gt=0, allow_inf_nan=False)
-        """Chi2 (two degrees of freedom) up to which a hit is attached to a track."""
-        drop_chi2: float = Field(default=80.0, gt=0, allow_inf_nan=False)
-        """Chi2 above which a hit is taken off its track."""
-        max_chi2: float = Field(default=5.0, gt=0, allow_inf_nan=False)
-        """Chi2 per degree of freedom above which a track is dropped."""
-        significance: float | None = Field(default=None, allow_inf_nan=False)
-        """-log of the number of tracks that may come from groups by chance in an event, as in follow-seeds;
-        ``None`` = no such requirement.
-        """
-        odds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
-        """Odds that a track has a hit on a layer that it crosses; larger = hits are attached more freely."""
-        max_holes: int = Field(default=3, ge=0)
-        """Layers without a hit after which a track is not followed any further."""
-        loyalty: float = Field(default=4.0, ge=0, allow_inf_nan=False)
-        """Chi2 by which a hit of the track's own group is preferred."""
-        seeds: SeedPassConfig | None = SeedPassConfig()
-        """How tracks from the beam axis are built from hits left over; ``None`` = they are not."""
-        loose: float = Field(default=3.0, ge=1, le=10)
-        """A group that no helix describes stays as it is if it is one track with so many times the scattering;
-        1 = it is dropped.
-        """
         hits: str = "hits"
         """Event store key of the hits (input)."""
         proto_tracks: str = "proto_tracks"
@@ -86,24 +60,14 @@ class RepairTracks(SolenoidAlgorithm):
         from mltrack_plugin.repair.groups import repair_groups
 
         hits = self.solenoid.located(self._hits(event_store))
-        config = self.config
         repaired = repair_groups(
             hits,
             self._candidates(event_store),
-            sigmas=self.solenoid.sigmas(hits),
-            field_z=self.solenoid.field_z,
+            self.solenoid.sigmas(hits),
+            self.solenoid.field_z,
+            self.solenoid.thickness,
+            self.config,
             found=self._followed.get(event_store),
-            seeds=None if config.seeds is None else config.seeds.as_pass(),
-            thickness=self.solenoid.thickness,
-            min_hits=config.min_hits,
-            attach_chi2=config.attach_chi2,
-            drop_chi2=config.drop_chi2,
-            max_chi2=config.max_chi2,
-            significance=config.significance,
-            odds=config.odds,
-            max_holes=config.max_holes,
-            loyalty=config.loyalty,
-            loose=config.loose,
         )
         self._repaired(event_store, repaired)
         return ProcessCode.SUCCESS

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from numba import njit
+from numba import njit, types
 from numba.core.cgutils import get_null_value
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
@@ -27,18 +27,34 @@ def kernel(function: F, **options: Any) -> F:
 
     One thread and no reordering of sums: the same input gives the same bits.
     """
+    compiled: Any
     try:
-        compiled: Any = njit(cache=True, error_model="numpy", **options)(function)
+        compiled = njit(cache=True, error_model="numpy", **options)(function)
     except RuntimeError:
         # Neither the package's folder nor the user's cache can be written.
-        return cast("F", njit(error_model="numpy", **options)(function))
+        compiled = njit(error_model="numpy", **options)(function)
+    if hasattr(compiled, "get_call_template"):
+        _once_for_all_constants(compiled)
     # numba looks at the file of the function alone, but its code contains the kernels that it calls.
+    if not hasattr(compiled, "_cache"):
+        return cast("F", compiled)
     compiled._cache = _ForgivingCache(compiled._cache)
     index: Any = getattr(compiled._cache, "_cache_file", None)
-    if hasattr(index, "_source_stamp"):
+    if hasattr(index, "_version"):
+        # The version is compared before anything is unpickled that may hold types of an older source.
         folder = Path(function.__code__.co_filename).parent
-        index._source_stamp = (index._source_stamp, _state(folder), *map(_state, _KERNEL_FOLDERS))
+        index._version = (index._version, _state(folder), *map(_state, _KERNEL_FOLDERS))
     return cast("F", compiled)
+
+
+def _once_for_all_constants(compiled: Any) -> None:
+    """Let kernels that call a kernel with constants use its code for any numbers, instead of compiling it once more."""
+    resolve = compiled.get_call_template
+
+    def get_call_template(args: Any, kws: Any) -> Any:
+        return resolve(tuple(map(types.unliteral, args)), {k: types.unliteral(v) for k, v in kws.items()})
+
+    compiled.get_call_template = get_call_template
 
 
 def inlined(function: F) -> F:
@@ -101,16 +117,27 @@ def _state(folder: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def uncounted(typingctx: Any, array: Any) -> Any:
-    """The same array without a count of its references, inside kernels, while their caller holds it.
+def uncounted(typingctx: Any, arrays: Any) -> Any:
+    """The same array or (named) tuple of arrays without counts of references, inside kernels, while a caller holds it.
 
     Counting takes a locked instruction at every view of an array, which costs more than the arithmetic of a small
     kernel.
     """
 
     def borrow(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        copy = make_array(array)(context, builder, value=arguments[0])
+        return _without_counts(context, builder, arrays, arguments[0])
+
+    return arrays(arrays), borrow
+
+
+def _without_counts(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """A value of a type without the counts of the arrays in it."""
+    if isinstance(kind, types.Array):
+        copy = make_array(kind)(context, builder, value=value)
         copy.meminfo = get_null_value(copy.meminfo.type)
         return copy._getvalue()
-
-    return array(array), borrow
+    if isinstance(kind, types.BaseTuple):
+        for i, inner in enumerate(kind):
+            part = _without_counts(context, builder, inner, builder.extract_value(value, i))
+            value = builder.insert_value(value, part, i)
+    return value

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args, get_origin
+from functools import cache
+from typing import Any, ClassVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
 from mltrack_plugin.settings_help import with_settings
@@ -17,6 +19,9 @@ MAX_YAML_DEPTH = 50
 
 class Config(BaseModel):
     """Base of every configuration: frozen, validated, unknown settings refused."""
+
+    #: Former name of a setting -> its name; the former one is accepted with a notice.
+    renamed: ClassVar[Mapping[str, str]] = {}
 
     model_config = ConfigDict(
         frozen=True,
@@ -34,6 +39,26 @@ class Config(BaseModel):
                 if field.description is None and issubclass(base, Config) and name in base.model_fields:
                     field.description = base.model_fields[name].description
         cls.__doc__ = with_settings(cls.__dict__.get("__doc__"), cls)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_names(cls, settings: Any) -> Any:
+        if not isinstance(settings, Mapping) or not cls.renamed.keys() & settings.keys():
+            return settings
+        result = dict(settings)
+        for former, name in cls.renamed.items():
+            if former in result:
+                if name in result:
+                    raise ValueError(f"{former} is the former name of {name}; give one of them")
+                _notice(former, name)
+                result[name] = result.pop(former)
+        return result
+
+
+@cache
+def _notice(former: str, name: str) -> None:
+    """Say once in a process that a setting has another name now."""
+    logging.getLogger(__name__).warning("setting %s is now called %s", former, name)
 
 
 def validated(kind: type[Config], settings: Mapping[str, Any], owner: str) -> Config:

@@ -43,8 +43,6 @@ KNOWN_UPWARDS: set[tuple[str, str]] = {
     ("acts/space_points", "simulation/acts_chain"),
     ("detectors/acts_geometry", "simulation/acts_chain"),
     ("detectors/acts_geometry", "simulation/full_event"),
-    ("kalman/event_fit", "following/follow"),
-    ("kalman/inputs", "following/follow"),
 }
 #: Files that import each other in a circle for now.
 KNOWN_CIRCLES: set[frozenset[str]] = {frozenset({"detectors/detector", "detectors/layers"})}

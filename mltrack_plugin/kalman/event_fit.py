@@ -10,76 +10,97 @@ import numpy.typing as npt
 
 from mltrack_plugin.compiled import kernel, uncounted
 from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks
-from mltrack_plugin.following.follow import BEND, THICKNESS
 from mltrack_plugin.helix.helix import perigee_jacobian, to_perigee
 from mltrack_plugin.helix.helix_fit import HelixFit
-from mltrack_plugin.kalman.hit_grid import hit_table
-from mltrack_plugin.kalman.inputs import checked_sigmas, positions_of, settings_array, straight_track
-from mltrack_plugin.kalman.state import STATE, STEP, move, to_closest
-from mltrack_plugin.kalman.track_fit import RECORD, fit_track, smoothed_state
+from mltrack_plugin.kalman.hit_grid import measurements
+from mltrack_plugin.kalman.inputs import checked_sigmas, positions_of, straight_track
+from mltrack_plugin.kalman.material import Material, material_of
+from mltrack_plugin.kalman.state import (
+    STATE,
+    TRANSPORT,
+    Record,
+    new_record,
+    path_to_closest,
+    propagate,
+    record_type,
+)
+from mltrack_plugin.kalman.track_fit import (
+    COT,
+    FAR,
+    OMEGA,
+    PHI,
+    FitMemory,
+    U,
+    W,
+    fit_memory,
+    fit_track,
+    full_matrix,
+    smoothed_state,
+)
 
 Array = npt.NDArray[Any]
+
+#: A helix at its perigee, see `mltrack_plugin.helix.helix`; its covariance is that of a state there.
+HELIX = record_type("d0", "phi", "omega", "z0", "cot")
 
 
 @kernel
 def fit_all(
-    table: Array, offsets: Array, indices: Array, thickness: float, bend: float
-) -> tuple[Array, Array, Array, Array]:
-    """Fit each track and move it to its perigee.
+    hits: Array,
+    offsets: Array,
+    indices: Array,
+    helices: Array,
+    fit: FitMemory,
+    state: Record,
+    transport: Record,
+    material: Material,
+) -> tuple[Array, Array, Array]:
+    """Fit each track and propagate it to its perigee.
 
     Args:
-        table: (n_hits, HIT or more) hits, see `state`.
-        offsets, indices: the tracks, rows of ``table``.
-        thickness, bend: see `state.cross_material`.
+        hits: (n_hits,) MEASUREMENT.
+        offsets, indices: the tracks, rows of ``hits``.
+        helices: (n_tracks,) HELIX receives the parameters; left alone where no helix is determined.
+        fit: memory for the longest track.
+        state, transport: scratch records.
+        material: of the layers.
 
     Returns:
-        (n_tracks, 5) d0, phi, omega, z0, cot theta at the perigee; (n_tracks, 5, 5) their covariance; (n_tracks,) chi2;
-        (n_entries,) chi2 of each hit given the other hits of its track. NaN where no helix is determined.
+        (n_tracks, 5, 5) covariance of the helices; (n_tracks,) chi2; (n_entries,) chi2 of each hit given the other hits
+        of its track. NaN where no helix is determined.
     """
-    table, indices = uncounted(table), uncounted(indices)
+    hits, indices = uncounted(hits), uncounted(indices)
     n_tracks = len(offsets) - 1
-    longest = 1
-    for i in range(n_tracks):
-        longest = max(longest, offsets[i + 1] - offsets[i])
-    inner = np.full((n_tracks, 5), np.nan)
+    longest = len(fit.path)
     covariance = np.full((n_tracks, 5, 5), np.nan)
     total = np.full(n_tracks, np.nan)
     hit_chi2 = np.full(len(indices), np.nan)
-    rows = np.empty(longest, dtype=np.int64)
-    records, own, arcs = np.zeros((longest, RECORD)), np.zeros(longest), np.zeros(longest)
-    state, scratch, step = np.zeros(STATE), np.zeros(80), np.zeros(STEP)
+    rows, own = np.empty(longest, dtype=np.int64), np.zeros(longest)
     jacobian, cov = np.zeros((5, 5)), np.zeros((5, 5))
+    jacobian[U, U] = jacobian[OMEGA, OMEGA] = jacobian[W, W] = jacobian[COT, COT] = 1.0
     for i in range(n_tracks):
         first, n = offsets[i], offsets[i + 1] - offsets[i]
         if n < 3:
             continue
         for j in range(n):
             rows[j] = indices[first + j]
-        chi2 = fit_track(table, rows, n, state, records, own, arcs, thickness, bend)
+        chi2 = fit_track(hits, rows, n, fit, own, material)
         if not math.isfinite(chi2):
             continue
-        smoothed_state(records[0], state, scratch)
-        s = to_closest(state, 0.0, 0.0)
-        if not abs(s) < 1e5:
+        smoothed_state(fit, 0, state)
+        s = path_to_closest(state, 0.0, 0.0)
+        if not abs(s) < FAR:
             continue
-        move(state, s, step)
-        x, y, omega, lam = state[0], state[1], state[5], state[6]
-        d0 = y * state[3] - x * state[4]
-        bend_there = 1.0 + omega * d0
-        inner[i, 0], inner[i, 1], inner[i, 2] = d0, math.atan2(state[4], state[3]), omega
-        inner[i, 3], inner[i, 4] = state[2], lam
-        # The perigee moves along the track when the direction changes, if it is not on the axis.
-        for a in range(5):
-            for b in range(5):
-                jacobian[a, b] = 0.0
-        jacobian[0, 0] = jacobian[2, 2] = jacobian[3, 3] = jacobian[4, 4] = 1.0
-        jacobian[1, 1] = 1.0 / bend_there
-        jacobian[3, 1] = -lam * d0 / bend_there
-        k = 8
-        for a in range(5):
-            for b in range(a, 5):
-                cov[a, b] = cov[b, a] = state[k]
-                k += 1
+        propagate(state, s, transport)
+        d0 = state.y * state.cos_phi - state.x * state.sin_phi
+        helix = helices[i]
+        helix.d0, helix.phi, helix.omega = d0, math.atan2(state.sin_phi, state.cos_phi), state.omega
+        helix.z0, helix.cot = state.z, state.cot
+        # The perigee shifts along the track when the direction changes, if it is not on the axis.
+        stretch = 1.0 + state.omega * d0
+        jacobian[PHI, PHI] = 1.0 / stretch
+        jacobian[W, PHI] = -state.cot * d0 / stretch
+        full_matrix(state, cov)
         covariance[i] = jacobian @ cov @ jacobian.T
         total[i] = chi2
         # The fit has put the rows in the order of the track.
@@ -87,11 +108,11 @@ def fit_all(
             for m in range(n):
                 if indices[first + m] == rows[j]:
                     hit_chi2[first + m] = own[j]
-    return inner, covariance, total, hit_chi2
+    return covariance, total, hit_chi2
 
 
 def fit_tracks(
-    hits: Hits, tracks: Tracks, sigmas: npt.ArrayLike, field_z: float, thickness: float = 0.0
+    hits: Hits, tracks: Tracks, sigmas: npt.ArrayLike, field_z: float, thickness: float
 ) -> HelixFit:
     """Kalman filter and smoother over the hits of each track, with scattering and energy loss of a pion at each hit.
 
@@ -100,35 +121,36 @@ def fit_tracks(
         tracks: hit indices are rows of ``hits``.
         sigmas: (n, 3) standard deviations of the positions along r-phi, r and z, mm.
         field_z: solenoid field along z, T, not 0.
-        thickness: material of a detector layer at normal incidence, in radiation lengths.
+        thickness: material of a detector layer at normal incidence, radiation lengths.
 
     Returns:
         parameters at the perigee, their covariance, chi2, and each hit's chi2 given the other hits; tracks with fewer
         than three hits, or that determine no helix, are NaN.
 
     Raises:
-        EventDataError: if the hits have no layers, or the shape or sign of ``sigmas`` is wrong.
+        EventDataError: if the shape or sign of ``sigmas`` is wrong.
         ValueError: if ``field_z`` is 0 or not finite.
     """
-    settings = settings_array(field_z, thickness=thickness)
+    material = material_of(thickness, field_z)
     n = len(tracks)
-    if not n:
-        return HelixFit(
-            np.zeros((0, 5)), np.zeros((0, 5, 5)), np.zeros(0), np.zeros(0, dtype=np.int32), np.zeros(0)
-        )
-    inner, covariance, chi2, hit_chi2 = fit_all(
-        hit_table(positions_of(hits), checked_sigmas(sigmas, len(hits))),
+    lengths = np.diff(tracks.offsets)
+    parameters = np.full((n, 5), np.nan)
+    covariance, chi2, hit_chi2 = fit_all(
+        measurements(positions_of(hits), checked_sigmas(sigmas, len(hits))),
         np.array(tracks.offsets),
         np.array(tracks.hit_indices),
-        float(settings[THICKNESS]),
-        float(settings[BEND]),
+        parameters.view(HELIX).reshape(n),
+        fit_memory(int(lengths.max(initial=1))),
+        new_record(STATE),
+        new_record(TRANSPORT),
+        material,
     )
-    jacobian = perigee_jacobian(inner, field_z)
+    jacobian = perigee_jacobian(parameters, field_z)
     return HelixFit(
-        to_perigee(inner, field_z),
+        to_perigee(parameters, field_z),
         jacobian @ covariance @ jacobian.transpose(0, 2, 1),
         chi2,
-        np.where(np.isnan(chi2), 0, 2 * np.diff(tracks.offsets) - 5).astype(np.int32),
+        np.where(np.isnan(chi2), 0, 2 * lengths - 5).astype(np.int32),
         hit_chi2,
     )
 
@@ -137,4 +159,4 @@ def warm_up() -> None:
     """Compile the kernels, or load them from disk, on an event of one straight track."""
     hits, sigmas = straight_track()
     group = ProtoTracks.from_labels(np.zeros(len(hits), dtype=np.int64))
-    fit_tracks(hits, Tracks.from_candidates(group), sigmas, 2.0)
+    fit_tracks(hits, Tracks.from_candidates(group), sigmas, 2.0, 0.02)

@@ -1,4 +1,4 @@
-"""What repair and following of tracks start from: checked hits with layers, and their settings as an array."""
+"""What kernels start from: checked positions, standard deviations, layers and modules of the hits of an event."""
 
 from __future__ import annotations
 
@@ -10,44 +10,9 @@ import numpy.typing as npt
 from mltrack_plugin.compiled import inlined, kernel
 from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data import Hits
-from mltrack_plugin.following.follow import SETTINGS
-from mltrack_plugin.helix.helix import GEV_PER_TESLA_MM
-from mltrack_plugin.kalman.hit_grid import EventColumns, make_event
+from mltrack_plugin.kalman.hit_grid import ALONG_R, ALONG_RPHI, ALONG_Z, SortedHits, X, Y, Z, make_event
 
 Array = npt.NDArray[Any]
-
-#: Settings of the kernels; what they mean is said at the algorithms ``repair-tracks`` and ``follow-seeds``.
-DEFAULTS: dict[str, float] = {
-    "thickness": 0.04,
-    "min_hits": 4,
-    "attach_chi2": 20.0,
-    "drop_chi2": 80.0,
-    "odds": 10.0,
-    "max_holes": 3,
-    "max_chi2": 5.0,
-    "loyalty": 4.0,
-    "seed_chi2": 3.0,
-    "loose": 3.0,
-    "seed_direction": 0.15,
-    "seed_vertex": 225.0,
-    "seed_holes": 3,
-    "seed_attach": 20.0,
-    "significance": 0.0,
-    "seed_partners": 1000,
-    "seed_enough": 1000,
-}
-
-
-def settings_array(field_z: float, **settings: float) -> Array:
-    """Settings by name, the others from `DEFAULTS`, in the order of the kernels.
-
-    Raises:
-        ValueError: if ``field_z`` (T) is 0 or not finite.
-    """
-    if not np.isfinite(field_z) or field_z == 0:
-        raise ValueError(f"following tracks needs a solenoid field, got {field_z} T")
-    values = {**DEFAULTS, **settings, "bend": GEV_PER_TESLA_MM * abs(field_z)}
-    return np.array([values[name] for name in SETTINGS])
 
 
 def checked_sigmas(sigmas: npt.ArrayLike, n: int) -> Array:
@@ -61,12 +26,12 @@ def checked_sigmas(sigmas: npt.ArrayLike, n: int) -> Array:
         raise EventDataError(f"sigmas must have shape ({n}, 3), got {errors.shape}")
     if not (np.isfinite(errors).all() and (errors >= 0).all()):
         raise EventDataError("sigmas must be finite and not negative")
-    if (errors[:, 0] == 0).any() or (errors[:, 1] + errors[:, 2] == 0).any():
+    if (errors[:, ALONG_RPHI] == 0).any() or (errors[:, ALONG_R] + errors[:, ALONG_Z] == 0).any():
         raise EventDataError("sigmas along r-phi, and along r or z, must be larger than 0 for every hit")
     return errors
 
 
-def event_columns(hits: Hits, sigmas: npt.ArrayLike) -> EventColumns:
+def sorted_event(hits: Hits, sigmas: npt.ArrayLike) -> SortedHits:
     """Hits, one or more, and their layers as the kernels take them.
 
     Args:
@@ -83,7 +48,7 @@ def event_columns(hits: Hits, sigmas: npt.ArrayLike) -> EventColumns:
 def positions_of(hits: Hits) -> Array:
     """(n, 3) float64, mm."""
     positions = np.empty((len(hits), 3))
-    positions[:, 0], positions[:, 1], positions[:, 2] = hits.x, hits.y, hits.z
+    positions[:, X], positions[:, Y], positions[:, Z] = hits.x, hits.y, hits.z
     return positions
 
 

@@ -1,7 +1,10 @@
-"""Track following: tracks from seeds, repair of groups of hits, and the fit, by one Kalman filter.
+"""Groups of hits, from whatever clustering, into tracks, by the filter of :mod:`mltrack_plugin.kalman`.
 
-``state`` (Kalman filter on a helix), ``smoother`` (fit of one track), ``layers`` (grids of hits), ``follow`` (find the
-hits of a track), ``complete`` (fit, drop, complete), ``core`` (the consistent part of a group), ``event`` (all groups
-of an event) and ``leftover`` (tracks from pairs of hits) are kernels compiled by numba; ``inputs`` checks what they
-start from. ``groups``, ``seeds`` and ``fit`` are what algorithms call.
+- :mod:`~mltrack_plugin.repair.settings`: settings of repair-tracks
+- :mod:`~mltrack_plugin.repair.core`: the largest part of a group that lies on one helix
+- :mod:`~mltrack_plugin.repair.candidates`: track candidates from every group, which may share hits
+- :mod:`~mltrack_plugin.repair.competition`: ambiguity resolution: who gets a hit, and the last fit
+- :mod:`~mltrack_plugin.repair.groups`: all groups of an event
+
+Python calls :func:`~mltrack_plugin.repair.groups.repair_groups`.
 """

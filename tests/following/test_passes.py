@@ -6,14 +6,19 @@ from layered_tracks import FIELD, crossings, make, perigees
 
 from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
-from mltrack_plugin.following.passes import SeedPass, follow_seeds
+from mltrack_plugin.following.passes import follow_seeds
+from mltrack_plugin.following.settings import FollowSettings, SeedPass
 
-THIN = {"thickness": 0.005}
+THIN = 0.005
 CLEAR_THEN_ALL = (SeedPass(significance=10.0, max_holes=0, direction=0.05), SeedPass(significance=0.0))
 
 
-def followed(event, passes=CLEAR_THEN_ALL, **settings):
-    return follow_seeds(event.hits, event.sigmas, FIELD, passes, **{**THIN, **settings})
+def follow(hits, sigmas, passes=CLEAR_THEN_ALL, selection=None):
+    return follow_seeds(hits, sigmas, FIELD, THIN, FollowSettings(passes=passes), selection=selection)
+
+
+def followed(event, passes=CLEAR_THEN_ALL, selection=None):
+    return follow(event.hits, event.sigmas, passes, selection)
 
 
 def partition(tracks):
@@ -39,7 +44,7 @@ def test_every_track_is_found_with_all_its_hits(event):
 
 def test_the_order_of_the_hits_does_not_matter(event):
     order = np.random.default_rng(3).permutation(len(event.hits))
-    other = follow_seeds(event.hits.take(order), event.sigmas[order], FIELD, CLEAR_THEN_ALL, **THIN)
+    other = follow(event.hits.take(order), event.sigmas[order])
     assert {frozenset(order[list(rows)].tolist()) for rows in partition(other)} == partition(followed(event))
 
 
@@ -50,7 +55,7 @@ def test_the_same_event_gives_the_same_bytes(event):
 def test_noise_gives_no_tracks():
     noise = make(perigees(1, seed=0), seed=1, noise=1500)
     rows = np.flatnonzero(noise.owner < 0)
-    tracks = follow_seeds(noise.hits.take(rows), noise.sigmas[rows], FIELD, CLEAR_THEN_ALL, **THIN)
+    tracks = follow(noise.hits.take(rows), noise.sigmas[rows])
     assert len(tracks) == 0
 
 
@@ -61,9 +66,7 @@ def test_five_hits_are_a_track_where_chance_does_not_give_as_many():
         event = make(parameters, seed=4, noise=noise)
         rows = np.flatnonzero((event.owner < 0) | (event.step < 5))
         owner = event.owner[rows]
-        tracks = follow_seeds(
-            event.hits.take(rows), event.sigmas[rows], FIELD, (SeedPass(significance=16.0),), **THIN
-        )
+        tracks = follow(event.hits.take(rows), event.sigmas[rows], (SeedPass(significance=16.0),))
         whole = {frozenset(np.flatnonzero(owner == k).tolist()) for k in range(10)}
         assert len(whole & partition(tracks)) == found
 
@@ -96,7 +99,7 @@ def test_a_hit_with_enough_partners_is_not_paired_beyond_the_next_layer():
     tracks = {frozenset(np.flatnonzero((owner == k) & (step != 1)).tolist()) for k in range(10)}
     for enough, least, most in ((1, 0, 0), (2, 8, 10)):
         one = SeedPass(significance=0.0, min_hits=4, max_holes=1, enough_partners=enough)
-        found = follow_seeds(turned, whole.sigmas[kept], FIELD, (one,), **THIN)
+        found = follow(turned, whole.sigmas[kept], (one,))
         assert least <= len(partition(found) & tracks) <= most
 
 
@@ -123,11 +126,11 @@ def test_events_with_almost_nothing(n):
         volume_id=ones,
         layer_id=np.arange(n),
     )
-    assert len(follow_seeds(hits, np.full((n, 3), 0.1), FIELD, CLEAR_THEN_ALL)) == 0
+    assert len(follow(hits, np.full((n, 3), 0.1))) == 0
 
 
 def test_bad_arguments_are_named(event):
     with pytest.raises(ValueError, match="solenoid field, got 0"):
-        follow_seeds(event.hits, event.sigmas, 0.0, CLEAR_THEN_ALL)
+        follow_seeds(event.hits, event.sigmas, 0.0, THIN, FollowSettings())
     with pytest.raises(EventDataError, match="sigmas must have shape"):
-        follow_seeds(event.hits, event.sigmas[:-1], FIELD, CLEAR_THEN_ALL)
+        follow(event.hits, event.sigmas[:-1])

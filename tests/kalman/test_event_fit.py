@@ -31,7 +31,7 @@ def parameters():
 def test_exact_hits_give_the_parameters_of_the_helix(parameters):
     event = make(parameters[:40], smear=0.0)
     tracks = candidates(event)
-    fit = fit_tracks(event.hits, tracks, event.sigmas, FIELD)
+    fit = fit_tracks(event.hits, tracks, event.sigmas, FIELD, 0.0)
     # Hits are kept in single precision.
     expected = true_parameters(event, tracks, parameters)
     scale = np.sqrt(np.einsum("tii->ti", fit.covariance))
@@ -43,7 +43,7 @@ def test_exact_hits_give_the_parameters_of_the_helix(parameters):
 def test_without_material_it_is_the_helix_fit(parameters):
     event = make(parameters, seed=3)
     tracks = candidates(event)
-    fit = fit_tracks(event.hits, tracks, event.sigmas, FIELD)
+    fit = fit_tracks(event.hits, tracks, event.sigmas, FIELD, 0.0)
     reference = fit_helices(
         event.hits.positions, tracks.hit_indices, tracks.offsets, HitResolution(*event.sigmas.T), FIELD
     )
@@ -57,7 +57,7 @@ def test_without_material_it_is_the_helix_fit(parameters):
 def test_pulls_have_unit_width_for_prompt_and_displaced_tracks(parameters):
     event = make(parameters, seed=4)
     tracks = candidates(event)
-    fit = fit_tracks(event.hits, tracks, event.sigmas, FIELD)
+    fit = fit_tracks(event.hits, tracks, event.sigmas, FIELD, 0.0)
     errors = np.sqrt(np.einsum("tii->ti", fit.covariance))
     pulls = (fit.parameters - true_parameters(event, tracks, parameters)) / errors
     # 300 tracks: the width of a unit Gaussian is known to 4%, its mean to 6%.
@@ -84,13 +84,13 @@ def test_tracks_that_are_no_helix_are_nan():
     )
     tracks = Tracks.from_candidates(ProtoTracks.from_labels(np.array([0, 0, 0, 1, 1])))
     sigmas = np.tile([0.1, 0.0, 0.1], (5, 1))
-    fit = fit_tracks(hits, tracks, sigmas, FIELD)
+    fit = fit_tracks(hits, tracks, sigmas, FIELD, 0.0)
     assert np.isfinite(fit.parameters[0]).all()
     assert np.isnan(fit.parameters[1]).all()
     assert fit.ndf.tolist() == [1, 0]
     assert np.isnan(fit.hit_chi2).tolist() == [False] * 3 + [True] * 2
     none = tracks.select(np.zeros(2, dtype=bool))
-    assert fit_tracks(hits, none, sigmas, FIELD).parameters.shape == (0, 5)
+    assert fit_tracks(hits, none, sigmas, FIELD, 0.0).parameters.shape == (0, 5)
 
 
 def test_long_tracks_are_fitted_whole():
@@ -100,4 +100,4 @@ def test_long_tracks_are_fitted_whole():
     many = Hits(hit_id=np.arange(len(rows)), **columns)
     tracks = Tracks.from_candidates(ProtoTracks.from_labels(np.zeros(len(rows), dtype=np.int64)))
     assert len(rows) > 64
-    assert np.isfinite(fit_tracks(many, tracks, event.sigmas[rows], FIELD).parameters).all()
+    assert np.isfinite(fit_tracks(many, tracks, event.sigmas[rows], FIELD, 0.0).parameters).all()

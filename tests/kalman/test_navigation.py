@@ -7,10 +7,9 @@ import pytest
 from layered_tracks import BARRELS, DISCS, FIELD, make, perigees
 
 from mltrack_plugin.helix import GEV_PER_TESLA_MM, helix_positions
-from mltrack_plugin.kalman.hit_grid import DISC, HIGH, LOW, POSITION
-from mltrack_plugin.kalman.inputs import event_columns
-from mltrack_plugin.kalman.navigation import crossing, first_ahead, next_layer, ways
-from mltrack_plugin.kalman.state import STATE
+from mltrack_plugin.kalman.inputs import sorted_event
+from mltrack_plugin.kalman.navigation import crossing, first_ahead, next_layer
+from mltrack_plugin.kalman.state import STATE, new_record
 
 BEND = GEV_PER_TESLA_MM * FIELD
 
@@ -19,31 +18,30 @@ BEND = GEV_PER_TESLA_MM * FIELD
 def layers():
     """Every layer of the toy detector, with its full extent."""
     event = make(perigees(150, seed=1, eta=3.6), seed=2, noise=4000)
-    columns = event_columns(event.hits, event.sigmas)
-    assert len(columns.layers) == len(BARRELS) + 2 * len(DISCS)
-    return columns.layers
+    found = sorted_event(event.hits, event.sigmas).event.layers
+    assert len(found) == len(BARRELS) + 2 * len(DISCS)
+    return found
 
 
 def state_on(track, s):
     """State after the arc length s on a track (transverse momentum, cot theta, azimuth, z0) from the beam axis."""
     pt, lam, phi, z0 = track
     theta = math.atan2(1.0, lam)
-    point = helix_positions([[0.0, z0, phi, theta, math.sin(theta) / pt]], FIELD, [s])[0]
-    state = np.zeros(STATE)
+    x, y, z = helix_positions([[0.0, z0, phi, theta, math.sin(theta) / pt]], FIELD, [s])[0]
+    state = new_record(STATE)
     turned = phi - BEND / pt * s
-    state[:3] = point
-    state[3], state[4], state[5], state[6] = math.cos(turned), math.sin(turned), -BEND / pt, lam
+    state.x, state.y, state.z = x, y, z
+    state.cos_phi, state.sin_phi, state.omega, state.cot = math.cos(turned), math.sin(turned), -BEND / pt, lam
     return state
 
 
-def walk(state, backwards, layers, seen=None):
+def walk(state, backwards, layers, searched=None):
     """Layers in the order in which `next_layer` gives them, with arc length and running coordinate."""
-    out, up = ways(state, backwards)
-    barrel, disc = first_ahead(state, out, up, layers)
-    seen = np.zeros(len(layers)) if seen is None else seen
+    ahead = first_ahead(state, backwards, layers)
+    searched = np.zeros(len(layers), dtype=bool) if searched is None else searched
     steps = []
     while True:
-        k, s, running, barrel, disc = next_layer(state, backwards, out, up, barrel, disc, 0.0, seen, layers)
+        k, s, running, ahead = next_layer(state, ahead, 0.0, searched, layers)
         if k < 0:
             return steps
         steps.append((k, s, running))
@@ -63,13 +61,13 @@ def all_crossings(track, s0, layers, backwards):
     end = len(s) if backwards else int(np.argmax(r)) + 1
     steps = []
     for k, layer in enumerate(layers):
-        value, running = (z, r) if layer[DISC] else (r, z)
-        last = len(s) if layer[DISC] else end
-        change = np.flatnonzero(np.diff(np.sign(value[:last] - layer[POSITION])))
+        value, running = (z, r) if layer["disc"] else (r, z)
+        last = len(s) if layer["disc"] else end
+        change = np.flatnonzero(np.diff(np.sign(value[:last] - layer["position"])))
         if len(change):
             at = running[change[0]]
             margin = 20.0 + 0.02 * abs(at)
-            if layer[LOW] - margin < at < layer[HIGH] + margin:
+            if layer["low"] - margin < at < layer["high"] + margin:
                 steps.append((k, s[change[0]] - s0, at))
     return sorted(steps, key=lambda step: abs(step[1]))
 
@@ -97,15 +95,15 @@ def test_layers_come_in_the_order_in_which_the_track_crosses_them(layers, backwa
 def test_layers_that_were_looked_at_are_left_out(layers):
     state = state_on((2.0, 0.3, 1.0, 0.0), 60.0)
     all_of_them = [k for k, *_ in walk(state, False, layers)]
-    seen = np.zeros(len(layers))
-    seen[all_of_them[1]] = 1.0
-    assert [k for k, *_ in walk(state, False, layers, seen)] == all_of_them[:1] + all_of_them[2:]
+    searched = np.zeros(len(layers), dtype=bool)
+    searched[all_of_them[1]] = True
+    assert [k for k, *_ in walk(state, False, layers, searched)] == all_of_them[:1] + all_of_them[2:]
 
 
 def test_a_track_that_turns_round_before_a_barrel_does_not_cross_it(layers):
     state = state_on((0.06, 0.1, 0.0, 0.0), 50.0)
     reached = 2 * 0.06 / BEND
-    assert {layers[k, POSITION] for k, *_ in walk(state, False, layers)} == {
-        p for p in layers[:, POSITION] if 50 < p < reached
+    assert {layers["position"][k] for k, *_ in walk(state, False, layers)} == {
+        p for p in layers["position"] if 50 < p < reached
     }
     assert math.isnan(crossing(state, layers[7], False))

@@ -4,26 +4,30 @@ import numpy as np
 import pytest
 from layered_tracks import FIELD, make, perigees
 
-from mltrack_plugin.following.follow import ARCS, BUFFER, LAST, MAX_HITS, RECORDS, STATE_ROW, TRIAL, new_work
-from mltrack_plugin.helix import GEV_PER_TESLA_MM
-from mltrack_plugin.kalman.hit_grid import hit_table
-from mltrack_plugin.kalman.state import STATE, STEP, chi2_of, move, projected, residual, to_closest
-from mltrack_plugin.kalman.track_fit import fit_track, smoothed_state, start_state
+from mltrack_plugin.kalman.hit_grid import measurements
+from mltrack_plugin.kalman.material import material_of
+from mltrack_plugin.kalman.start import start_state
+from mltrack_plugin.kalman.state import (
+    MEASUREMENT,
+    STATE,
+    TRANSPORT,
+    chi2_of,
+    new_record,
+    path_to_closest,
+    propagate,
+    residual,
+    residual_covariance,
+)
+from mltrack_plugin.kalman.track_fit import fit_memory, fit_track, smoothed_state
 from mltrack_plugin.tracking import HitResolution, fit_helices
-
-BEND = GEV_PER_TESLA_MM * FIELD
 
 
 def fitted(event, rows, thickness=0.0):
-    """Rows in order, scratch memory with the fit, chi2 of the hits and of the track."""
-    positions = event.hits.positions.astype(float)
-    table = hit_table(positions, event.sigmas)
-    work, rows, hit_chi2 = new_work(1), np.array(rows), np.zeros(MAX_HITS)
-    buffer = work[BUFFER]
-    total = fit_track(
-        table, rows, len(rows), buffer[STATE_ROW], work[RECORDS], hit_chi2, buffer[ARCS], thickness, BEND
-    )
-    return table, rows, work, hit_chi2[: len(rows)], total
+    """Hits, rows in order, the fit, chi2 of the hits and of the track."""
+    hits = measurements(event.hits.positions.astype(float), event.sigmas)
+    fit, rows, hit_chi2 = fit_memory(len(rows)), np.array(rows), np.zeros(len(rows))
+    total = fit_track(hits, rows, len(rows), fit, hit_chi2, material_of(thickness, FIELD))
+    return hits, rows, fit, hit_chi2, total
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +50,14 @@ def test_chi2_of_a_hit_is_its_distance_from_the_fit_to_the_others(event, thickne
     rows = np.flatnonzero(event.owner == 5)
     _, order, _, hit_chi2, _ = fitted(event, rows, thickness)
     for k in (1, 3, len(rows) - 2):
-        table, others, work, _, _ = fitted(event, np.delete(order, k), thickness)
-        hit, state = table[order[k]], work[BUFFER][TRIAL]
+        hits, others, fit, _, _ = fitted(event, np.delete(order, k), thickness)
+        hit, state = hits[order[k]], new_record(STATE)
         # The hit behind it: what lies between scatters only at the missing hit, which must not be counted here.
-        smoothed_state(work[RECORDS][k], state, work[BUFFER][LAST])
+        smoothed_state(fit, k, state)
         assert others[k] == order[k + 1]
-        move(state, to_closest(state, hit[0], hit[1]), np.zeros(STEP))
+        propagate(state, path_to_closest(state, hit["x"], hit["y"]), new_record(TRANSPORT))
         u, w = residual(state, 0.0, hit)
-        nn, nt, tt = projected(state, hit)
-        distance = chi2_of(u, w, state[8] + nn, state[11] + nt, state[20] + tt)
+        distance = chi2_of(u, w, *residual_covariance(state, hit))
         if thickness == 0:
             assert hit_chi2[k] == pytest.approx(distance, rel=0.02)
         else:
@@ -84,6 +87,7 @@ def test_hits_are_put_in_the_order_of_the_track(event):
 
 
 def test_hits_that_determine_no_helix_are_refused():
-    table = np.zeros((3, 9))
-    table[:, 3] = table[:, 5] = table[:, 6] = 1e-4
-    assert not start_state(table, np.arange(3), 3, np.zeros(STATE), np.zeros(3))
+    hits = np.zeros(3, MEASUREMENT)
+    for name in ("xx", "yy", "zz"):
+        hits[name] = 1e-4
+    assert not start_state(hits, np.arange(3), 3, new_record(STATE), np.zeros(3))

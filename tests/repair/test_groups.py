@@ -9,17 +9,24 @@ from layered_tracks import FIELD, SIGMA, crossings, finish, make, perigees
 from mltrack_plugin import compiled as kernels
 from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data import Hits, ProtoTracks
-from mltrack_plugin.following.passes import SeedPass
+from mltrack_plugin.following.settings import SeedPass
 from mltrack_plugin.kalman.inputs import detector_layers
 from mltrack_plugin.repair.core import MAX_GROUP
 from mltrack_plugin.repair.groups import repair_groups
+from mltrack_plugin.repair.settings import RepairSettings
 
-THIN = {"thickness": 0.005}
+THIN = 0.005
+
+
+def repair(hits, labels, sigmas, thickness=THIN, **settings):
+    groups = ProtoTracks.from_labels(np.asarray(labels))
+    return repair_groups(
+        hits, groups, sigmas, FIELD, thickness, RepairSettings(**{"seeds": None, **settings})
+    )
 
 
 def repaired(event, labels, **settings):
-    groups = ProtoTracks.from_labels(np.asarray(labels))
-    return repair_groups(event.hits, groups, event.sigmas, FIELD, **{**THIN, **settings})
+    return repair(event.hits, labels, event.sigmas, **settings)
 
 
 def partition(tracks):
@@ -142,7 +149,7 @@ def test_two_hits_of_one_module_do_not(overlap):
     hits = Hits(**columns, module_id=module)
     labels = np.zeros(len(hits), int)
     labels[-2:] = -1
-    tracks = repair_groups(hits, ProtoTracks.from_labels(labels), overlap.sigmas, FIELD, **THIN)
+    tracks = repair(hits, labels, overlap.sigmas)
     assert partition(tracks) == {frozenset(range(len(hits))) - {len(hits) - 2}}
 
 
@@ -175,8 +182,8 @@ def test_a_consistent_group_that_is_no_helix_stays_as_it_is():
     """Deflections at every layer, far beyond what scattering of this material explains."""
     smeared = make([[0.0, 5.0, 1.0, 1.3, np.sin(1.3) / 0.4]], seed=2, smear=0.6)
     group = {frozenset(range(len(smeared.hits)))}
-    assert partition(repaired(smeared, smeared.owner, loose=10.0)) == group
-    assert partition(repaired(smeared, smeared.owner, loose=1.0)) != group
+    assert partition(repaired(smeared, smeared.owner, scattering_factor=10.0)) == group
+    assert partition(repaired(smeared, smeared.owner, scattering_factor=1.0)) != group
 
 
 def test_displaced_tracks_are_kept():
@@ -240,8 +247,7 @@ def test_events_with_almost_nothing(n):
         volume_id=ones,
         layer_id=np.arange(n),
     )
-    groups = ProtoTracks.from_labels(np.zeros(n, dtype=np.int64))
-    assert len(repair_groups(hits, groups, np.full((n, 3), 0.1), FIELD)) == 0
+    assert len(repair(hits, np.zeros(n, dtype=np.int64), np.full((n, 3), 0.1))) == 0
 
 
 def test_noise_alone_gives_no_tracks():
@@ -307,9 +313,7 @@ def test_hits_that_fit_badly_make_a_track_less_clear():
 def test_hits_on_the_beam_axis_do_no_harm():
     ones, rows = np.ones(6, dtype=np.int32), np.arange(6)
     hits = Hits(rows, np.zeros(6), np.zeros(6), rows, volume_id=ones, layer_id=rows)
-    assert (
-        len(repair_groups(hits, ProtoTracks.from_labels(np.zeros(6, int)), np.full((6, 3), 0.1), FIELD)) == 0
-    )
+    assert len(repair(hits, np.zeros(6, int), np.full((6, 3), 0.1))) == 0
 
 
 def test_space_points_of_a_detector_without_volumes(event):
@@ -320,8 +324,7 @@ def test_space_points_of_a_detector_without_volumes(event):
     )
     geometry |= np.arange(len(event.hits), dtype=np.uint64) << np.uint64(8)
     hits = Hits(**columns, geometry_id=geometry)
-    groups = ProtoTracks.from_labels(corrupted(event, 0))
-    tracks = repair_groups(hits, groups, np.full((len(hits), 3), SIGMA), FIELD, **THIN)
+    tracks = repair(hits, corrupted(event, 0), np.full((len(hits), 3), SIGMA))
     assert len(partition(tracks) & truth(event)) >= 14
 
 
@@ -338,21 +341,21 @@ def test_layers_and_modules_come_from_the_columns_that_are_there(event):
 def test_hits_without_layers_are_refused(columns, named):
     hits = Hits([0, 1], [1, 2], [1, 2], [0, 0], **columns)
     with pytest.raises(EventDataError, match=f"no {named} and no geometry_id"):
-        repair_groups(hits, ProtoTracks.from_lists([[0, 1]]), np.full((2, 3), 0.1), FIELD)
+        repair(hits, [0, 0], np.full((2, 3), 0.1))
 
 
 def test_bad_arguments_are_named(event, labels):
-    groups = ProtoTracks.from_labels(labels)
+    groups, settings = ProtoTracks.from_labels(labels), RepairSettings()
     with pytest.raises(ValueError, match="solenoid field, got 0"):
-        repair_groups(event.hits, groups, event.sigmas, 0.0)
+        repair_groups(event.hits, groups, event.sigmas, 0.0, THIN, settings)
     with pytest.raises(EventDataError, match="sigmas must have shape"):
-        repair_groups(event.hits, groups, event.sigmas[:-1], FIELD)
+        repair(event.hits, labels, event.sigmas[:-1])
     with pytest.raises(EventDataError, match="larger than 0"):
-        repair_groups(event.hits, groups, np.zeros_like(event.sigmas), FIELD)
+        repair(event.hits, labels, np.zeros_like(event.sigmas))
     with pytest.raises(EventDataError, match="finite"):
-        repair_groups(event.hits, groups, np.full_like(event.sigmas, np.nan), FIELD)
+        repair(event.hits, labels, np.full_like(event.sigmas, np.nan))
     with pytest.raises(EventDataError, match="the event has"):
-        repair_groups(event.hits, ProtoTracks([0, 1], [len(labels)]), event.sigmas, FIELD)
+        repair_groups(event.hits, ProtoTracks([0, 1], [len(labels)]), event.sigmas, FIELD, THIN, settings)
 
 
 def test_kernels_compile_where_nothing_can_be_kept_on_disk(monkeypatch):
