@@ -45,7 +45,7 @@ class Journal:
         self._lock: BinaryIO | None = None
 
     def acquire(self, outputs: Iterable[str | os.PathLike[str]] = ()) -> None:
-        """Take possession of the directory, and remove the unfinished outputs that a killed job left.
+        """Lock the directory, and remove the unfinished outputs that a killed job left.
 
         Args:
             outputs: further files and folders that the job writes.
@@ -138,7 +138,7 @@ class Journal:
             yield start, stop, events
 
     def close(self, completed: bool) -> None:
-        """Let go of the directory; it is removed if the job completed or nothing in it is worth keeping."""
+        """Unlock the directory; it is removed if the job completed or nothing in it is worth keeping."""
         if self._lock is not None:
             if completed or not self.finished():
                 shutil.rmtree(self.directory, ignore_errors=True)

@@ -25,7 +25,7 @@ class Corruption(Config):
     dropped: float = Field(default=0.1, ge=0, le=1)
     """Hits that are taken off their cluster."""
     merged: float = Field(default=0.1, ge=0, le=1)
-    """Clusters that are put together with a near one."""
+    """Clusters that are merged with a near one."""
     cut: float = Field(default=0.05, ge=0, le=1)
     """Clusters that are cut in two."""
     untouched: float = Field(default=0.3, ge=0, le=1)

@@ -160,7 +160,7 @@ def refine(
         if turn == rounds - 1:
             break
         group = merged(sets, answers, n, overlap, max_pull)
-        # Hits that a cluster had and nobody claims.
+        # Hits of a cluster that no cluster claims now.
         left = np.flatnonzero(owner < 0)
         before = np.full(n, -1, dtype=np.int64)
         before[clusters.hit[::-1]] = clusters.cluster[::-1]

@@ -117,7 +117,7 @@ def make_slots(
             points.append(np.stack([eta, second], axis=1))
             centres.append(np.stack([middle_eta, middle + reference], axis=1))
         else:
-            # On the circle, so that the seam of the azimuth is none.
+            # As points of the unit circle, because the azimuth is periodic.
             azimuth = middle + reference
             points.append(np.stack([eta, np.cos(second), np.sin(second)], axis=1))
             centres.append(np.stack([middle_eta, np.cos(azimuth), np.sin(azimuth)], axis=1))

@@ -1,4 +1,4 @@
-"""Events of any density in one data set: for networks that shall work from ten particles to full pile-up."""
+"""Events of any density in one data set: for networks that must work from ten particles to full pile-up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training stops with a reason, and its last good checkpoint stays, where a loss or memory gives out."""
+"""Training stops with a reason, and its last good checkpoint stays, where a loss is not finite or memory is used up."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def contrastive_loss(
 ) -> Tensor:
     """Supervised contrastive loss with half the negative squared distance as logit.
 
-    Khosla et al. 2020, with the positives outside the logarithm: every hit shall be nearer to the other hits of its
+    Khosla et al. 2020, with the positives outside the logarithm: every hit must be nearer to the other hits of its
     particle than to the rest of the event, which is what clustering needs and what the regression alone does not ask.
 
     Args:
