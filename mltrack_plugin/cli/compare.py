@@ -34,10 +34,17 @@ DEFAULT_OUTPUT = "comparison"
 @click.option("--overwrite", is_flag=True, help="Replace the folder of an earlier comparison.")
 @click.option("--json", "as_json", is_flag=True, help="Print all results as JSON instead of the table.")
 @click.option(
-    "--min-pt", type=click.FloatRange(0), default=0.0, metavar="GEV", help="Ask for particles above."
+    "--min-pt",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="GEV",
+    help="Select particles above this pT.",
 )
 @click.option(
-    "--max-eta", type=click.FloatRange(0, min_open=True), metavar="ETA", help="Ask for particles below."
+    "--max-eta",
+    type=click.FloatRange(0, min_open=True),
+    metavar="ETA",
+    help="Select particles below this |eta|.",
 )
 @click.option(
     "--min-hits",
@@ -45,7 +52,7 @@ DEFAULT_OUTPUT = "comparison"
     default=4,
     show_default=True,
     metavar="N",
-    help="Hits that a particle must have left to be asked for, and a track must have to be credited.",
+    help="Fewest hits that a particle must have left to count, and that a track must have to be matched.",
 )
 @click.option(
     "--field",
@@ -138,7 +145,7 @@ def compare_files(
     Args:
         pair: the collections.
         truth: the events with truth, if there are any.
-        cuts: particles that are asked for.
+        cuts: which particles count.
         field_z: solenoid field in T.
         events: compare so many at most.
         skip: leave out the first so many.

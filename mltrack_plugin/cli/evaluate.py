@@ -56,7 +56,7 @@ _ROWS = {
     default=4,
     show_default=True,
     metavar="N",
-    help="Hits that a particle must have left to be asked for, and a track must have to be credited.",
+    help="Fewest hits that a particle must have left to count, and that a track must have to be matched.",
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the network runs.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads per process.")

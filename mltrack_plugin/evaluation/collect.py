@@ -27,7 +27,7 @@ class ScoreCollectorConfig(Config):
     tracks: str = "tracks"
     """Key of the tracks or track candidates."""
     min_hits: int = Field(default=DEFAULT_MIN_HITS, ge=1)
-    """Hits that a particle must have left to be asked for, and a track must have to be credited."""
+    """Fewest hits that a particle must have left to count, and that a track must have to be matched."""
     detector: str | None = None
     """Name of the detector, if it is known (see :class:`ScoreAccumulator`)."""
 

@@ -76,7 +76,7 @@ def evaluate(
 
     Args:
         matching: of all emitted tracks to all particles.
-        reconstructable: (n_particles,) bool, beside ``matching.particle_ids``: left enough hits to be asked for.
+        reconstructable: (n_particles,) bool, beside ``matching.particle_ids``: left enough hits to count.
         above_pt: (n_particles,) bool: true transverse momentum above the cut.
         min_hits: hits that a track must have to be credited (strict) or to count at all (hepattn,
             gnn_tracking, HEPTv2, whose own value is 3). ACTS has no such cut.

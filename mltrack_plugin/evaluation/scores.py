@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mltrack_plugin.evaluation.matching import Matching
 
-#: Hits that a particle must have left to be asked for, and a track must have to be credited.
+#: Fewest hits that a particle must have left to count, and that a track must have to be matched.
 DEFAULT_MIN_HITS = 4
 
 

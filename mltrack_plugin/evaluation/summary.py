@@ -65,7 +65,7 @@ class ScoreAccumulator:
     scores. The result does not depend on the order of the events.
 
     Args:
-        min_hits: hits that a particle must have left to be asked for, and a track must have to be credited.
+        min_hits: fewest hits that a particle must have left to count, and that a track must have to be matched.
         pt_edges: bin edges in GeV, rising.
         eta_edges: bin edges, rising.
         detector: name of the detector, if it is known; one without momenta has weight 1 per hit and nothing to bin

@@ -2,7 +2,8 @@
 
 - `stream`: events that both collections have (read by :mod:`mltrack_plugin.io.track_collection`).
 - `rates`, `residuals`, `timing`: rates, residuals and times with their uncertainties.
-- `truth`: what is asked of an event; `overlap`: which tracks of one collection the other has, too.
+- `truth`: the particles of an event and which of them count.
+- `overlap`: which tracks of one collection the other has, too.
 - `widths`: widths of residuals and pulls from histograms; `growth`: how the time grows with the hits.
 - `accumulator`: `Comparison`, which adds all of it up over events.
 - `report`: the table on the terminal; `plots`, `page`: the HTML page (extra ``[plot]``).

@@ -95,7 +95,7 @@ class Comparison:
 
     Args:
         labels: names of the two collections, different from each other.
-        cuts: particles that are asked for.
+        cuts: which particles count in efficiencies.
         field_z: solenoid field in T, for the true impact parameters of displaced particles.
         momenta: whether the true momenta are momenta (in REDVID they are not).
         times: per collection what the job recorded that made it, or ``None``.
@@ -160,11 +160,11 @@ class Comparison:
         truth = event_truth(
             event.hits, event.truth_links, event.particles, self.cuts, self.field_z, self._momenta
         )
-        asked = truth.asked
+        selected = truth.selected
         self._counts["hits"] += len(event.hits)
         self._counts["noise_hits"] += int((truth.particle_of_hit == 0).sum())
         self._counts["particles"] += len(truth.particle_ids)
-        self._counts["asked_particles"] += int(asked.sum())
+        self._counts["asked_particles"] += int(selected.sum())
         particle_bins = {name: bin_index(truth.values[name], BIN_EDGES[name]) for name in VARIABLES}
         found = []
         for k, (side, tracks) in enumerate(zip(self._sides, event.tracks, strict=True)):
@@ -186,13 +186,13 @@ class Comparison:
             best = matched & ~efficiency.is_duplicate(matching, self.cuts.min_hits)
             mine = np.zeros(len(truth.particle_ids), dtype=bool)
             mine[matching.track_particle[matched]] = True
-            found.append(mine & asked)
+            found.append(mine & selected)
             use = np.flatnonzero(best & tracks.fitted)
-            use = use[asked[matching.track_particle[use]]]
+            use = use[selected[matching.track_particle[use]]]
             side.residuals.add(tracks, use, matching.track_particle[use], truth)
-        n = float(asked.sum())
+        n = float(selected.sum())
         kinds = {"both": found[0] & found[1], "0": found[0] & ~found[1], "1": found[1] & ~found[0]}
-        kinds["neither"] = asked & ~found[0] & ~found[1]
+        kinds["neither"] = selected & ~found[0] & ~found[1]
         for name, particles in kinds.items():
             rates["particles", name] = Fraction(float(particles.sum()), n)
 
@@ -217,7 +217,7 @@ class Comparison:
             terms = efficiency.METRICS[metric](matching, self.cuts.min_hits)
             numerator, denominator = terms.numerator, terms.denominator
             if terms.of == "particle":
-                numerator, denominator = numerator * truth.asked, truth.asked.astype(np.int64)
+                numerator, denominator = numerator * truth.selected, truth.selected.astype(np.int64)
             rates["rate", metric, str(k)] = Fraction(float(numerator.sum()), float(denominator.sum()))
             for name, edges in BIN_EDGES.items():
                 counts = side.bins[name][metric]

@@ -82,7 +82,7 @@ def sections(result: Mapping[str, Any]) -> Iterator[Section]:
             )
             for name, entry in result["particles_found"].items()
         ]
-        yield Section("Particles asked for", rows)
+        yield Section("Selected particles", rows)
         yield from _fits(one, two)
     overlap = result["overlap"]
     if overlap["of_first"] is not None:
@@ -167,14 +167,14 @@ def notes(result: Mapping[str, Any]) -> list[str]:
     cuts = result["cuts"]
     lines = [f"{result['events']} events: {first} ({result['files'][0]}) and {second} ({result['files'][1]})"]
     if result["with_truth"]:
-        asked = [f"at least {cuts['min_hits']} hits"]
+        cut = [f"at least {cuts['min_hits']} hits"]
         if cuts["min_pt"]:
-            asked.append(f"pT of at least {cuts['min_pt']:g} GeV")
+            cut.append(f"pT of at least {cuts['min_pt']:g} GeV")
         if cuts["max_eta"] is not None:
-            asked.append(f"|eta| below {cuts['max_eta']:g}")
+            cut.append(f"|eta| below {cuts['max_eta']:g}")
         lines.append(
             f"truth: {result['hits']} hits ({result['noise_hits']} noise), {result['particles']} particles with "
-            f"hits, of which {result['asked_particles']} are asked for ({', '.join(asked)})"
+            f"hits, of which {result['asked_particles']} are selected ({', '.join(cut)})"
         )
     else:
         lines.append("no truth was given: only the overlap of the two collections is known (--truth)")

@@ -1,4 +1,4 @@
-"""What is asked of an event: its particles, their kinematics, and which of them count."""
+"""The truth of an event: its particles, their kinematics, and which of them count in efficiencies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DENSITY_RADIUS = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class Cuts:
-    """Which particles are asked for."""
+    """Which particles count in efficiencies."""
 
     #: Hits that a particle must have left, and that a track must have to be credited.
     min_hits: int = DEFAULT_MIN_HITS
@@ -69,7 +69,7 @@ class EventTruth:
     values: dict[str, Array]
 
     @property
-    def asked(self) -> Array:
+    def selected(self) -> Array:
         """(n_particles,) bool: counts in efficiencies."""
         return np.asarray(self.reconstructable & self.above_pt)
 
@@ -88,7 +88,7 @@ def event_truth(
         hits: the hits.
         truth_links: their particles, row by row.
         particles: the true particles; those that it lacks have unknown momenta.
-        cuts: which particles are asked for; one of unknown momentum fails a cut on it.
+        cuts: which particles count; one of unknown momentum fails a cut on it.
         field_z: solenoid field in T, in which the particles are followed to the beam line.
         momenta: whether the momenta of ``particles`` are momenta (in REDVID they are not).
 
