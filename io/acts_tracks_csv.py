@@ -26,6 +26,7 @@ from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.event_data.tracks import PERIGEE_PARAMETERS
 from mltrack_plugin.framework.algorithm import Writer
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.io.guarded import guarded, read_facts, read_text
 from mltrack_plugin.io.root_tracks import check_indices
 from mltrack_plugin.io.track_rows import TrackRows
 from mltrack_plugin.io.track_truth import (
@@ -225,10 +226,10 @@ def read_acts_tracks_rows(path: Path | str) -> Iterator[TrackRows]:
             else:
                 columns["phi"] = np.array([float(row["phi"]) for row in rows])
                 columns["theta"] = 2 * np.arctan(np.exp(-np.array([float(row["eta"]) for row in rows])))
-        except ValueError as error:
+            counts = np.array([len(h) for h in hits], dtype=np.int64)
+            indices = np.array([index for h in hits for index in h], dtype=np.int64)
+        except (ValueError, OverflowError) as error:
             raise InputError(f"{place}: {error}") from error
-        counts = np.array([len(h) for h in hits], dtype=np.int64)
-        indices = np.array([index for h in hits for index in h], dtype=np.int64)
         yield TrackRows(number, place, counts, indices, columns)
 
 
@@ -253,21 +254,18 @@ def track_files(path: Path | str) -> list[tuple[int, Path]]:
 
 def read_acts_tracks_meta(path: Path | str) -> dict[str, str]:
     """The facts about the job; empty if the folder has no ``meta.json``."""
-    file = Path(path) / META_FILE
-    return json.loads(file.read_text()) if file.exists() else {}
+    return read_facts(Path(path) / META_FILE)
 
 
 def _read_rows(file: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
-    try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{str(file)!r} cannot be read: {error}") from error
-    reader = csv.DictReader(io.StringIO(text))
-    names = reader.fieldnames or []
-    for name in needed:
-        if name not in names:
-            raise InputError(f"{str(file)!r} has no column {name!r}. {did_you_mean(name, names)}")
-    rows = list(reader)
+    text = read_text(file)
+    with guarded(repr(str(file))):
+        reader = csv.DictReader(io.StringIO(text))
+        names = reader.fieldnames or []
+        for name in needed:
+            if name not in names:
+                raise InputError(f"{str(file)!r} has no column {name!r}. {did_you_mean(name, names)}")
+        rows = list(reader)
     for i, row in enumerate(rows):
         if None in row or None in row.values():
             raise InputError(f"{str(file)!r}, line {i + 2}: another number of values than columns")

@@ -12,12 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mltrack_plugin.atomic import AtomicFile, output_errors
-from mltrack_plugin.errors import InputError, OutputError, did_you_mean
+from mltrack_plugin.errors import OutputError
 from mltrack_plugin.event_data import Hits, Tracks, TruthLinks
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.event_data.tracks import PERIGEE_PARAMETERS
 from mltrack_plugin.framework.algorithm import Writer
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.io.guarded import guarded
+from mltrack_plugin.io.parquet_file import ParquetInput
 from mltrack_plugin.io.root_tracks import check_indices
 from mltrack_plugin.io.root_writer import FLUSH_BYTES, FLUSH_EVENTS, joined
 from mltrack_plugin.io.track_rows import TrackRows
@@ -199,43 +201,30 @@ def read_colliderml_rows(path: Path | str) -> Iterator[TrackRows]:
     Raises:
         InputError: if the file is missing or damaged, or lacks a column.
     """
-    with _open(path) as file:
-        names = file.schema_arrow.names
-        for name in ("event_id", "hit_ids", *PERIGEE_PARAMETERS):
-            if name not in names:
-                raise InputError(f"{str(path)!r} has no column {name!r}. {did_you_mean(name, names)}")
-        for batch in file.iter_batches(
-            batch_size=FLUSH_EVENTS, columns=["event_id", "hit_ids", *PERIGEE_PARAMETERS]
-        ):
-            columns = {n: batch.column(n) for n in batch.schema.names}
-            for i, number in enumerate(columns["event_id"].to_pylist()):
-                hits = columns["hit_ids"][i].values
-                yield TrackRows(
-                    number,
-                    f"{str(path)!r}, event {number}",
-                    np.asarray(hits.value_lengths()),
-                    np.asarray(hits.flatten()),
-                    {n: np.asarray(columns[n][i].values) for n in PERIGEE_PARAMETERS},
-                )
+    with contextlib.closing(ParquetInput(str(path))) as file:
+        file.require(("event_id", "hit_ids", *PERIGEE_PARAMETERS))
+        for group in range(len(file.ends)):
+            for batch in file.batches(["event_id", "hit_ids", *PERIGEE_PARAMETERS], FLUSH_EVENTS, group):
+                with guarded(f"{str(path)!r}, row group {group}"):
+                    rows = list(_rows(batch, path))
+                yield from rows
+
+
+def _rows(batch: Any, path: Path | str) -> Iterator[TrackRows]:
+    columns = {n: batch.column(n) for n in batch.schema.names}
+    for i, number in enumerate(columns["event_id"].to_pylist()):
+        hits = columns["hit_ids"][i].values
+        yield TrackRows(
+            number,
+            f"{str(path)!r}, event {number}",
+            np.asarray(hits.value_lengths()),
+            np.asarray(hits.flatten()),
+            {n: np.asarray(columns[n][i].values) for n in PERIGEE_PARAMETERS},
+        )
 
 
 def read_colliderml_meta(path: Path | str) -> dict[str, str]:
     """The facts about the job, from the key/value metadata."""
-    with _open(path) as file:
+    with contextlib.closing(ParquetInput(str(path))) as file, guarded(repr(str(path))):
         pairs = (file.metadata.metadata or {}).items()
         return {k.decode(): v.decode() for k, v in pairs if k not in (b"ARROW:schema", b"pandas")}
-
-
-@contextlib.contextmanager
-def _open(path: Path | str) -> Iterator[pq.ParquetFile]:
-    try:
-        file = pq.ParquetFile(path)
-    except FileNotFoundError:
-        raise InputError(f"no such file: {str(path)!r}") from None
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{str(path)!r} is not a readable Parquet file: {error}") from error
-    with file:
-        try:
-            yield file
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{str(path)!r} is damaged: {error}") from error

@@ -8,6 +8,7 @@ a file states are compared with :func:`memory_limit` before memory is taken for 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -126,10 +127,26 @@ class BoundedStream:
 
 
 def read_text(path: Path) -> str:
-    """A small local text file, UTF-8.
+    """A local text file, UTF-8.
 
     Raises:
         InputError: if it cannot be read or is no text.
     """
     with guarded(repr(str(path))):
         return path.read_text(encoding="utf-8")
+
+
+def read_facts(path: Path) -> dict[str, str]:
+    """Texts by name from a JSON file; empty if there is no such file.
+
+    Raises:
+        InputError: if it cannot be read or holds something else.
+    """
+    if not path.exists():
+        return {}
+    text = read_text(path)
+    with guarded(repr(str(path))):
+        facts = json.loads(text)
+    if not isinstance(facts, dict) or not all(isinstance(value, str) for value in facts.values()):
+        raise DamagedError(f"{str(path)!r} must hold texts by name, and holds something else")
+    return facts

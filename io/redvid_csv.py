@@ -224,7 +224,10 @@ def _append_events(
 ) -> None:
     """Note id and first byte of every event that begins in ``rows``, which start at byte ``position``."""
     types = {"event_id": INTEGER}
-    ids = csv_table.parse(rows, place, types, delimiter=DELIMITER, names=columns)["event_id"]
+    try:
+        ids = csv_table.parse(rows, place, types, delimiter=DELIMITER, names=columns)["event_id"]
+    except InputError:
+        ids = _ids_of_lines(rows, columns, numbers)
     text = np.frombuffer(rows, dtype=np.uint8)
     begin = np.concatenate([[0], np.flatnonzero(text == ord("\n")) + 1])
     begin = begin[begin < len(rows)]
@@ -236,6 +239,20 @@ def _append_events(
     )
     numbers += ids[heads].tolist()
     starts += (begin[heads] + position).tolist()
+
+
+def _ids_of_lines(rows: bytes, columns: list[str], before: list[int]) -> Array:
+    """Event ids of rows with damaged ones among them, which are taken for rows of the event before them."""
+    place, ids = columns.index("event_id"), []
+    last = before[-1] if before else 0
+    for line in rows.split(b"\n"):
+        if line.strip(b"\r"):
+            values = line.split(DELIMITER.encode())
+            text = values[place].strip() if len(values) == len(columns) else b""
+            if re.fullmatch(rb"-?\d{1,18}", text):
+                last = int(text)
+            ids.append(last)
+    return np.array(ids, dtype=np.int64)
 
 
 def _particle_id(track_id: Array) -> Array:

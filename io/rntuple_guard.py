@@ -6,8 +6,9 @@ checksum of what is before it; a page with a checksum has it behind its bytes).
 
 from __future__ import annotations
 
+import contextlib
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uproot
@@ -43,6 +44,17 @@ def check_rntuple(ntuple: Any, place: str) -> None:
         for column, pages in enumerate(columns):
             if not pages.suppressed:
                 _check_pages(ntuple, source, place, cluster, column, pages.pages)
+
+
+@contextlib.contextmanager
+def clusters_before(ntuple: Any, stop: int) -> Iterator[None]:
+    """Hide the clusters from entry ``stop`` on: where one ends there, uproot would read the next one, too."""
+    clusters = ntuple.cluster_summaries
+    ntuple._cluster_summaries = [c for c in clusters if c.num_first_entry < stop]
+    try:
+        yield
+    finally:
+        ntuple._cluster_summaries = clusters
 
 
 def cluster_bytes(ntuple: Any, start: int, stop: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from mltrack_plugin.io import storage
 from mltrack_plugin.io.columns import Table, align
 from mltrack_plugin.io.guarded import DamagedError, check_memory, guarded
 from mltrack_plugin.io.reading import ColumnInfo
-from mltrack_plugin.io.rntuple_guard import check_rntuple, cluster_bytes
+from mltrack_plugin.io.rntuple_guard import check_rntuple, cluster_bytes, clusters_before
 from mltrack_plugin.io.root_guard import BasketCheck, GuardedSource, check_branches, check_key, is_tree
 
 Array = npt.NDArray[Any]
@@ -163,9 +164,10 @@ def read_arrays(tree: Any, place: str, branches: Iterable[str], start: int, stop
     range_place = f"{place}: entries {start} to {stop - 1}"
     with guarded(range_place):
         _check_read(tree, place, wanted, start, stop)
-        array = tree.arrays(
-            filter_name=lambda name: name in wanted, entry_start=start, entry_stop=stop, library="ak"
-        )
+        with clusters_before(tree, stop) if _is_rntuple(tree) else contextlib.nullcontext():
+            array = tree.arrays(
+                filter_name=lambda name: name in wanted, entry_start=start, entry_stop=stop, library="ak"
+            )
         if len(array) != stop - start or (missing := wanted - set(array.fields)):
             raise DamagedError(
                 f"{range_place} cannot be read: "
@@ -187,9 +189,9 @@ def _check_read(tree: Any, place: str, wanted: set[str], start: int, stop: int) 
     else:
         tree.file.decompression_executor.begin()
         checked = source.checked_branches.setdefault(tree.cache_key, set())
-        if new := wanted - checked:
-            check_branches(tree, new, place)
-            checked |= new
+        if wanted - checked:
+            check_branches(tree, wanted | checked, place)
+            checked |= wanted
         needed = 8 * (stop - start) * len(wanted)
     check_memory(needed, source.size or needed, f"{place}, entries {start} to {stop - 1},")
 
@@ -212,6 +214,7 @@ def flatten(array: ak.Array, place: str) -> tuple[Array, Array]:
 
     Raises:
         InputError: if it is not one.
+        DamagedError: if its offsets do not rise; those after the first wrong one cannot be trusted either.
     """
     with guarded(place):
         layout = ak.to_layout(array)
@@ -233,6 +236,30 @@ def flatten(array: ak.Array, place: str) -> tuple[Array, Array]:
     if values.ndim != 1 or values.dtype.kind not in "iufb":
         raise InputError(f"{place} does not hold plain numbers per hit ({ak.type(array)})")
     return values, offsets
+
+
+def equal_lists(
+    arrays: ak.Array, branches: Iterable[str], place: str, numbers: Array
+) -> tuple[dict[str, Array], Array]:
+    """Content of jagged branches that have equally many values in every event, and the offsets of the events.
+
+    Raises:
+        InputError: naming event and branch where they have not.
+    """
+    flat: dict[str, Array] = {}
+    first, edges = "", np.zeros(1, dtype=np.int64)
+    for name in branches:
+        values, offsets = flatten(arrays[name], f"{place}, branch {name!r}")
+        if not flat:
+            first, edges = name, offsets
+        elif not np.array_equal(edges, offsets):
+            k = int(np.argmax(np.diff(edges) != np.diff(offsets)))
+            raise DamagedError(
+                f"{place}, event {numbers[k]}: branch {name!r} has {int(np.diff(offsets)[k])} values, {first!r} has "
+                f"{int(np.diff(edges)[k])}"
+            )
+        flat[name] = values
+    return flat, edges
 
 
 def scalars(array: ak.Array, place: str) -> Array:
@@ -326,10 +353,17 @@ def read_meta(file: Any) -> dict[str, str]:
     if not {"key", "value"} <= branch_types(tree).keys():
         return {}
     array = read_arrays(tree, place, ("key", "value"), 0, tree.num_entries)
+    try:
+        return dict(
+            zip(*(_texts(array[name], f"{place}, branch {name!r}") for name in ("key", "value")), strict=True)
+        )
+    except DamagedError:
+        raise
+    except InputError:
+        return {}
+
+
+def _texts(array: ak.Array, place: str) -> list[str]:
+    values, offsets = flatten(array, place)
     with guarded(place):
-        return dict(zip(_texts(array["key"]), _texts(array["value"]), strict=True))
-
-
-def _texts(array: ak.Array) -> list[str]:
-    values = array.to_list()
-    return [v if isinstance(v, str) else bytes(v).decode("utf-8") for v in values]
+        return [bytes(values[a:b]).decode("utf-8") for a, b in itertools.pairwise(offsets.tolist())]

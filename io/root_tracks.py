@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
@@ -151,7 +150,8 @@ def read_numbers(path: Path | str) -> list[tuple[int, int]]:
         place = f"{path}, tree {TREE!r}"
         root_file.choose_branches(tree, place, {}, names, ())
         arrays = root_file.read_arrays(tree, place, names, 0, tree.num_entries)
-    return list(zip(*(ak.to_numpy(arrays[name]).tolist() for name in names), strict=True))
+    columns = [root_file.scalars(arrays[name], f"{place}, branch {name!r}").tolist() for name in names]
+    return list(zip(*columns, strict=True))
 
 
 def read_hit_ids(path: Path | str) -> Iterator[npt.NDArray[Any]]:
@@ -179,15 +179,18 @@ def read_meta(path: Path | str) -> dict[str, str]:
         return root_file.read_meta(file)
 
 
-def _events(arrays: ak.Array, place: str) -> Iterator[tuple[int, Tracks]]:
+def _events(arrays: Any, place: str) -> Iterator[tuple[int, Tracks]]:
     """Cut one chunk of entries into events (flat NumPy arrays are cut much faster than awkward ones)."""
-    event = {n: ak.to_numpy(arrays[n]) for n, c in _COLUMNS.items() if c.counter is None}
-    flat = {
-        n: np.asarray(ak.to_numpy(ak.flatten(arrays[n])), dtype=c.dtype)
+    event = {
+        n: root_file.scalars(arrays[n], f"{place}, branch {n!r}")
         for n, c in _COLUMNS.items()
-        if c.counter is not None
+        if c.counter is None
     }
-    edges = {n: _edges(ak.to_numpy(ak.num(arrays[n]))) for n in ("d0", "hit_index")}
+    flat: dict[str, npt.NDArray[Any]] = {}
+    edges: dict[str, npt.NDArray[Any]] = {}
+    for group in ((*PERIGEE_PARAMETERS, "chi2", "ndf", "quality", "n_hits", *COVARIANCE_COLUMNS), _PER_HIT):
+        columns, edges[next(iter(group))] = root_file.equal_lists(arrays, group, place, event["event_number"])
+        flat |= {n: np.asarray(values, dtype=_COLUMNS[n].dtype) for n, values in columns.items()}
     covariance = np.empty((edges["d0"][-1], 5, 5))
     for name, i, j in zip(COVARIANCE_COLUMNS, *UPPER_TRIANGLE, strict=True):
         covariance[:, i, j] = covariance[:, j, i] = flat[name]

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import awkward as ak
 import numpy as np
 
 from mltrack_plugin.errors import EventDataError, InputError
@@ -73,11 +72,11 @@ def read_vertices(path: Path | str) -> Iterator[tuple[int, Vertices]]:
         for start in range(0, tree.num_entries, _READ_EVENTS):
             stop = min(start + _READ_EVENTS, tree.num_entries)
             arrays = root_file.read_arrays(tree, place, branches, start, stop)
-            counts = ak.to_numpy(ak.num(arrays["z"]))
-            flat = {name: ak.to_numpy(ak.flatten(arrays[name])).astype(np.float32) for name in _PER_VERTEX}
-            edges = np.concatenate([[0], np.cumsum(counts)])
-            for row, number in enumerate(ak.to_numpy(arrays["event_number"])):
-                columns = {name: values[edges[row] : edges[row + 1]] for name, values in flat.items()}
+            numbers = root_file.scalars(arrays["event_number"], f"{place}, branch 'event_number'")
+            flat, edges = root_file.equal_lists(arrays, _PER_VERTEX, place, numbers)
+            for row, number in enumerate(numbers):
+                rows = slice(edges[row], edges[row + 1])
+                columns = {name: values[rows].astype(np.float32) for name, values in flat.items()}
                 try:
                     yield int(number), Vertices(**columns)
                 except EventDataError as error:

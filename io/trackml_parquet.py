@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.errors import InputError
+from mltrack_plugin.errors import EventError, InputError
 from mltrack_plugin.framework.source import Source
 from mltrack_plugin.io import parquet_file, storage
 from mltrack_plugin.io.columns import Chunk, Table
+from mltrack_plugin.io.guarded import DamagedError
 from mltrack_plugin.io.reading import ColumnInfo, EventReader
 
 Array = npt.NDArray[Any]
@@ -67,19 +68,48 @@ class TrackmlParquetReader(EventReader):
         path, file = next(iter(self._files.items()))
         return [ColumnInfo(path.rsplit("/", 1)[-1], f.name, str(f.type)) for f in file.schema_arrow]
 
-    def _columns(self, path: str, names: list[str]) -> dict[str, Array]:
-        table = self._files[path].read(names)
+    def _columns(self, path: str, names: list[str], row_group: int | None = None) -> dict[str, Array]:
+        table = self._files[path].read(names, None if row_group is None else [row_group])
         return {n: parquet_file.flat_column(table, n, path) for n in names}
 
+    def _good_row_groups(self, path: str) -> tuple[dict[str, Array], Array, InputError | None]:
+        """Columns of all rows, which of them are from row groups that can be read, and what is wrong with the first
+        of the others, whose rows are zeros but for the event.
+        """
+        try:
+            columns = self._columns(path, list(REQUIRED))
+            return columns, np.ones(len(columns["event_id"]), dtype=bool), None
+        except DamagedError as error:
+            damage = error
+        parts, good = [], []
+        for group in range(len(self._files[path].ends)):
+            try:
+                parts.append(self._columns(path, list(REQUIRED), group))
+                good.append(np.ones(len(parts[-1]["event_id"]), dtype=bool))
+            except DamagedError as error:
+                damage = error
+                ids = self._columns(path, ["event_id"], group)
+                n = len(ids["event_id"])
+                kinds = {name: self._files[path].schema_arrow.field(name).type for name in REQUIRED}
+                parts.append(
+                    {name: np.zeros(n, kind.to_pandas_dtype()) for name, kind in kinds.items()} | ids
+                )
+                good.append(np.zeros(n, dtype=bool))
+        return {n: np.concatenate([p[n] for p in parts]) for n in REQUIRED}, np.concatenate(good), damage
+
     def _read_chunk(self, first: int, last: int) -> Chunk:
-        columns = self._columns(self._path_of_edge[first], list(REQUIRED))
+        columns, good, damage = self._good_row_groups(self._path_of_edge[first])
         events = columns["event_id"]
         heads = np.append(0, np.flatnonzero(np.diff(events)) + 1)
         offsets = np.append(heads, len(events)).astype(np.int64)
         names = [n for n in _HITS if n != "particle_id" or self._keys["truth_links"]]
         hits = Table({n: columns[n] for n in names}, offsets)
         particles = _first_rows(columns, offsets) if self._keys["particles"] else None
-        return Chunk(first, events[heads], hits, particles)
+        errors: dict[int, Exception] = {
+            i: EventError(f"event {events[heads[i]]}: {damage}")
+            for i in np.flatnonzero(~np.logical_and.reduceat(good, heads)).tolist()
+        }
+        return Chunk(first, events[heads], hits, particles, errors)
 
 
 def _first_rows(columns: dict[str, Array], offsets: Array) -> Table:

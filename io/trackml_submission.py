@@ -19,6 +19,7 @@ from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.framework.algorithm import Writer
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.io.guarded import guarded
 from mltrack_plugin.io.root_tracks import check_indices
 from mltrack_plugin.settings import Config as BaseConfig
 
@@ -165,33 +166,36 @@ def _events(path: Path | str) -> Iterator[tuple[int, Array, Array]]:
     """Rows of one event after the other; an event may reach over several blocks of the file."""
     types = dict.fromkeys(COLUMNS, pa.int64()) | {"hit_id": pa.uint64()}
     with contextlib.ExitStack() as stack:
-        try:
+        with guarded(repr(str(path))):
             options = pa.csv.ConvertOptions(column_types=types)
             reader = stack.enter_context(pa.csv.open_csv(path, convert_options=options))
-        except FileNotFoundError:
-            raise InputError(f"no such file: {str(path)!r}") from None
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{str(path)!r} is not a readable CSV file: {error}") from error
         names = reader.schema.names
         for name in COLUMNS:
             if name not in names:
                 raise InputError(f"{str(path)!r} has no column {name!r}. {did_you_mean(name, names)}")
         parts: list[list[Array]] = []
-        try:
-            for batch in reader:
-                table = [np.asarray(batch.column(names.index(n))) for n in COLUMNS]
-                cuts = [0, *(np.flatnonzero(np.diff(table[0])) + 1).tolist(), len(table[0])]
-                for a, b in itertools.pairwise(cuts):
-                    part = [column[a:b] for column in table]
-                    if parts and len(part[0]) and parts[0][0][0] != part[0][0]:
-                        yield _one_event(parts)
-                        parts = []
-                    if len(part[0]):
-                        parts.append(part)
-        except pa.ArrowException as error:
-            raise InputError(f"{str(path)!r} is damaged: {error}") from error
+        while True:
+            with guarded(repr(str(path))):
+                batch = next(reader, None)
+                if batch is None:
+                    break
+                table = [_integers(batch.column(names.index(n)), n, path) for n in COLUMNS]
+            cuts = [0, *(np.flatnonzero(np.diff(table[0])) + 1).tolist(), len(table[0])]
+            for a, b in itertools.pairwise(cuts):
+                part = [column[a:b] for column in table]
+                if parts and len(part[0]) and parts[0][0][0] != part[0][0]:
+                    yield _one_event(parts)
+                    parts = []
+                if len(part[0]):
+                    parts.append(part)
         if parts:
             yield _one_event(parts)
+
+
+def _integers(column: Any, name: str, path: Path | str) -> Array:
+    if column.null_count:
+        raise InputError(f"{str(path)!r}, column {name!r} has {column.null_count} empty values")
+    return np.asarray(column)
 
 
 def _one_event(parts: list[list[Array]]) -> tuple[int, Array, Array]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from mltrack_plugin.io import (
     trackml_submission,
     tracksummary,
 )
+from mltrack_plugin.io.guarded import read_facts
 from mltrack_plugin.io.track_rows import TrackRows
 
 
@@ -30,8 +30,7 @@ class _Format(NamedTuple):
 
 
 def _submission_meta(path: Path | str) -> dict[str, str]:
-    file = trackml_submission.sidecar_of(path)
-    return json.loads(file.read_text()) if file.exists() else {}
+    return read_facts(trackml_submission.sidecar_of(path))
 
 
 _FORMATS = {

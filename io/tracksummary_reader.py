@@ -15,7 +15,6 @@ import numpy as np
 
 from mltrack_plugin.errors import InputError
 from mltrack_plugin.event_data.barcodes import BARCODE_BITS
-from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.event_data.file_tracks import TrackSummaries
 from mltrack_plugin.io import root_file
 from mltrack_plugin.io.tracksummary import PARAMETERS, TREE
@@ -66,21 +65,8 @@ def read_tracksummary_numbers(path: Path | str) -> list[int]:
 def _events(
     arrays: Any, branches: dict[str, str], place: str, numbers: list[int]
 ) -> Iterator[TrackSummaries]:
-    flat: dict[str, Array] = {}
-    edges: Array | None = None
-    for name in branches:
-        if name == _EVENT:
-            continue
-        flat[name], offsets = root_file.flatten(arrays[name], f"{place}, branch {name!r}")
-        if edges is None:
-            edges = offsets
-        elif not np.array_equal(edges, offsets):
-            k = int(np.argmax(np.diff(edges) != np.diff(offsets)))
-            raise InputError(
-                f"{place}, event {numbers[k]}: branch {name!r} has {int(np.diff(offsets)[k])} values, "
-                f"{_REQUIRED[0]!r} has {int(np.diff(edges)[k])}; one per track is needed"
-            )
-    assert edges is not None
+    names = [n for n in branches if n != _EVENT]
+    flat, edges = root_file.equal_lists(arrays, names, place, np.asarray(numbers))
     n = int(edges[-1])
     covariance = np.zeros((n, 5, 5))
     covariance[:, range(5), range(5)] = np.stack([flat[b] for b in _ERROR], axis=1).astype(np.float64) ** 2

@@ -310,7 +310,7 @@ def test_parquet_refuses_large_event_numbers(tmp_path: Path) -> None:
 def test_damaged_parquet(tmp_path: Path) -> None:
     path = write("colliderml-tracks", tmp_path / "out", [make_event(n) for n in range(3)])
     (tmp_path / "cut").write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match="not a readable Parquet file"):
+    with pytest.raises(InputError, match="cannot be opened as a Parquet file"):
         list(read_tracks_any(tmp_path / "cut"))
     pq.write_table(pq.read_table(path).drop_columns("hit_ids"), tmp_path / "less")
     with pytest.raises(InputError, match="has no column 'hit_ids'"):
