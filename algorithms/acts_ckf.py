@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from mltrack_plugin.detectors import Detector
 from mltrack_plugin.event_data import Hits, Tracks
 from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
@@ -37,13 +38,13 @@ class ActsCkf(Algorithm):
         """"tuned", or "standard": the settings of ACTS's ckf_tracks.py."""
         changes: dict[str, Any] = Field(default_factory=dict)
         """Single settings of the chain that differ, by name (see mltrack_plugin.acts.ckf.CkfSettings)."""
-        field_z: float = Field(default=2.0, allow_inf_nan=False)
-        """Solenoid field along z, T."""
+        field_z: float | None = Field(default=None, allow_inf_nan=False)
+        """Solenoid field along z, T; ``None`` = the detector's."""
         resolution: float = Field(default=1.0, gt=0, allow_inf_nan=False)
         """Standard deviation of the hits in units of the pitch / sqrt(12)."""
         tolerance: float = Field(default=0.05, gt=0)
         """Largest distance of a hit from its module, mm."""
-        detector: str | None = None
+        detector: str | Detector | None = None
         """Detector of the events; by default what the input states."""
         hits: str = "hits"
         """Event store key of the hits (input)."""
@@ -76,14 +77,14 @@ class ActsCkf(Algorithm):
             MissingExtraError: without pyacts.
         """
         from mltrack_plugin.acts.ckf import CkfChain, CkfSettings, preset
-        from mltrack_plugin.detectors.acts_geometry import check_detector
+        from mltrack_plugin.detectors.acts_geometry import check_detector, field_of
         from mltrack_plugin.settings import validated
 
         check_detector(self.config.detector)
         chosen = {**preset(self.config.settings).model_dump(), **self.config.changes}
         settings = validated(CkfSettings, chosen, f"{self.name}, changes")
         assert isinstance(settings, CkfSettings)
-        self._chain = CkfChain(settings, self.config.field_z)
+        self._chain = CkfChain(settings, field_of(self.config.detector, self.config.field_z))
         self._n_without_seeds = self._n_without_tracks = self._n_shared = self._n_lost = 0
 
     def execute(self, event_store: EventStore) -> ProcessCode:

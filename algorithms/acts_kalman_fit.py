@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
+from mltrack_plugin.detectors import Detector
 from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks
 from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
@@ -29,8 +30,8 @@ class ActsKalmanFit(Algorithm):
     class Config(BaseConfig):
         """Settings of acts-kalman-fit."""
 
-        field_z: float = Field(default=2.0, allow_inf_nan=False)
-        """Solenoid field along z, T."""
+        field_z: float | None = Field(default=None, allow_inf_nan=False)
+        """Solenoid field along z, T; ``None`` = the detector's."""
         resolution: float = Field(default=1.0, gt=0, allow_inf_nan=False)
         """Standard deviation of the hits in units of the pitch / sqrt(12)."""
         tolerance: float = Field(default=0.05, gt=0)
@@ -39,7 +40,7 @@ class ActsKalmanFit(Algorithm):
         """Whether tracks scatter in the detector's material."""
         energy_loss: bool = True
         """Whether tracks lose energy in the detector's material."""
-        detector: str | None = None
+        detector: str | Detector | None = None
         """Detector of the events; by default what the input states."""
         hits: str = "hits"
         """Event store key of the hits (input)."""
@@ -73,11 +74,11 @@ class ActsKalmanFit(Algorithm):
             MissingExtraError: without pyacts.
         """
         from mltrack_plugin.acts.kalman import KalmanFitter
-        from mltrack_plugin.detectors.acts_geometry import check_detector
+        from mltrack_plugin.detectors.acts_geometry import check_detector, field_of
 
         check_detector(self.config.detector)
         self._fitter = KalmanFitter(
-            self.config.field_z,
+            field_of(self.config.detector, self.config.field_z),
             multiple_scattering=self.config.multiple_scattering,
             energy_loss=self.config.energy_loss,
         )

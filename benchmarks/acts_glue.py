@@ -37,9 +37,10 @@ def measure(events: int, particles: int, model: str | None, seed: int = 1) -> di
     )
 
     from mltrack_plugin.acts import TransformerTrackFinding
+    from mltrack_plugin.detectors.acts_geometry import PITCH, generic_detector
     from mltrack_plugin.event_data import Hits, ProtoTracks
     from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
-    from mltrack_plugin.simulation.acts_chain import PITCH, digitisation_config, generic_detector
+    from mltrack_plugin.simulation.acts_chain import digitisation_config
 
     u = acts.UnitConstants
     geometry = generic_detector()[1]

@@ -39,7 +39,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mltrack_plugin.acts import addTransformerSeeds, addTransformerTracks
-from mltrack_plugin.acts.ckf import PRESETS, SEEDING_LAYERS
+from mltrack_plugin.acts.ckf import PRESETS
+from mltrack_plugin.detectors.acts_geometry import SEEDING_LAYERS
 from mltrack_plugin.simulation.acts_chain import digitisation_config
 
 u = acts.UnitConstants

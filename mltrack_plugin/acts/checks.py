@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from mltrack_plugin.detectors.acts_geometry import PITCH
+from mltrack_plugin.detectors.geometry_ids import split_geometry_id
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.simulation.acts_chain import PITCH, split_geometry_id
 
 #: T: outside this range a momentum cannot be estimated, or the unit of the field was forgotten.
 FIELD_RANGE = (0.1, 50.0)

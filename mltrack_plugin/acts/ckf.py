@@ -16,6 +16,7 @@ from mltrack_plugin.acts.fitted_tracks import FittedTracks, read_fitted_tracks
 from mltrack_plugin.acts.measurements import SUBSET, Measurements, put_measurements
 from mltrack_plugin.acts.whiteboard import ActsEvent
 from mltrack_plugin.detectors.acts_geometry import (
+    SEEDING_LAYERS,
     constant_field,
     module_table,
     require_acts,
@@ -26,8 +27,6 @@ from mltrack_plugin.settings import Config
 
 #: Steps that make tracks of space points: what the CPU time of the reference covers.
 RECONSTRUCTION_STEPS = ("seeding", "estimation", "ckf", "ambiguity resolution")
-#: Volume and layers of the pixel modules that give space points to the seeding: ``generic-seeding-config.json``.
-SEEDING_LAYERS = {7: (8, 10, 12, 14), 8: (2, 4, 6, 8), 9: (2, 4, 6, 8)}
 
 #: Keys on the whiteboard.
 _SPACE_POINTS, _SEEDS, _ESTIMATED_SEEDS, _PARAMETERS = (
@@ -135,7 +134,7 @@ class CkfChain:
         MissingExtraError: without pyacts.
     """
 
-    def __init__(self, settings: CkfSettings, field_z: float = 2.0) -> None:
+    def __init__(self, settings: CkfSettings, field_z: float) -> None:
         field = constant_field(field_z)
         module_table()  # made now, not at the cost of the first event
         self.settings, self.field_z = settings, field_z

@@ -18,13 +18,13 @@ from mltrack_plugin.acts.measurements import (
 )
 from mltrack_plugin.acts.whiteboard import ActsEvent
 from mltrack_plugin.detectors.acts_geometry import (
+    PITCH,
     constant_field,
     module_table,
     require_acts,
     tracking_geometry,
 )
 from mltrack_plugin.event_data import ProtoTracks, Tracks
-from mltrack_plugin.simulation.acts_chain import PITCH
 
 Array = npt.NDArray[Any]
 
@@ -49,9 +49,7 @@ class KalmanFitter:
         MissingExtraError: without pyacts.
     """
 
-    def __init__(
-        self, field_z: float = 2.0, *, multiple_scattering: bool = True, energy_loss: bool = True
-    ) -> None:
+    def __init__(self, field_z: float, *, multiple_scattering: bool = True, energy_loss: bool = True) -> None:
         field, (acts, examples), geometry = constant_field(field_z), require_acts(), tracking_geometry()
         module_table()  # made now, not at the cost of the first event
         # Candidates that cannot be fitted are counted, not logged one by one.

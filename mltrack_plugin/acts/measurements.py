@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.acts.whiteboard import ActsEvent
-from mltrack_plugin.detectors.acts_geometry import ModuleTable, module_table, require_acts
+from mltrack_plugin.detectors.acts_geometry import PITCH, ModuleTable, module_table, require_acts
+from mltrack_plugin.detectors.geometry_ids import join_geometry_id, split_geometry_id
 from mltrack_plugin.errors import EventDataError, InputError
 from mltrack_plugin.event_data import Hits, Particles, ProtoTracks, TruthLinks
-from mltrack_plugin.simulation.acts_chain import PITCH, join_geometry_id, split_geometry_id
 
 Array = npt.NDArray[Any]
 

@@ -8,13 +8,16 @@ from mltrack_plugin.jobs.config import JobConfig, Step
 
 
 def ckf_job(
-    settings: str = "tuned", field_z: float = 2.0, resolution: float = 1.0, min_pt: float | None = None
+    settings: str = "tuned",
+    field_z: float | None = None,
+    resolution: float = 1.0,
+    min_pt: float | None = None,
 ) -> JobConfig:
     """A job that finds tracks with the CKF of ACTS.
 
     Args:
         settings: "tuned" or "standard".
-        field_z: solenoid field along z, T.
+        field_z: solenoid field along z, T; ``None`` = that of the detector.
         resolution: standard deviation of the hits in units of the pitch / sqrt(12).
         min_pt: smallest transverse momentum of seeds and tracks, GeV, instead of that of the settings.
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from mltrack_plugin.acts.whiteboard import ActsEvent
 from mltrack_plugin.detectors.acts_geometry import require_acts
+from mltrack_plugin.detectors.geometry_ids import split_geometry_id
 from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits, ProtoTracks
 from mltrack_plugin.event_data.base import Array
-from mltrack_plugin.simulation.acts_chain import split_geometry_id
 
 acts, examples = require_acts()
 

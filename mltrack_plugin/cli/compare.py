@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from mltrack_plugin.evaluation.comparison.accumulator import Comparison
     from mltrack_plugin.evaluation.comparison.truth import Cuts
+    from mltrack_plugin.framework.algorithm import Reader
     from mltrack_plugin.io.track_collection import TrackCollection
 
 #: Files in the output folder.
@@ -58,10 +59,8 @@ DEFAULT_OUTPUT = "comparison"
     "--field",
     "field_z",
     type=float,
-    default=2.0,
-    show_default=True,
     metavar="T",
-    help="Solenoid field in which true particles are followed to the beam line.",
+    help="Solenoid field in which true particles are followed to the beam line. Default: that of the detector.",
 )
 @click.option("--events", type=click.IntRange(1), metavar="N", help="Compare N events at most.")
 @click.option("--skip", type=click.IntRange(0), default=0, metavar="N", help="Leave out the first N events.")
@@ -80,7 +79,7 @@ def command(
     min_pt: float,
     max_eta: float | None,
     min_hits: int,
-    field_z: float,
+    field_z: float | None,
     events: int | None,
     skip: int,
     format_: str | None,
@@ -133,7 +132,7 @@ def compare_files(
     pair: tuple[TrackCollection, TrackCollection],
     truth: str | None,
     cuts: Cuts,
-    field_z: float,
+    field_z: float | None,
     events: int | None,
     skip: int,
     format: str | None,
@@ -146,7 +145,7 @@ def compare_files(
         pair: the collections.
         truth: the events with truth, if there are any.
         cuts: which particles count.
-        field_z: solenoid field in T.
+        field_z: solenoid field in T; ``None`` = that of the detector that the events are from.
         events: compare so many at most.
         skip: leave out the first so many.
         format: of the truth; found from the content if ``None``.
@@ -194,6 +193,8 @@ def compare_files(
                 f"--min-pt and --max-eta need the momenta of the particles, which {truth} does not have"
             )
         start, stop = event_range(reader, events, skip)
+        if field_z is None:
+            field_z = _field_of(reader)
         comparison = Comparison(labels, cuts, field_z, momenta, times)
         truth_events = (checked_event(event, truth) for event in reader.events(start, stop))
         whole = (start, stop) == (0, reader.num_events())
@@ -204,6 +205,20 @@ def compare_files(
     finally:
         reader.finalize()
     return comparison, stream.left_out
+
+
+def _field_of(reader: Reader) -> float:
+    """Field along z at the centre of the detector that an initialized reader's events are from, T."""
+    from mltrack_plugin.detectors import lookup
+    from mltrack_plugin.errors import ConfigurationError
+    from mltrack_plugin.jobs.choice import look_at
+
+    stated = getattr(reader, "detector", None)
+    try:
+        detector = (stated and lookup(stated)) or look_at(reader).detector
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}; or give the field with --field") from error
+    return float(detector.field_at([[0.0, 0.0, 0.0]])[0, 2])
 
 
 def _labels(given: tuple[str, ...], tracks: str, reference: str) -> tuple[str, str]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     help="Settings of the chain; standard: those of ckf_tracks.py of ACTS.",
 )
 @click.option(
-    "--field", type=float, default=2.0, show_default=True, metavar="T", help="Solenoid field along z, T."
+    "--field", type=float, metavar="T", help="Solenoid field along z, T. Default: that of the detector."
 )
 @click.option(
     "--resolution",
@@ -67,7 +67,7 @@ def command(
     input_: str,
     output: str | None,
     settings: str,
-    field: float,
+    field: float | None,
     resolution: float,
     min_pt: float | None,
     detector: str | None,

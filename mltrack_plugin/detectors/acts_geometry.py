@@ -6,14 +6,14 @@ import dataclasses
 import functools
 import math
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from mltrack_plugin.detectors.detector import Detector
+from mltrack_plugin.detectors.library import load_detector, names_of, same_detector
 from mltrack_plugin.errors import ConfigurationError, require_extra
-from mltrack_plugin.simulation.acts_chain import generic_detector
-from mltrack_plugin.simulation.full_event import modules
 
 Array = npt.NDArray[Any]
 
@@ -21,6 +21,11 @@ Array = npt.NDArray[Any]
 PURPOSE = "reconstruction with ACTS"
 #: Name of the detector in files of this package.
 DETECTOR = "generic"
+_VOLUMES = sorted(load_detector(DETECTOR).volumes.items())
+#: Pitch along the two local axes of the modules by volume, mm.
+PITCH = {number: volume.pitch for number, volume in _VOLUMES if volume.pitch is not None}
+#: Volume and layers of the modules that give space points to the seeding: ``generic-seeding-config.json`` of ACTS.
+SEEDING_LAYERS = {number: volume.seeding for number, volume in _VOLUMES if volume.seeding}
 
 
 @functools.cache
@@ -31,6 +36,17 @@ def require_acts() -> tuple[ModuleType, ModuleType]:
         MissingExtraError: with the install line.
     """
     return require_extra("acts", "acts", PURPOSE), require_extra("acts.examples", "acts", PURPOSE)
+
+
+@functools.cache
+def generic_detector() -> tuple[Any, Any, Any]:
+    """Detector, tracking geometry and surface map; half a second, so built once per process."""
+    acts, examples = require_acts()
+    config = examples.GenericDetector.Config()
+    config.logLevel = acts.logging.WARNING
+    detector = examples.GenericDetector(config)
+    geometry = detector.trackingGeometry()
+    return detector, geometry, geometry.geoIdSurfaceMap()
 
 
 def tracking_geometry() -> Any:
@@ -63,7 +79,19 @@ def constant_field(field_z: float) -> Any:
     return acts.ConstantBField(acts.Vector3(0, 0, field_z * acts.UnitConstants.T))
 
 
-def check_detector(detector: str | None) -> None:
+def field_of(detector: str | Detector | None, field_z: float | None) -> float:
+    """Solenoid field along z, T.
+
+    Args:
+        detector: of the events; ``None`` = that of this geometry.
+        field_z: T; ``None`` = that of the detector.
+    """
+    if field_z is not None:
+        return field_z
+    return float(load_detector(detector or DETECTOR).field_at(np.zeros((1, 3)))[0, 2])
+
+
+def check_detector(detector: str | Detector | None) -> None:
     """Refuse events that state another detector.
 
     Args:
@@ -72,11 +100,63 @@ def check_detector(detector: str | None) -> None:
     Raises:
         ConfigurationError: naming both.
     """
-    if detector not in (None, DETECTOR):
+    if detector is not None and not same_detector(detector, DETECTOR):
         raise ConfigurationError(
-            f"the events are of the detector {detector!r}; the geometry at hand is the GenericDetector of ACTS "
-            f"({DETECTOR!r}), as simulated by: mltrack simulate acts-gun"
+            f"the events are of the detector {names_of(detector)[0]!r}; the geometry at hand is the GenericDetector "
+            f"of ACTS ({DETECTOR!r}), as simulated by: mltrack simulate acts-gun"
         )
+
+
+class Modules(NamedTuple):
+    """Sensitive modules of the detector; all are planes, rectangles or trapezoids.
+
+    Attributes:
+        geometry_id: (n,) uint64.
+        center: (n, 3) float64, mm.
+        axes: (n, 2, 3) float64, unit vectors of the local axes.
+        half: (n, 3) float64, mm: half width at the lower end, at the upper end, half length.
+    """
+
+    geometry_id: Array
+    center: Array
+    axes: Array
+    half: Array
+
+
+@functools.cache
+def modules() -> Modules:
+    """The modules of the GenericDetector.
+
+    Raises:
+        MissingExtraError: without pyacts.
+    """
+    acts, _ = require_acts()
+    geometry = generic_detector()[1]
+    context = acts.GeometryContext.dangerouslyDefaultConstruct()
+    surfaces: list[Any] = []
+    geometry.visitSurfaces(surfaces.append)
+    ids, points, half = [], [], []
+    direction = acts.Vector3(0, 0, 1)
+    for surface in surfaces:
+        ids.append(surface.geometryId.value)
+        local = (acts.Vector2(0, 0), acts.Vector2(1, 0), acts.Vector2(0, 1))
+        points.append([list(_xyz(surface.localToGlobal(context, p, direction))) for p in local])
+        bounds = list(surface.bounds.values())
+        if isinstance(surface.bounds, acts.TrapezoidBounds):
+            half.append(bounds[:3])
+        else:
+            half.append([bounds[2], bounds[2], bounds[3]])
+    frame = np.array(points)
+    return Modules(
+        np.array(ids, dtype=np.uint64),
+        frame[:, 0],
+        frame[:, 1:] - frame[:, :1],
+        np.array(half, dtype=np.float64),
+    )
+
+
+def _xyz(vector: Any) -> tuple[float, float, float]:
+    return vector[0], vector[1], vector[2]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,21 +24,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mltrack_plugin.detectors.acts_geometry import PITCH, generic_detector
+from mltrack_plugin.detectors.geometry_ids import join_geometry_id
 from mltrack_plugin.errors import require_extra
 
 _log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 
-#: Volumes of the GenericDetector by technology; the numbers are those of TrackML.
-PIXEL_VOLUMES = (7, 8, 9)
-SHORT_STRIP_VOLUMES = (12, 13, 14)
-LONG_STRIP_VOLUMES = (16, 17, 18)
-#: Pitch along the two local axes, mm: the cells of the TrackML detector.
-PITCH = {
-    **dict.fromkeys(PIXEL_VOLUMES, (0.050, 0.05625)),
-    **dict.fromkeys(SHORT_STRIP_VOLUMES, (0.080, 1.2)),
-    **dict.fromkeys(LONG_STRIP_VOLUMES, (0.120, 10.8)),
-}
 #: Momentum below which Fatras stops following a particle, GeV.
 STOP_MOMENTUM = 0.05
 #: What a missing extra is needed for, in its message.
@@ -105,21 +97,6 @@ def require_acts() -> ModuleType:
     return require_extra("acts", "acts", PURPOSE)
 
 
-def split_geometry_id(geometry_id: Array) -> tuple[Array, Array, Array]:
-    """Volume, layer and module (= sensitive surface) numbers, each (n,) int32, of ACTS geometry ids."""
-    ids = np.asarray(geometry_id, dtype=np.uint64)
-    volume = (ids >> np.uint64(56)) & np.uint64(0xFF)
-    layer = (ids >> np.uint64(36)) & np.uint64(0xFFF)
-    module = (ids >> np.uint64(8)) & np.uint64(0xFFFFF)
-    return volume.astype(np.int32), layer.astype(np.int32), module.astype(np.int32)
-
-
-def join_geometry_id(volume: Array, layer: Array, module: Array) -> Array:
-    """The inverse of :func:`split_geometry_id`: (n,) uint64."""
-    u = np.uint64
-    return np.asarray((volume.astype(u) << u(56)) | (layer.astype(u) << u(36)) | (module.astype(u) << u(8)))
-
-
 def digitisation_config(resolution: float = 1.0) -> dict[str, Any]:
     """Smearing digitisation of the GenericDetector in the JSON layout of ACTS.
 
@@ -138,18 +115,6 @@ def digitisation_config(resolution: float = 1.0) -> dict[str, Any]:
         "acts-geometry-hierarchy-map": {"format-version": 0, "value-identifier": "digitization-configuration"}
     }
     return {**header, "entries": entries}
-
-
-@functools.cache
-def generic_detector() -> tuple[Any, Any, Any]:
-    """Detector, tracking geometry and surface map; half a second, so built once per process."""
-    acts = require_acts()
-    examples = require_extra("acts.examples", "acts", PURPOSE)
-    config = examples.GenericDetector.Config()
-    config.logLevel = acts.logging.WARNING
-    detector = examples.GenericDetector(config)
-    geometry = detector.trackingGeometry()
-    return detector, geometry, geometry.geoIdSurfaceMap()
 
 
 @functools.cache

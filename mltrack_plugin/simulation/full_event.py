@@ -2,66 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.errors import require_extra
-from mltrack_plugin.simulation.acts_chain import PURPOSE, DetectorEvent, generic_detector
+from mltrack_plugin.detectors.acts_geometry import modules
+from mltrack_plugin.simulation.acts_chain import DetectorEvent
 from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.simulation.measured_event import measured_event
 
 Array = npt.NDArray[Any]
-
-
-class Modules(NamedTuple):
-    """Sensitive modules of the detector; all are planes, rectangles or trapezoids.
-
-    Attributes:
-        geometry_id: (n,) uint64.
-        center: (n, 3) float64, mm.
-        axes: (n, 2, 3) float64, unit vectors of the local axes.
-        half: (n, 3) float64, mm: half width at the lower end, at the upper end, half length.
-    """
-
-    geometry_id: Array
-    center: Array
-    axes: Array
-    half: Array
-
-
-@functools.cache
-def modules() -> Modules:
-    """The modules of the GenericDetector.
-
-    Raises:
-        MissingExtraError: without pyacts.
-    """
-    acts = require_extra("acts", "acts", PURPOSE)
-    geometry = generic_detector()[1]
-    context = acts.GeometryContext.dangerouslyDefaultConstruct()
-    surfaces: list[Any] = []
-    geometry.visitSurfaces(surfaces.append)
-    ids, points, half = [], [], []
-    direction = acts.Vector3(0, 0, 1)
-    for surface in surfaces:
-        ids.append(surface.geometryId.value)
-        local = (acts.Vector2(0, 0), acts.Vector2(1, 0), acts.Vector2(0, 1))
-        points.append([list(_xyz(surface.localToGlobal(context, p, direction))) for p in local])
-        bounds = list(surface.bounds.values())
-        if isinstance(surface.bounds, acts.TrapezoidBounds):
-            half.append(bounds[:3])
-        else:
-            half.append([bounds[2], bounds[2], bounds[3]])
-    frame = np.array(points)
-    return Modules(
-        np.array(ids, dtype=np.uint64),
-        frame[:, 0],
-        frame[:, 1:] - frame[:, :1],
-        np.array(half, dtype=np.float64),
-    )
 
 
 def noise_hits(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -115,7 +66,3 @@ def full_event(event: DetectorEvent, noise: float, rng: np.random.Generator) -> 
         pdg=event.pdg[seen],
         nhits=counts[seen],
     )
-
-
-def _xyz(vector: Any) -> tuple[float, float, float]:
-    return vector[0], vector[1], vector[2]

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mltrack_plugin.detectors.geometry_ids import split_geometry_id
 from mltrack_plugin.evaluation.trackml_weights import trackml_weights
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
-from mltrack_plugin.simulation.acts_chain import split_geometry_id
 from mltrack_plugin.simulation.event import SimulatedEvent
 
 Array = npt.NDArray[Any]

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mltrack_plugin.detectors.geometry_ids import join_geometry_id
 from mltrack_plugin.errors import ConfigurationError, InputError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
-from mltrack_plugin.simulation.acts_chain import DetectorEvent, join_geometry_id
+from mltrack_plugin.simulation.acts_chain import DetectorEvent
 from mltrack_plugin.simulation.bank import ParticleBank, bank_from_events
 from mltrack_plugin.simulation.base import SPLITS, split_window
 

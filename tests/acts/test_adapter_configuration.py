@@ -94,11 +94,15 @@ def test_model_replaces_that_of_a_list():
         ({"onError": "ignore"}, ConfigurationError, "onError must be 'fail' or 'skip'"),
         ({"threads": 0}, ConfigurationError, "threads must be at least 1"),
         ({"inputSpacePoints": ""}, ConfigurationError, "inputSpacePoints must not be empty"),
-        ({"detector": "redvid"}, ModelError, "was trained for generic or trackml"),
+        (
+            {"detector": "redvid"},
+            ConfigurationError,
+            "set up for the detector generic, but the events are of redvid",
+        ),
         (
             {"model": "encreg-redvid-10-50-linear", "detector": "generic"},
-            ModelError,
-            "was trained for redvid",
+            ConfigurationError,
+            "set up for the detector redvid, but the events are of generic",
         ),
     ],
 )
@@ -107,8 +111,10 @@ def test_wrong_settings_are_refused_at_once(arguments, error, message):
         TransformerTrackFinding(**arguments)
 
 
-def test_model_of_another_detector_is_refused_by_the_geometry():
-    with pytest.raises(ModelError, match="was trained for redvid, but the input holds events of 'generic'"):
+def test_job_for_another_detector_is_refused_by_the_geometry():
+    with pytest.raises(
+        ConfigurationError, match="set up for the detector redvid, but the events are of generic"
+    ):
         TransformerTrackFinding(model="encreg-redvid-10-50-linear", trackingGeometry=geometry())
 
 

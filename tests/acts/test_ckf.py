@@ -13,18 +13,11 @@ import acts
 import acts.examples
 import acts.examples.reconstruction as recipes
 
-from mltrack_plugin.acts.ckf import (
-    PRESETS,
-    RECONSTRUCTION_STEPS,
-    SEEDING_LAYERS,
-    CkfChain,
-    CkfSettings,
-    preset,
-)
+from mltrack_plugin.acts.ckf import PRESETS, RECONSTRUCTION_STEPS, CkfChain, CkfSettings, preset
 from mltrack_plugin.acts.injection import add_events
 from mltrack_plugin.acts.measurements import measurements_of
 from mltrack_plugin.algorithms.acts_ckf import ActsCkf, step_times
-from mltrack_plugin.detectors.acts_geometry import constant_field, tracking_geometry
+from mltrack_plugin.detectors.acts_geometry import SEEDING_LAYERS, constant_field, tracking_geometry
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import Hits, Tracks
 from mltrack_plugin.framework.event_store import EventStore
@@ -36,7 +29,7 @@ u = acts.UnitConstants
 
 def efficiency(name, particles, events, noise=0.15):
     """Share of particles (9 hits, 0.5 GeV) that own most hits of a track, and share of tracks that are nobody's."""
-    chain, found, asked, fakes, tracks = CkfChain(preset(name)), 0, 0, 0, 0
+    chain, found, asked, fakes, tracks = CkfChain(preset(name), 2.0), 0, 0, 0, 0
     for index in range(events):
         event = gun_event(particles, noise, index, vertices=(5, 5))
         result = chain.find(measurements_of(event.hits)).found.tracks
@@ -149,7 +142,7 @@ def test_standard_settings_are_those_of_the_script_of_acts(tmp_path):
     sequencer.addAlgorithm(collect)
     sequencer.run()
 
-    found = CkfChain(PRESETS["standard"]).find(measurements).found
+    found = CkfChain(PRESETS["standard"], 2.0).find(measurements).found
     assert len(found.tracks) == len(collect.parameters) > 90
     ours = np.stack([getattr(found.tracks, n) for n in ("d0", "z0", "phi", "theta", "qop")], axis=1)
     assert np.array_equal(ours, collect.parameters[found.source, :5])
@@ -174,14 +167,14 @@ def test_tuned_differs_from_standard_where_it_says():
 
 def test_the_same_event_gives_the_same_bits():
     measurements = measurements_of(gun_event(50).hits)
-    first, second = (CkfChain(PRESETS["tuned"]).find(measurements) for _ in range(2))
+    first, second = (CkfChain(PRESETS["tuned"], 2.0).find(measurements) for _ in range(2))
     assert first.found.tracks.equals(second.found.tracks)
 
 
 def test_tracks_do_not_depend_on_the_order_of_hits():
     """The order of hits on one module is the only one that is left to chance, and noise is rare on any."""
     event, (other, rows) = gun_event(30), shuffled(gun_event(30))
-    chain = CkfChain(PRESETS["tuned"])
+    chain = CkfChain(PRESETS["tuned"], 2.0)
     plain, mixed = (chain.find(measurements_of(e.hits)).found.tracks for e in (event, other))
     tracks = [{frozenset(t.hits_of(i).tolist()) for i in range(len(t))} for t in (plain, mixed)]
     assert tracks[0] == {frozenset(rows[list(hits)].tolist()) for hits in tracks[1]}

@@ -66,7 +66,7 @@ def board():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ActsEvent, "__init__", remember)
         measurements = measurements_of(event.hits)
-        CkfChain(PRESETS["tuned"]).find(measurements)
+        CkfChain(PRESETS["tuned"], 2.0).find(measurements)
     return boards[0], measurements
 
 
@@ -96,10 +96,10 @@ def test_every_number_is_that_of_acts(board):
 
 def test_arrays_outlive_the_whiteboard():
     event = gun_event(20)
-    tracks = CkfChain(PRESETS["tuned"]).find(measurements_of(event.hits)).found.tracks
+    tracks = CkfChain(PRESETS["tuned"], 2.0).find(measurements_of(event.hits)).found.tracks
     before = {name: values.copy() for name, values in tracks.arrays().items()}
     for _ in range(3):
-        CkfChain(PRESETS["tuned"]).find(measurements_of(gun_event(50, index=1).hits))
+        CkfChain(PRESETS["tuned"], 2.0).find(measurements_of(gun_event(50, index=1).hits))
     assert all(np.array_equal(tracks.arrays()[name], values) for name, values in before.items())
 
 
@@ -170,6 +170,6 @@ def test_lists_of_other_tracks_are_refused():
 def test_candidates_keep_their_order_and_hits_through_the_fit():
     event, _ = shuffled(gun_event(30), seed=4)
     candidates = true_candidates(event.truth_links)
-    tracks = KalmanFitter().fit(measurements_of(event.hits), candidates)
+    tracks = KalmanFitter(2.0).fit(measurements_of(event.hits), candidates)
     assert np.array_equal(tracks.offsets, candidates.offsets)
     assert np.array_equal(tracks.hit_indices, candidates.hit_indices)

@@ -25,7 +25,7 @@ PARAMETERS = ("d0", "z0", "phi", "theta", "qop")
 @pytest.fixture(scope="module")
 def fits():
     """Tracks of some events (true groups): fitted by ACTS, by fit-helix, and as generated."""
-    fitter, found = KalmanFitter(), []
+    fitter, found = KalmanFitter(2.0), []
     helix_settings = next(
         s.settings for s in load_job("encreg-trackml-10-50").sequence if s.name == "fit-helix"
     )
@@ -114,7 +114,7 @@ def test_candidates_that_cannot_be_fitted_stay_with_nan_and_are_counted(caplog):
 
 def test_an_event_without_candidates_gives_no_tracks():
     event, nothing = gun_event(20), np.zeros(0, dtype=np.int64)
-    tracks = KalmanFitter().fit(
+    tracks = KalmanFitter(2.0).fit(
         measurements_of(event.hits), ProtoTracks(np.zeros(1, dtype=np.int64), nothing)
     )
     assert len(tracks) == 0
@@ -124,14 +124,18 @@ def test_memberships_stay():
     event = gun_event(20)
     labels = event.truth_links.particle_id.astype(np.int64) - 1
     candidates = ProtoTracks.from_labels(labels, membership=np.linspace(0, 1, len(labels)), min_hits=5)
-    tracks = KalmanFitter().fit(measurements_of(event.hits), candidates)
+    tracks = KalmanFitter(2.0).fit(measurements_of(event.hits), candidates)
     assert np.array_equal(tracks.membership, candidates.membership)
 
 
 def test_the_same_input_gives_the_same_bits():
     event = gun_event(50)
     measurements, candidates = measurements_of(event.hits), true_candidates(event.truth_links)
-    assert KalmanFitter().fit(measurements, candidates).equals(KalmanFitter().fit(measurements, candidates))
+    assert (
+        KalmanFitter(2.0)
+        .fit(measurements, candidates)
+        .equals(KalmanFitter(2.0).fit(measurements, candidates))
+    )
 
 
 def test_a_field_of_zero_is_refused():

@@ -20,10 +20,10 @@ from mltrack_plugin.acts.measurements import (
     truth_maps,
 )
 from mltrack_plugin.acts.whiteboard import ActsEvent
-from mltrack_plugin.detectors.acts_geometry import module_table, tracking_geometry
+from mltrack_plugin.detectors.acts_geometry import PITCH, module_table, tracking_geometry
+from mltrack_plugin.detectors.geometry_ids import split_geometry_id
 from mltrack_plugin.errors import EventDataError, InputError
 from mltrack_plugin.event_data import Hits, Particles, ProtoTracks, TruthLinks
-from mltrack_plugin.simulation.acts_chain import PITCH, split_geometry_id
 
 
 @pytest.fixture

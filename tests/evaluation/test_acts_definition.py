@@ -12,14 +12,10 @@ pytest.importorskip("acts")
 import acts
 from acts import examples
 
+from mltrack_plugin.detectors.acts_geometry import SEEDING_LAYERS, generic_detector
 from mltrack_plugin.evaluation.definitions import ActsCounts, acts_counts, evaluate
 from mltrack_plugin.evaluation.matching import Matching, match_hit_lists
-from mltrack_plugin.simulation.acts_chain import (
-    PIXEL_VOLUMES,
-    digitisation_config,
-    generic_detector,
-    new_sequencer,
-)
+from mltrack_plugin.simulation.acts_chain import digitisation_config, new_sequencer
 
 #: Names of ACTS for the fields of `ActsCounts`.
 ACTS_NAMES = {
@@ -297,7 +293,7 @@ def test_ckf_tracks(tmp_path):
     field = add_simulation(sequencer, tmp_path, 400, 20, seed=4)
     geometry = generic_detector()[1]
     layers = tmp_path / "layers.json"
-    layers.write_text(json.dumps([{"volume": volume} for volume in PIXEL_VOLUMES]))
+    layers.write_text(json.dumps([{"volume": volume} for volume in SEEDING_LAYERS]))
     addSeeding(
         sequencer,
         geometry,

@@ -5,9 +5,11 @@ import pytest
 
 pytest.importorskip("acts")
 
-from mltrack_plugin.simulation.acts_chain import PITCH, Primaries, simulate_primaries, split_geometry_id
+from mltrack_plugin.detectors.acts_geometry import PITCH, modules
+from mltrack_plugin.detectors.geometry_ids import split_geometry_id
+from mltrack_plugin.simulation.acts_chain import Primaries, simulate_primaries
 from mltrack_plugin.simulation.datasets import make_dataset
-from mltrack_plugin.simulation.full_event import full_event, modules, noise_hits
+from mltrack_plugin.simulation.full_event import full_event, noise_hits
 
 
 def muons(pt: float, n: int = 100, eta: float = 0.5) -> Primaries:

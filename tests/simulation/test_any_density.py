@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from mltrack_plugin.detectors.geometry_ids import join_geometry_id
 from mltrack_plugin.errors import ConfigurationError
-from mltrack_plugin.simulation.acts_chain import DetectorEvent, join_geometry_id
+from mltrack_plugin.simulation.acts_chain import DetectorEvent
 from mltrack_plugin.simulation.bank import bank_from_events, compose
 from mltrack_plugin.simulation.datasets import make_dataset
 

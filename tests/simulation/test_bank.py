@@ -5,8 +5,9 @@ import time
 import numpy as np
 import pytest
 
+from mltrack_plugin.detectors.geometry_ids import join_geometry_id, split_geometry_id
 from mltrack_plugin.errors import ConfigurationError, InputError, OutputError
-from mltrack_plugin.simulation.acts_chain import DetectorEvent, join_geometry_id, split_geometry_id
+from mltrack_plugin.simulation.acts_chain import DetectorEvent
 from mltrack_plugin.simulation.bank import (
     ParticleBank,
     bank_from_events,

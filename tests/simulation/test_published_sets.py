@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
+from mltrack_plugin.detectors.geometry_ids import join_geometry_id
 from mltrack_plugin.evaluation.trackml_weights import order_weights, pt_weights
-from mltrack_plugin.simulation.acts_chain import DetectorEvent, join_geometry_id
+from mltrack_plugin.simulation.acts_chain import DetectorEvent
 from mltrack_plugin.simulation.bank import bank_from_events
 from mltrack_plugin.simulation.base import SPLITS
 from mltrack_plugin.simulation.datasets import make_dataset

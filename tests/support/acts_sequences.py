@@ -23,10 +23,11 @@ from acts.examples.simulation import (
     addParticleGun,
 )
 
+from mltrack_plugin.detectors.acts_geometry import PITCH, generic_detector
 from mltrack_plugin.event_data import Hits, ProtoTracks
 from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
-from mltrack_plugin.simulation.acts_chain import PITCH, digitisation_config, generic_detector
+from mltrack_plugin.simulation.acts_chain import digitisation_config
 
 u = acts.UnitConstants
 QUIET = acts.logging.FATAL

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.evaluation import definitions, efficiency
 from mltrack_plugin.evaluation.comparison.overlap import Overlap, common_tracks
 from mltrack_plugin.evaluation.comparison.rates import RateTable
@@ -96,7 +97,8 @@ class Comparison:
     Args:
         labels: names of the two collections, different from each other.
         cuts: which particles count in efficiencies.
-        field_z: solenoid field in T, for the true impact parameters of displaced particles.
+        field_z: solenoid field in T, for the true impact parameters of displaced particles; ``None`` = there is no
+            truth to compare with.
         momenta: whether the true momenta are momenta (in REDVID they are not).
         times: per collection what the job recorded that made it, or ``None``.
     """
@@ -105,7 +107,7 @@ class Comparison:
         self,
         labels: tuple[str, str],
         cuts: Cuts = DEFAULT_CUTS,
-        field_z: float = 2.0,
+        field_z: float | None = None,
         momenta: bool = True,
         times: tuple[TimingRecord | None, TimingRecord | None] = (None, None),
     ) -> None:
@@ -157,6 +159,8 @@ class Comparison:
     def _truth(self, event: ComparedEvent, rates: dict[tuple[str, ...], Fraction]) -> None:
         assert event.hits is not None
         assert event.truth_links is not None
+        if self.field_z is None:
+            raise ConfigurationError("comparing with the truth needs the field: give field_z")
         truth = event_truth(
             event.hits, event.truth_links, event.particles, self.cuts, self.field_z, self._momenta
         )

@@ -35,7 +35,7 @@ def compared(number: int, lost: int) -> ComparedEvent:
 
 
 def test_no_event_outlives_its_turn_not_even_the_displayed_one():
-    comparison = Comparison(("a", "b"))
+    comparison = Comparison(("a", "b"), field_z=2.0)
     alive = []
     for number in range(6):
         event = compared(number, lost=number if number < 4 else 1)

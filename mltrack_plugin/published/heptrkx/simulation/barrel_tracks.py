@@ -14,9 +14,10 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from mltrack_plugin.detectors.geometry_ids import split_geometry_id
 from mltrack_plugin.published.heptrkx.graphs.layers import BARREL_VOLUMES
 from mltrack_plugin.settings import Config
-from mltrack_plugin.simulation.acts_chain import DetectorEvent, simulate_primaries, split_geometry_id
+from mltrack_plugin.simulation.acts_chain import DetectorEvent, simulate_primaries
 from mltrack_plugin.simulation.bank import ParticleBank, bank_from_events, compose, composed_to_event
 from mltrack_plugin.simulation.base import SPLITS, Dataset
 from mltrack_plugin.simulation.event import SimulatedEvent

@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from mltrack_plugin.detectors.geometry_ids import split_geometry_id
 from mltrack_plugin.published.heptrkx.graphs.layers import BARREL_VOLUMES, distinct_per_layer
 from mltrack_plugin.settings import Config
-from mltrack_plugin.simulation.acts_chain import Primaries, require_acts, simulate_many, split_geometry_id
+from mltrack_plugin.simulation.acts_chain import Primaries, require_acts, simulate_many
 from mltrack_plugin.simulation.bank import ParticleBank, bank_from_events, stop_hadrons, stored_bank
 from mltrack_plugin.simulation.base import SPLITS, CollisionConfig, Dataset
 from mltrack_plugin.simulation.event import SimulatedEvent

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from mltrack_plugin.detectors.geometry_ids import split_geometry_id
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import Vertices
 from mltrack_plugin.event_data.base import Array
@@ -27,11 +28,7 @@ from mltrack_plugin.published.heptrkx.simulation.heptrkx import (
     qcd_collisions,
     ranges,
 )
-from mltrack_plugin.simulation.acts_chain import (
-    DetectorEvent,
-    simulate_many,
-    split_geometry_id,
-)
+from mltrack_plugin.simulation.acts_chain import DetectorEvent, simulate_many
 from mltrack_plugin.simulation.bank import ParticleBank, bank_from_events, stop_hadrons, stored_bank
 from mltrack_plugin.simulation.base import SPLITS
 from mltrack_plugin.simulation.event import SimulatedEvent
