@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 class ActsKalmanFit(Algorithm):
     """Fits track candidates with the Kalman filter of ACTS, on the modules and material of its GenericDetector.
 
-    For events of that detector (``mltrack simulate acts-gun`` and its like); takes the place of fit-helix.
+    For events of that detector (``mltrack simulate acts-gun`` and its like); takes the place of fit-kalman.
     Every candidate stays; one that ACTS cannot fit keeps NaN parameters, and their number is logged.
     """
 

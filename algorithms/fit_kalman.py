@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from mltrack_plugin.algorithms.solenoid import SolenoidAlgorithm, SolenoidConfig
+from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data import Hits, Tracks
+from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.framework.algorithm import ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.settings import Config as BaseConfig
+
+_log = logging.getLogger(__name__)
 
 
 class FitKalman(SolenoidAlgorithm):
     """Fits each track: d0, z0, phi, theta, q/p with covariance, chi2, and each hit's chi2 given the other hits.
 
-    Scattering and energy loss in every layer are taken into account as for a pion. Several times faster than
-    ``fit-helix``, whose model is the same but for the energy loss; compiled at first use. For detectors in a
-    homogeneous solenoid field along z. Tracks that do not determine a helix keep NaN parameters.
+    Scattering and energy loss in every layer are taken into account as for a pion; compiled at first use. For detectors
+    in a homogeneous solenoid field along z. Tracks that do not determine a helix (fewer than three distinct hits) keep
+    NaN parameters. Hits whose volumes are not known all get ``resolution``, with a warning.
     """
 
     class Config(SolenoidConfig):
@@ -35,6 +40,7 @@ class FitKalman(SolenoidAlgorithm):
         self._hits = self.read_handle(Hits, self.config.hits)
         self._candidates = self.read_handle(Tracks, self.config.candidates)
         self._tracks = self.write_handle(Tracks, self.config.tracks)
+        self._events_without_volumes = 0
 
     def initialize(self) -> None:
         """Compile the kernels (or load them) now, so that the first event is not slower than the others.
@@ -46,12 +52,31 @@ class FitKalman(SolenoidAlgorithm):
         from mltrack_plugin.kalman.event_fit import warm_up
 
         warm_up()
+        self._events_without_volumes = 0
 
     def execute(self, event_store: EventStore) -> ProcessCode:
         from mltrack_plugin.kalman.event_fit import fit_tracks
 
-        solenoid = self.solenoid
-        hits, tracks = solenoid.located(self._hits(event_store)), self._candidates(event_store)
-        fit = fit_tracks(hits, tracks, solenoid.sigmas(hits), solenoid.field_z, solenoid.thickness)
+        hits, tracks, solenoid = self._hits(event_store), self._candidates(event_store), self.solenoid
+        fit = fit_tracks(hits, tracks, self._sigmas(hits), solenoid.field_z, solenoid.thickness)
         self._tracks(event_store, tracks.with_columns(**fit.columns()))
         return ProcessCode.SUCCESS
+
+    def finalize(self) -> None:
+        if self._events_without_volumes:
+            _log.warning(
+                "fit-kalman: the hits of %d events have no volume_id, so resolutions by volume were not used; "
+                "map the branch in the reader's settings",
+                self._events_without_volumes,
+            )
+
+    def _sigmas(self, hits: Hits) -> Array:
+        """(n, 3) standard deviations along r-phi, r and z, mm."""
+        solenoid = self.solenoid
+        try:
+            return solenoid.sigmas(solenoid.located(hits))
+        except EventDataError:
+            if hits.volume_id is not None or hits.geometry_id is not None:
+                raise
+        self._events_without_volumes += 1
+        return solenoid.resolutions.sigmas(None, hits.r)

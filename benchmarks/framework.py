@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 #: The steps of a job that are not the framework.
-MODEL, CLUSTERING, SCORES, FIT = "encreg", "hdbscan", "ScoreCollector", "fit-helix"
+MODEL, CLUSTERING, SCORES, FIT = "encreg", "hdbscan", "ScoreCollector", "fit-kalman"
 #: Packages that take long to import and have no business in ``mltrack --help``.
 HEAVY = ("torch", "awkward", "uproot", "hdbscan", "sklearn", "scipy", "pyarrow", "vector", "matplotlib")
 HEAVY += ("lightning", "acts", "onnx", "onnxruntime")

@@ -14,7 +14,7 @@ import functools
 import importlib
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, NamedTuple
 
@@ -45,29 +45,22 @@ GROUPS: dict[Kind, _Group] = {
 }
 
 
-class Renamed(NamedTuple):
-    """What something is called now, and the settings that it had by default and has no more."""
-
-    name: str
-    settings: Mapping[str, Any]
-
-
-#: Names of version 0.1.0 that changed. They still work, with a notice.
-RENAMED: dict[Kind, dict[str, Renamed]] = {
+#: Names of version 0.1.0 and what they became. They still work, with a notice.
+RENAMED: dict[Kind, dict[str, str]] = {
     "algorithm": {
-        "fit-helix": Renamed("fit-kalman", {"thickness": 0.0}),
-        "refine-tracks": Renamed("refine-clusters", {}),
-        "refit-tracks": Renamed("fit-mixture", {}),
+        "fit-helix": "fit-kalman",
+        "refine-tracks": "refine-clusters",
+        "refit-tracks": "fit-mixture",
     }
 }
 
 
-def renamed(kind: Kind, name: str) -> Renamed:
-    """What a name stands for today: itself, or what it became, which is logged once."""
+def current_name(kind: Kind, name: str) -> str:
+    """What is called so today: the name itself, or what it became, which is logged once."""
     new = RENAMED.get(kind, {}).get(name)
     if new is None or name in available(kind):
-        return Renamed(name, {})
-    _say_renamed(kind, name, new.name)
+        return name
+    _say_renamed(kind, name, new)
     return new
 
 
@@ -132,7 +125,7 @@ def find(kind: Kind, name: str) -> Any:
             nothing of this kind.
         MissingExtraError: if it needs an optional dependency that is not installed.
     """
-    name, points = renamed(kind, name).name, available(kind)
+    name, points = current_name(kind, name), available(kind)
     if name not in points:
         raise ConfigurationError(f"there is no {kind} {name!r}. {did_you_mean(name, points)}")
     point = points[name]

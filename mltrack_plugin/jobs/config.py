@@ -32,7 +32,7 @@ from mltrack_plugin.detectors import Detector, TrackShape, same_detector
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
 from mltrack_plugin.framework.algorithm import Algorithm, Writer
 from mltrack_plugin.jobs.variants import jobs_in, to_yaml
-from mltrack_plugin.registry import Kind, find, renamed
+from mltrack_plugin.registry import Kind, current_name, find
 from mltrack_plugin.reprs import html_table, short, text_table
 from mltrack_plugin.settings import Config, load_yaml, validated
 
@@ -54,9 +54,8 @@ class Step(Config):
             entry = {kind: entry}
         if not isinstance(entry, Mapping) or not isinstance(entry.get(kind), str):
             raise ValueError(f"write '- {kind}: NAME', with settings as further keys (got {entry!r})")
-        now = renamed(kind, entry[kind])
         settings = {str(k): v for k, v in entry.items() if k != kind}
-        return cls(name=now.name, settings={**now.settings, **settings})
+        return cls(name=current_name(kind, entry[kind]), settings=settings)
 
 
 class TinyVariant(Config):
@@ -72,7 +71,7 @@ class TinyVariant(Config):
     @field_validator("steps")
     @classmethod
     def _names_of_today(cls, steps: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        return {renamed("algorithm", name).name: settings for name, settings in steps.items()}
+        return {current_name("algorithm", name): settings for name, settings in steps.items()}
 
 
 class JobConfig(Config):

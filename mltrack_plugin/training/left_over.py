@@ -15,7 +15,7 @@ from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.framework.algorithm import Algorithm
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.jobs.config import load_job
-from mltrack_plugin.registry import renamed
+from mltrack_plugin.registry import current_name
 from mltrack_plugin.settings import Config
 from mltrack_plugin.simulation.bank import in_window
 from mltrack_plugin.simulation.base import Dataset
@@ -107,7 +107,7 @@ def steps_before(job_name: str, algorithm: str, detector: str) -> Callable[[Simu
     Raises:
         ConfigurationError: if the job has no such step, or the step takes all hits, or the job is for other detectors.
     """
-    job, algorithm = load_job(job_name), renamed("algorithm", algorithm).name
+    job, algorithm = load_job(job_name), current_name("algorithm", algorithm)
     names = [step.name for step in job.sequence]
     if algorithm not in names:
         raise ConfigurationError(

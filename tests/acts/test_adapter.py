@@ -158,7 +158,7 @@ def test_algorithms_after_the_wanted_tracks_do_not_run():
     finder = TransformerTrackFinding(tracks="candidate_tracks")
     names = [step.name for step in finder.times]
     assert "build-tracks" in names
-    assert "fit-helix" not in names
+    assert "fit-kalman" not in names
 
 
 def test_more_threads_of_the_sequencer_give_the_same_tracks():

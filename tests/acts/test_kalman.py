@@ -11,7 +11,7 @@ pytest.importorskip("acts")
 from mltrack_plugin.acts.kalman import KalmanFitter
 from mltrack_plugin.acts.measurements import measurements_of
 from mltrack_plugin.algorithms.acts_kalman_fit import ActsKalmanFit
-from mltrack_plugin.algorithms.fit_helix import FitHelix
+from mltrack_plugin.algorithms.fit_kalman import FitKalman
 from mltrack_plugin.errors import ConfigurationError, InputError
 from mltrack_plugin.event_data import Hits, ProtoTracks
 from mltrack_plugin.framework.event_store import EventStore
@@ -24,10 +24,10 @@ PARAMETERS = ("d0", "z0", "phi", "theta", "qop")
 
 @pytest.fixture(scope="module")
 def fits():
-    """Tracks of some events (true groups): fitted by ACTS, by fit-helix, and as generated."""
+    """Tracks of some events (true groups): fitted by ACTS, by fit-kalman, and as generated."""
     fitter, found = KalmanFitter(2.0), []
-    helix_settings = next(
-        s.settings for s in load_job("encreg-trackml-10-50").sequence if s.name == "fit-helix"
+    fit_settings = next(
+        s.settings for s in load_job("encreg-trackml-10-50").sequence if s.name == "fit-kalman"
     )
     for index in range(3):
         event = gun_event(120, index=index)
@@ -38,7 +38,7 @@ def fits():
         store = EventStore()
         store.add("hits", event.hits)
         store.add("candidate_tracks", type(kalman).from_candidates(candidates))
-        algorithm = FitHelix({"detector": "generic", **helix_settings})
+        algorithm = FitKalman({"detector": "generic", **fit_settings})
         algorithm.initialize()
         algorithm.execute(store)
         found.append((kalman, store.get("fitted_tracks", type(kalman)), truth))

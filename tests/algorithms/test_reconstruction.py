@@ -1,10 +1,10 @@
-"""hdbscan -> build-tracks -> fit-helix -> track-quality: known tracks in, exact tracks out."""
+"""hdbscan -> build-tracks -> fit-kalman -> track-quality: known tracks in, exact tracks out."""
 
 import numpy as np
 import pytest
 
 from mltrack_plugin.algorithms.build_tracks import BuildTracks
-from mltrack_plugin.algorithms.fit_helix import FitHelix
+from mltrack_plugin.algorithms.fit_kalman import FitKalman
 from mltrack_plugin.algorithms.hdbscan import HDBSCAN
 from mltrack_plugin.algorithms.track_quality import TrackQuality
 from mltrack_plugin.errors import ConfigurationError
@@ -37,7 +37,7 @@ def chain(event, parameters, field=True):
     store.add("hits", event.hits)
     store.add("hit_parameters", parameters)
     steps = [HDBSCAN(), BuildTracks()]
-    steps += [FitHelix(**ALONE), TrackQuality()] if field else [TrackQuality(candidates="candidate_tracks")]
+    steps += [FitKalman(**ALONE), TrackQuality()] if field else [TrackQuality(candidates="candidate_tracks")]
     for step in steps:
         step.execute(store)
     return store
@@ -82,7 +82,7 @@ def test_events_with_almost_nothing(n):
     store = EventStore()
     store.add("hits", Hits(np.arange(n), np.arange(n) + 1.0, np.zeros(n), np.zeros(n)))
     store.add("hit_parameters", HitParameters(np.zeros((n, 2)), np.array(["a", "b"]), np.ones(2)))
-    for step in (HDBSCAN(), BuildTracks(), FitHelix(**ALONE), TrackQuality(min_quality=0.5)):
+    for step in (HDBSCAN(), BuildTracks(), FitKalman(**ALONE), TrackQuality(min_quality=0.5)):
         step.execute(store)
     assert len(store.get("tracks", Tracks)) == 0
 
@@ -124,34 +124,34 @@ def test_build_tracks_keeps_memberships_with_their_hits(run):
     assert tracks.membership == pytest.approx([0.6, 0.7, 0.2, 0.9])
 
 
-def test_fit_helix_uses_the_resolution_of_the_volume(event, run):
+def test_fit_kalman_uses_the_resolution_of_the_volume(event, run):
     tracks = Tracks(*true_tracks(event).arrays().values())
     coarse = {"rphi": 1.0, "r": 1.0, "z": 1.0}
-    one = run(FitHelix(**(ALONE | {"resolution": coarse})), hits=event.hits, candidate_tracks=tracks)
-    both = run(FitHelix(**ALONE, volumes={8: coarse, 13: coarse}), hits=event.hits, candidate_tracks=tracks)
-    inner = run(FitHelix(**ALONE, volumes={8: coarse}), hits=event.hits, candidate_tracks=tracks)
+    one = run(FitKalman(**(ALONE | {"resolution": coarse})), hits=event.hits, candidate_tracks=tracks)
+    both = run(FitKalman(**ALONE, volumes={8: coarse, 13: coarse}), hits=event.hits, candidate_tracks=tracks)
+    inner = run(FitKalman(**ALONE, volumes={8: coarse}), hits=event.hits, candidate_tracks=tracks)
     fits = [store.get("fitted_tracks", Tracks) for store in (one, both, inner)]
     assert fits[0].equals(fits[1])
     assert (fits[2].covariance[:, 4, 4] < fits[0].covariance[:, 4, 4]).all()
 
 
-def test_fit_helix_says_when_it_cannot_tell_volumes_apart(event, run, caplog):
+def test_fit_kalman_says_when_it_cannot_tell_volumes_apart(event, run, caplog):
     bare = Hits(event.hits.hit_id, event.hits.x, event.hits.y, event.hits.z)
     tracks = Tracks(*true_tracks(event).arrays().values())
     settings = {"volumes": {8: {"rphi": 1.0, "z": 1.0}}}
-    with_default = run(FitHelix(**ALONE), hits=bare, candidate_tracks=tracks).get("fitted_tracks", Tracks)
+    with_default = run(FitKalman(**ALONE), hits=bare, candidate_tracks=tracks).get("fitted_tracks", Tracks)
     assert "volume_id" not in caplog.text
-    result = run(FitHelix(**ALONE, **settings), hits=bare, candidate_tracks=tracks).get(
+    result = run(FitKalman(**ALONE, **settings), hits=bare, candidate_tracks=tracks).get(
         "fitted_tracks", Tracks
     )
     assert result.equals(with_default)
     assert "the hits of 1 events have no volume_id" in caplog.text
 
 
-def test_fit_helix_knows_scattering(event, run):
+def test_fit_kalman_knows_scattering(event, run):
     tracks = Tracks(*true_tracks(event).arrays().values())
     errors = [
-        run(FitHelix(**(ALONE | {"thickness": t})), hits=event.hits, candidate_tracks=tracks)
+        run(FitKalman(**(ALONE | {"thickness": t})), hits=event.hits, candidate_tracks=tracks)
         .get("fitted_tracks", Tracks)
         .covariance[:, 4, 4]
         for t in (0.0, 0.02)
@@ -166,7 +166,7 @@ def test_quality_singles_out_the_wrong_hit_and_the_bad_track(event, run):
     x[wrong] += 0.6
     hits = Hits(event.hits.hit_id, x, event.hits.y, event.hits.z)
     tracks = Tracks(*candidates.arrays().values(), membership=np.ones(len(candidates.hit_indices)))
-    fitted = run(FitHelix(**ALONE), hits=hits, candidate_tracks=tracks).get("fitted_tracks", Tracks)
+    fitted = run(FitKalman(**ALONE), hits=hits, candidate_tracks=tracks).get("fitted_tracks", Tracks)
     result = run(TrackQuality(), fitted_tracks=fitted).get("tracks", Tracks)
     assert result.hit_indices[np.argmin(result.membership)] == wrong
     assert result.membership.min() < 1e-3
@@ -185,8 +185,8 @@ def test_quality_singles_out_the_wrong_hit_and_the_bad_track(event, run):
         (HDBSCAN, {"min_cluster_size": 1}, "min_cluster_size"),
         (HDBSCAN, {"min_cluster_sise": 5}, "min_cluster_size"),
         (BuildTracks, {"min_membership": 2}, "min_membership"),
-        (FitHelix, {"field_z": 0}, "leave this algorithm out"),
-        (FitHelix, {"resolution": {"rphi": 0.1}}, "r or z"),
+        (FitKalman, {"field_z": 0}, "leave this algorithm out"),
+        (FitKalman, {"resolution": {"rphi": 0.1}}, "r or z"),
         (TrackQuality, {"min_quality": -1}, "min_quality"),
     ],
 )

@@ -155,7 +155,7 @@ def test_run_writes_times_of_its_own_when_asked(events, tmp_path, capsys):
     record = read_timing(timing_path(output))
     hits, _ = read_hits(events)
     assert record.n_hits.tolist() == [len(h) for h in hits]
-    assert "fit-helix" in record.counted
+    assert "fit-kalman" in record.counted
     assert record.job == "encreg-trackml-10-50"
 
 

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helix_oracle import fit_helices
 
 from mltrack_plugin.helix import GEV_PER_TESLA_MM, helix_positions
-from mltrack_plugin.tracking import fit_helices
 
 FIELD = 2.0
 

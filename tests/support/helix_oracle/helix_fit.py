@@ -20,10 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.errors import EventDataError
-from mltrack_plugin.helix.helix import perigee_jacobian, to_perigee
-from mltrack_plugin.helix.helix_fit import HelixFit
-from mltrack_plugin.tracking.hit_model import (
+from helix_oracle.hit_model import (
     HitResolution,
     Scattering,
     Segments,
@@ -31,7 +28,10 @@ from mltrack_plugin.tracking.hit_model import (
     entries_of,
     linearise,
 )
-from mltrack_plugin.tracking.scattering_fit import correlated_step
+from helix_oracle.scattering_fit import correlated_step
+from mltrack_plugin.errors import EventDataError
+from mltrack_plugin.helix.helix import perigee_jacobian, to_perigee
+from mltrack_plugin.helix.helix_fit import HelixFit
 
 Array = npt.NDArray[Any]
 
