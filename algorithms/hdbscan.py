@@ -9,7 +9,13 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mltrack_plugin.clustering.hdbscan import Backend, SelectionMethod, cluster_hdbscan, load_package
+from mltrack_plugin.clustering.hdbscan import (
+    Backend,
+    ClusteringSettings,
+    SelectionMethod,
+    cluster_hdbscan,
+    load_package,
+)
 from mltrack_plugin.event_data import HitParameters, ProtoTracks
 from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
@@ -22,17 +28,9 @@ class HDBSCAN(Algorithm):
     ``membership`` of the candidates is HDBSCAN's: 1 in the densest part of a cluster.
     """
 
-    class Config(BaseConfig):
-        """Settings of hdbscan; the defaults are those published for REDVID."""
+    class Config(ClusteringSettings):
+        """Settings of hdbscan."""
 
-        min_cluster_size: int = Field(default=4, ge=2)
-        """Smallest number of hits of a candidate."""
-        min_samples: int | None = Field(default=2, ge=1)
-        """Neighbours that define the density at a hit; larger = more hits stay unassigned;
-        ``None`` = min_cluster_size.
-        """
-        epsilon: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-        """Clusters closer than this (in units of the parameters' scales) are not split."""
         cluster_selection_method: SelectionMethod = "eom"
         """"eom" (excess of mass) or "leaf" (more, smaller clusters)."""
         allow_single_cluster: bool = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from pydantic import Field
 
 from mltrack_plugin.errors import EventError
@@ -13,7 +12,7 @@ from mltrack_plugin.event_data import Hits, HitSelection
 from mltrack_plugin.event_data.graph import HitGraph
 from mltrack_plugin.framework.algorithm import Algorithm, ProcessCode
 from mltrack_plugin.framework.event_store import EventStore
-from mltrack_plugin.published.heptrkx.graphs.construct import MAX_DPHI, MAX_DZ, build_graph
+from mltrack_plugin.published.heptrkx.graphs.construct import GraphSettings, build_graph
 from mltrack_plugin.settings import Config as BaseConfig
 
 
@@ -25,17 +24,9 @@ class BuildGraph(Algorithm):
     runs before, only the selected hits are used.
     """
 
-    class Config(BaseConfig):
-        """Settings of build-graph; the defaults are those of Farrell et al. (arXiv:1810.06111)."""
+    class Config(GraphSettings):
+        """Settings of build-graph."""
 
-        endcaps: bool = False
-        """Connect the discs of the endcaps, too, and barrel layers with discs."""
-        max_dphi: float = Field(default=MAX_DPHI, gt=0, le=np.pi)
-        """Largest difference in azimuth, radian."""
-        max_dz: float = Field(default=MAX_DZ, gt=0)
-        """Largest difference in z between barrel layers, mm."""
-        max_z0: float = Field(default=300.0, gt=0)
-        """Largest z at which the line through two hits crosses the beam axis, mm; where discs are connected."""
         max_edges: int = Field(default=2_000_000, ge=1)
         """Events with more segments are refused: memory and time grow with their number."""
         hits: str = "hits"

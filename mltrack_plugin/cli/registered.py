@@ -131,9 +131,11 @@ def _element(kind: type[SequenceElement]) -> dict[str, Any]:
         "settings": [setting.plain() for setting in describe(kind.Config)],
     }
     # Keys of collections are settings: those of an element with all defaults, whatever must be given left out.
-    required = {name: "?" for name, field in kind.Config.model_fields.items() if field.is_required()}
+    required: dict[str, Any] = {
+        n: "?" for n, field in kind.Config.model_fields.items() if field.is_required()
+    }
     try:
-        element = kind(kind.Config.model_construct(**required))
+        element = kind(kind.Config.model_construct(None, **required))
     except Exception:  # of another package; without its keys the rest is of use all the same
         return facts | {"inputs": {}, "outputs": {}}
     return facts | {

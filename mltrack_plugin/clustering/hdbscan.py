@@ -14,14 +14,27 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from mltrack_plugin.errors import EventDataError
+from mltrack_plugin.settings import Config
 
 #: ``"eom"``: excess of mass, ``"leaf"``: the leaves of the cluster tree (more, smaller clusters).
 SelectionMethod = Literal["eom", "leaf"]
 #: ``"package"``: exact, by the ``hdbscan`` package. ``"knn"``: from the nearest neighbours of each point
 #: (:mod:`mltrack_plugin.clustering.knn_hdbscan`), several times faster and linear in the number of points.
 Backend = Literal["package", "knn"]
+
+
+class ClusteringSettings(Config):
+    """What tells clusters apart; the defaults are those published for REDVID."""
+
+    min_cluster_size: int = Field(default=4, ge=2)
+    """Smallest number of hits of a candidate."""
+    min_samples: int | None = Field(default=2, ge=1)
+    """Neighbours that define the density at a hit; larger = more hits stay unassigned; ``None`` = min_cluster_size."""
+    epsilon: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Clusters closer than this (in units of the parameters' scales) are not split."""
 
 
 def cluster_hdbscan(

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
-from mltrack_plugin.clustering import cluster_hdbscan
+from mltrack_plugin.clustering.hdbscan import ClusteringSettings, cluster_hdbscan
 from mltrack_plugin.models.encemb import EncEmb, EncEmbConfig
 from mltrack_plugin.simulation.base import Dataset
 from mltrack_plugin.simulation.event import SimulatedEvent
@@ -20,7 +20,6 @@ from mltrack_plugin.training.files import training_dataset
 from mltrack_plugin.training.left_over import LeftOverConfig, LeftOverDataset
 from mltrack_plugin.training.losses import anchor_loss, regression_loss
 from mltrack_plugin.training.settings import (
-    ClusteringSettings,
     TrainingConfig,
     ValidationSet,
     portable_settings,

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mltrack_plugin.clustering import cluster_hdbscan
+from mltrack_plugin.clustering.hdbscan import ClusteringSettings, cluster_hdbscan
 from mltrack_plugin.models.attention import Backend, check_flash_ready, use_backend
 from mltrack_plugin.models.encreg import EncReg, EncRegConfig
 from mltrack_plugin.simulation.base import Dataset
@@ -21,7 +21,7 @@ from mltrack_plugin.simulation.event import SimulatedEvent
 from mltrack_plugin.training.data import Batch, EventBatches, PackedBatch, collate, events_by_hits, pack
 from mltrack_plugin.training.files import training_dataset
 from mltrack_plugin.training.losses import anchor_loss, contrastive_loss, regression_loss
-from mltrack_plugin.training.settings import ClusteringSettings, TrainingConfig, ValidationSet
+from mltrack_plugin.training.settings import TrainingConfig, ValidationSet
 from mltrack_plugin.training.targets import PARAMETERS, hit_targets
 from mltrack_plugin.training.task import EventSource, Task, TaskModule, with_hits
 from mltrack_plugin.training.validation import ScoredModule, event_weights

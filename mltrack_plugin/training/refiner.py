@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mltrack_plugin.archives.archive import load_model
-from mltrack_plugin.clustering import cluster_hdbscan
+from mltrack_plugin.clustering.hdbscan import ClusteringSettings, cluster_hdbscan
 from mltrack_plugin.evaluation.matching import match_tracks
 from mltrack_plugin.evaluation.scores import Fraction, trackml_score
 from mltrack_plugin.event_data.base import Array
@@ -22,7 +22,7 @@ from mltrack_plugin.refiner.corruption import Corruption, corrupted
 from mltrack_plugin.refiner.rounds import clusters_of, refine
 from mltrack_plugin.refiner.slots import Slots, make_slots, plane_points
 from mltrack_plugin.simulation.event import SimulatedEvent
-from mltrack_plugin.training.settings import ClusteringSettings, TrainingConfig, portable_settings
+from mltrack_plugin.training.settings import TrainingConfig, portable_settings
 from mltrack_plugin.training.targets import PARAMETERS, hit_targets
 from mltrack_plugin.training.task import Task, TaskModule
 

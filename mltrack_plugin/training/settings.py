@@ -62,17 +62,6 @@ class TrainingConfig(Config):
     """Unit of the coordinates."""
 
 
-class ClusteringSettings(Config):
-    """HDBSCAN settings used to score validation events."""
-
-    min_cluster_size: int = Field(default=4, ge=2)
-    """Fewest hits of a cluster."""
-    min_samples: int = Field(default=2, ge=1)
-    """Neighbours that define the density at a hit."""
-    epsilon: float = Field(default=0.0, ge=0)
-    """Clusters closer than this (in units of the parameters' scales) are not split."""
-
-
 class ValidationSet(Config):
     """Events that the network is scored on during the training."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from mltrack_plugin.event_data import Hits
 from mltrack_plugin.event_data.graph import HitGraph
@@ -22,6 +23,7 @@ from mltrack_plugin.published.heptrkx.graphs.layers import (
     BARREL_VOLUMES,
     hit_layers,
 )
+from mltrack_plugin.settings import Config
 
 Array = npt.NDArray[Any]
 
@@ -29,6 +31,19 @@ Array = npt.NDArray[Any]
 MAX_DPHI, MAX_DZ = float(np.pi / 4), 300.0
 # Azimuths of one layer and their periodic copies lie within this distance.
 _LAYER_SPAN = 8.0 * np.pi
+
+
+class GraphSettings(Config):
+    """How segments are made; the defaults are the published ones."""
+
+    endcaps: bool = False
+    """Connect the discs of the endcaps, too, and barrel layers with discs."""
+    max_dphi: float = Field(default=MAX_DPHI, gt=0, le=np.pi)
+    """Largest difference in azimuth, radian."""
+    max_dz: float = Field(default=MAX_DZ, gt=0)
+    """Largest difference in z between barrel layers, mm."""
+    max_z0: float = Field(default=300.0, gt=0)
+    """Largest z at which the line through two hits crosses the beam axis, mm; where discs are connected."""
 
 
 def wrapped(angle: Array) -> Array:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.models.gnn_hit import GnnHitClassifier, GnnHitConfig
 from mltrack_plugin.models.gnn_segment import GnnSegmentClassifier, GnnSegmentConfig
-from mltrack_plugin.published.heptrkx.graphs.construct import MAX_DPHI, MAX_DZ, wrapped
+from mltrack_plugin.published.heptrkx.graphs.construct import GraphSettings, wrapped
 from mltrack_plugin.published.heptrkx.graphs.metrics import PUBLISHED, QUANTITIES, balanced_threshold, count
 from mltrack_plugin.published.heptrkx.graphs.samples import (
     GraphSample,
@@ -156,19 +156,6 @@ class GraphTrainingConfig(TrainingConfig):
     """Loss of the segments' weights in all iterations, in units of the loss of the scores."""
 
 
-class GraphSettings(BaseConfig):
-    """How segments are made, as in build-graph; the job that uses the network must have the same settings."""
-
-    endcaps: bool = False
-    """Connect the discs of the endcaps, too."""
-    max_dphi: float = Field(default=MAX_DPHI, gt=0, le=np.pi)
-    """Largest difference in azimuth, radian."""
-    max_dz: float = Field(default=MAX_DZ, gt=0)
-    """Largest difference in z between barrel layers, mm."""
-    max_z0: float = Field(default=300.0, gt=0)
-    """Largest z at which the line through two hits crosses the beam axis, mm; where discs are connected."""
-
-
 class SegmentTrainingConfig(GraphTrainingConfig):
     """A training run of the segment classifier."""
 
@@ -176,7 +163,7 @@ class SegmentTrainingConfig(GraphTrainingConfig):
     max_edges: int = Field(4000, ge=1)
     """Training events with more segments are passed over: they cost the time of many others."""
     graph: GraphSettings = GraphSettings()
-    """Windows of the segments; the defaults are the published ones."""
+    """Windows of the segments, as in build-graph: the job that uses the network must have the same settings."""
 
 
 class HitTrainingConfig(GraphTrainingConfig):
