@@ -55,7 +55,8 @@ def blocks(page: str) -> list[Block]:
         elif language == "indented":
             found.append(Block("shell", "\n".join(lines), start, long))
             language = None
-        paragraph = line.strip()
+        if line.strip() or paragraph != LONG:
+            paragraph = line.strip()
     return found
 
 
