@@ -45,8 +45,8 @@ def test_commands_of_the_documentation_train_export_and_reconstruct(tmp_path, mo
     assert "Name it in a job file (model: mydetector.pt)" in said
     card = load_model(tmp_path / "mydetector.pt").card
     assert card.detectors == ("mydetector",)
-    assert card.training_data["settings"]["path"] == "events.root"
-    assert main(["run", "--input", "events.root", "--config", "job.yaml", "--output", "tracks.root"]) == 0
+    assert card.training_data["settings"]["path"] == "own.root"
+    assert main(["run", "--input", "own.root", "--config", "job.yaml", "--output", "tracks.root"]) == 0
     assert (tmp_path / "tracks.root").exists()
 
 
