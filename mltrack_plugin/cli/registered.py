@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 def _make(kind: Kind, what: str) -> click.Command:
     def show(name: str | None, as_json: bool) -> None:
-        from mltrack_plugin.registry import available, renamed
+        from mltrack_plugin.registry import available, current_name
 
         points = available(kind)
         if name is None:
             _print_list(kind, points, as_json)
-        elif (now := renamed(kind, name).name) in points:
+        elif (now := current_name(kind, name)) in points:
             _print_one(_facts(kind, points[now]), as_json)
         else:
             raise ConfigurationError(f"there is no {kind} {name!r}. {did_you_mean(name, points)}")
