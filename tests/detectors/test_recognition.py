@@ -10,6 +10,7 @@ import pytest
 from mltrack_plugin.detectors import Detector, load_detector, recognise
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.event_data import Hits
+from mltrack_plugin.simulation.datasets import make_dataset
 
 
 def on_layers(detector: Detector, n: int = 1000, ids: bool = True, seed: int = 1) -> Hits:
@@ -32,6 +33,21 @@ def test_hits_on_a_known_detector(name: str, ids: bool, stated: bool) -> None:
     found = recognise([hits, hits], name if stated else None)
     assert (found.detector.name, found.n_hits, found.n_on_layers) == (name, 2000, 2000)
     assert found.reason == f"detector {name}: 100.0% of 2000 hits lie on its layers"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "detector"),
+    [
+        ("redvid-10-50-linear", "redvid"),
+        ("redvid-50-100-helical", "redvid"),
+        ("redvid-endcap", "redvid"),
+        ("toy-planes", "toy-planes"),
+    ],
+)
+def test_simulated_events_lie_on_their_detector(dataset: str, detector: str) -> None:
+    events = [event.hits for event in make_dataset(dataset).events(5, seed=1, split="test")]
+    bare = [Hits(hits.hit_id, hits.x, hits.y, hits.z) for hits in events]
+    assert recognise(events).detector.name == recognise(bare).detector.name == detector
 
 
 def test_other_names_and_files_are_stated_as_well(tmp_path) -> None:

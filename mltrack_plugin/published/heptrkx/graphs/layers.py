@@ -9,49 +9,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mltrack_plugin.detectors import load_detector
 from mltrack_plugin.errors import EventError
 from mltrack_plugin.event_data import Hits
 
 Array = npt.NDArray[Any]
 
+_GENERIC = load_detector("generic")
 #: Barrel volumes: pixels, short strips, long strips.
-BARREL_VOLUMES = (8, 13, 17)
+BARREL_VOLUMES = tuple(number for number, volume in _GENERIC.volumes.items() if volume.kind == "barrel")
+#: (volume, layer) of all layers; a particle from the beam line meets them in ascending order.
+ALL_LAYERS = _GENERIC.layer_ids
 #: (volume, layer) of the ten barrel layers from inside out.
-BARREL_LAYERS = (
-    *((8, layer) for layer in (2, 4, 6, 8)),
-    *((13, layer) for layer in (2, 4, 6, 8)),
-    *((17, layer) for layer in (2, 4)),
-)
+BARREL_LAYERS = tuple(layer for layer in ALL_LAYERS if layer[0] in BARREL_VOLUMES)
 #: Their mean radii, mm.
-BARREL_RADII = (32.0, 72.0, 116.0, 172.0, 260.0, 360.0, 500.0, 660.0, 820.0, 1020.0)
+BARREL_RADII = tuple(_GENERIC.volumes[volume].layers[layer].at for volume, layer in BARREL_LAYERS)
 #: Pairs of adjacent barrel layers, as positions in BARREL_LAYERS.
 BARREL_PAIRS = tuple((i, i + 1) for i in range(len(BARREL_LAYERS) - 1))
 
-#: Discs of an endcap of pixels and of (short or long) strips.
-_PIXEL_DISCS, _STRIP_DISCS = 7, 6
-#: Volumes of the endcaps at negative z: their layers are numbered towards larger z, so from outside in.
-_NEGATIVE = (7, 12, 16)
 
-
-def _discs(volume: int) -> tuple[tuple[int, int], ...]:
-    """(volume, layer) of an endcap's discs from inside out."""
-    n = _PIXEL_DISCS if volume in (7, 9) else _STRIP_DISCS
-    layers = range(2, 2 * n + 1, 2)
-    return tuple((volume, layer) for layer in (reversed(layers) if volume in _NEGATIVE else layers))
-
-
-#: (volume, layer) of all layers; a particle from the beam line meets them in ascending order.
-ALL_LAYERS = (
-    *BARREL_LAYERS[:4],
-    *_discs(7),
-    *_discs(9),
-    *BARREL_LAYERS[4:8],
-    *_discs(12),
-    *_discs(14),
-    *BARREL_LAYERS[8:],
-    *_discs(16),
-    *_discs(18),
-)
+def _discs(volume: int) -> list[int]:
+    """Positions in ALL_LAYERS of an endcap's discs from inside out."""
+    return [i for i, layer in enumerate(ALL_LAYERS) if layer[0] == volume]
 
 
 def _all_pairs() -> tuple[tuple[int, int], ...]:
@@ -64,7 +43,7 @@ def _all_pairs() -> tuple[tuple[int, int], ...]:
     barrel = [number[layer] for layer in BARREL_LAYERS]
     pairs = [*itertools.pairwise(barrel), (barrel[2], barrel[4])]
     for volumes in ((7, 12, 16), (9, 14, 18)):
-        pixel, short, long = ([number[layer] for layer in _discs(volume)] for volume in volumes)
+        pixel, short, long = map(_discs, volumes)
         for discs in (pixel, short, long):
             pairs += itertools.pairwise(discs)
         # From barrel to disc and back, and from inner to outer endcaps.
@@ -73,7 +52,7 @@ def _all_pairs() -> tuple[tuple[int, int], ...]:
         pairs += [(barrel[4 + i], short[0]) for i in range(3)]
         pairs += [(barrel[6], long[1]), (barrel[7], long[0]), (barrel[8], long[0])]
         pairs += [(pixel[i], short[j]) for i, j in _PIXEL_TO_SHORT]
-        pairs += [(short[i], long[j]) for i in range(5) for j in (i + 1, i + 2) if j < _STRIP_DISCS]
+        pairs += [(short[i], long[j]) for i in range(5) for j in (i + 1, i + 2) if j < len(long)]
     return tuple(sorted(pairs))
 
 

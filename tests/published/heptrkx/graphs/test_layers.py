@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from mltrack_plugin.models.hit_predictor import GENERIC_RADII
 from mltrack_plugin.published.heptrkx.graphs.layers import (
     ALL_LAYERS,
     ALL_PAIRS,
     BARREL_LAYERS,
     BARREL_PAIRS,
+    BARREL_RADII,
     distinct_per_layer,
     layer_numbers,
 )
@@ -58,3 +60,7 @@ def test_of_two_hits_on_a_layer_the_inner_one_is_kept():
 def test_no_hits_none_kept():
     nothing = np.zeros(0, dtype=np.int64)
     assert distinct_per_layer(nothing, nothing, nothing, nothing).shape == (0,)
+
+
+def test_the_hit_predictor_was_trained_with_these_radii():
+    assert BARREL_RADII == GENERIC_RADII
