@@ -38,8 +38,6 @@ def check_proto(proto: Any, operators: frozenset[str]) -> None:
         raise ValueError(f"defines the operator {proto.functions[0].name!r} itself")
     if proto.training_info:
         raise ValueError("holds training graphs")
-    if domains := {entry.domain for entry in proto.opset_import} - set(_STANDARD):
-        raise ValueError(f"needs operators of {', '.join(map(repr, sorted(domains)))}")
     n_nodes = 0
     waiting = [(proto.graph, 0)]
     while waiting:
@@ -52,10 +50,10 @@ def check_proto(proto: Any, operators: frozenset[str]) -> None:
         for sparse in graph.sparse_initializer:
             _check_sparse(sparse)
         for node in graph.node:
-            if node.domain not in _STANDARD or node.op_type not in operators or node.overload:
-                raise ValueError(
-                    f"needs the operator {node.op_type!r} of {node.domain!r}, which is not standard"
-                )
+            if node.domain not in _STANDARD:
+                raise ValueError(f"needs operators of {node.domain!r} ({node.op_type!r})")
+            if node.op_type not in operators or node.overload:
+                raise ValueError(f"needs the operator {node.op_type!r}, which is not standard")
             for attribute in node.attribute:
                 waiting.extend((inner, depth + 1) for inner in _inside(attribute))
 

@@ -34,12 +34,16 @@ if TYPE_CHECKING:
 CARD_MEMBER = "extra/model_card.json"
 _CONSTANTS = re.compile(rb"(?:^  \w+ : Final\[.*\n){2,}", re.MULTILINE)
 #: What torch gets: structure, code, and the numbers of the tensors.
-_KEPT = re.compile(r"(data|constants)\.pkl|(data|constants)/\d+|code/__torch__(/\w+)*\.py|version|byteorder")
+_KEPT = re.compile(
+    r"(data|constants)\.pkl|(data|constants)/\d+|code/__torch__(/\w+)*\.py|(\.data/)?version|byteorder"
+)
 #: What torch writes as well and does not need.
 _DROPPED = re.compile(
-    r"code/__torch__(/\w+)*\.py\.debug_pkl|\.data/(serialization_id|version)|\.format_version|\.storage_alignment|"
+    r"code/__torch__(/\w+)*\.py\.debug_pkl|\.data/serialization_id|\.format_version|\.storage_alignment|"
     r"extra/[^/]+"
 )
+#: Networks with operators of which torch has several versions have the second one.
+_VERSIONS = {"version", ".data/version"}
 _VERSION = re.compile(rb"\d{1,3}\n?")
 
 
@@ -98,7 +102,7 @@ def read_card(archive: CheckedZip, source: str) -> ModelCard:
             f"{source}: a torch.save checkpoint (a pickle, which can run any code), not a model archive. "
             "Convert it with:  mltrack export CHECKPOINT --output MODEL.pt"
         )
-    if not {"constants.pkl", "data.pkl", "version"} <= names or not code:
+    if not {"constants.pkl", "data.pkl"} <= names or not names & _VERSIONS or not code:
         raise ModelError(f"{source}: not a TorchScript archive; write one with:  mltrack export")
     allow_members(archive, (_KEPT, _DROPPED), source, "TorchScript archive")
     _check_content(archive, code, source)
@@ -112,9 +116,15 @@ def read_card(archive: CheckedZip, source: str) -> ModelCard:
 
 def _check_content(archive: CheckedZip, code: dict[str, bytes], source: str) -> None:
     members = archive.members
-    if not _VERSION.fullmatch(members["version"]) or members.get("byteorder", b"little") not in (
-        b"little",
-        b"big",
+    versions = [members[name] for name in sorted(_VERSIONS & members.keys())]
+    if (
+        len(versions) != 1
+        or not _VERSION.fullmatch(versions[0])
+        or members.get("byteorder", b"little")
+        not in (
+            b"little",
+            b"big",
+        )
     ):
         raise ModelError(
             f"{source}: the version or the byte order is damaged. Download or export the model again"

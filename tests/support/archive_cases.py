@@ -1,22 +1,25 @@
 """Damaged and hostile variants of a small archive, for tests and for campaigns with other seeds.
 
-``cases(kind, content, n, seed)`` gives named variants of the bytes of an archive or checkpoint. Half of them are
-damaged as files are (flips, cuts, swaps); half are taken apart, changed inside and put together again with right
-checksums, which is what a hostile file is. The same seed gives the same variants.
+``case(kind, content, number, seed)`` gives a named variant of the bytes of an archive or checkpoint. Even numbers are
+damaged as files are (flips, cuts, repeats, extremes); odd ones are taken apart, changed inside and put together again
+with right checksums, which is what a hostile file is. The same number and seed give the same variant. ``good(kind)``
+makes a file to start from, and ``use(path)`` does with a file what a user would.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 from mltrack_plugin.archives.safezip import write_canonical
 
-#: Kinds that :func:`cases` knows, by the suffix of the file.
+#: Kinds that :func:`case` knows, by the suffix of the file.
 KINDS = (".pt", ".pt2", ".onnx", ".ckpt")
 _EXTREMES = (
     0,
@@ -38,26 +41,47 @@ _EXTREMES = (
 )
 
 
-def cases(kind: str, content: bytes, n: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """``n`` variants, each with a name that says what was done.
+def case(kind: str, content: bytes, number: int, seed: int) -> tuple[str, bytes]:
+    """A variant of a good file, and a name that says what was done.
 
     Args:
         kind: suffix of the file, one of ``KINDS``.
         content: a good file.
-        n: how many.
+        number: of the variant.
         seed: of the random choices.
     """
-    rng = random.Random(f"{seed} {kind}")
+    rng = random.Random(f"{seed} {kind} {number}")
     inside = (
         [_edit_onnx] if kind == ".onnx" else [_edit_members, _edit_members, _swap_members, _rename_member]
     )
-    for number in range(n):
-        outer = number % 2 == 0
-        change: Callable[[bytes, random.Random], tuple[str, bytes]] = rng.choice(
-            (_flip, _cut, _repeat, _extreme) if outer else inside
-        )
-        name, changed = change(content, rng)
-        yield f"{number}-{name}", changed
+    changes: list[Callable[[bytes, random.Random], tuple[str, bytes]]]
+    changes = inside if number % 2 else [_flip, _cut, _repeat, _extreme]
+    name, changed = rng.choice(changes)(content, rng)
+    return f"{number}-{name}", changed
+
+
+def good(kind: str) -> bytes:
+    """A small EncReg as a file of this kind."""
+    from model_fixtures import make_card, make_network, write_checkpoint
+
+    from mltrack_plugin.archives.archive import pack
+
+    if kind != ".ckpt":
+        return pack(make_network(), make_card(), kind)
+    with tempfile.TemporaryDirectory() as folder:
+        return write_checkpoint(Path(folder) / "good.ckpt").read_bytes()
+
+
+def use(path: Path) -> Any:
+    """Load a file and apply its network to an event (raises what the package raises)."""
+    import numpy as np
+
+    from mltrack_plugin.archives.archive import load_model
+    from mltrack_plugin.archives.checkpoint import load_checkpoint
+
+    if path.suffix == ".ckpt":
+        return load_checkpoint(path)
+    return load_model(path).predict(np.ones((7, 3), dtype=np.float32))
 
 
 def _flip(content: bytes, rng: random.Random) -> tuple[str, bytes]:
