@@ -50,7 +50,14 @@ def column(
     ):
         text = "(" + ", ".join("n" if s is None else str(s) for s in shape) + ")"
         raise EventDataError(f"column {name!r} must have shape {text}, got {array.shape}")
-    result = array.astype(wanted, copy=False)
+    if array.dtype != wanted and wanted.kind in "iu" and array.size:
+        limits = np.iinfo(wanted)
+        extremes = [int(array.min()), int(array.max())]
+        if beyond := [value for value in extremes if not limits.min <= value <= limits.max]:
+            raise EventDataError(f"column {name!r} holds {beyond[0]}, which {wanted} cannot hold")
+    # A double beyond float32 becomes infinite and is refused as such where that matters.
+    with np.errstate(over="ignore"):
+        result = array.astype(wanted, copy=False)
     if result.flags.writeable:
         result = result.view()
         result.flags.writeable = False

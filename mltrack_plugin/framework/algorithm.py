@@ -258,7 +258,7 @@ class Reader(SequenceElement):
 
     #: Name of the format, as ``--format`` and entry points know it.
     format_name: ClassVar[str] = ""
-    #: Loops and the like that have the reader open (see :meth:`opened`).
+    #: Loops and the like that have the reader open (see :meth:`in_use`).
     _users = 0
 
     @classmethod
@@ -287,8 +287,8 @@ class Reader(SequenceElement):
         """
 
     @contextmanager
-    def opened(self) -> Iterator[Self]:
-        """The reader initialized; finalized afterwards, unless it is in use by an outer ``opened``."""
+    def in_use(self) -> Iterator[Self]:
+        """The reader initialized; finalized afterwards, unless it is in use by an outer ``in_use``."""
         if not self._users:
             self.initialize()
         self._users += 1
@@ -300,11 +300,11 @@ class Reader(SequenceElement):
                 self.finalize()
 
     def __iter__(self) -> Iterator[ReadEvent]:
-        with self.opened():
+        with self.in_use():
             yield from self.events()
 
     def __len__(self) -> int:
-        with self.opened():
+        with self.in_use():
             return self.num_events()
 
     def __bool__(self) -> bool:

@@ -164,7 +164,7 @@ def open_input(
         load_detector(detector)
     if job is None:
         reader = open_events(os.fspath(path), format=format, **given)
-        with reader.opened():
+        with reader.in_use():
             name, reason = choose_job(reader, _text(model))
         _log.info("job configuration %s: %s", name, reason)
         return reader, ChosenJob(name, reason, load_job(name))
@@ -173,7 +173,7 @@ def open_input(
         config = config.model_copy(update={"detector": detector})
     settings = {**config.reader, **given}
     reader = open_events(os.fspath(path), format=format or settings.pop("format", None), **settings)
-    with reader.opened():
+    with reader.in_use():
         known = lookup(config.detector) if isinstance(config.detector, str) else config.detector
         if known is not None and config.takes(getattr(reader, "detector", None)):
             recognise(first_events(reader, _CHECKED_EVENTS), known, reader.source)
