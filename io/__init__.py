@@ -7,6 +7,8 @@ Readers: root_events (own ROOT layout, and others by branch mapping), acts_root,
 trackml_parquet, colliderml, redvid_csv, and those of other packages (entry points). What they share: reading
 (settings, chunks), columns (checks and delivery), source (what an input looks like), root_file and root_tables
 (trees), csv_table, storage (folders, archives, URLs).
+Writers: root_events_writer, root_tracks, root_vertices, tracksummary, colliderml_tracks, acts_tracks_csv,
+trackml_submission, tracks_collector (memory). Tracks of any of these: tracks_files, track_collection (to compare).
 
 Every registered reader and writer is an attribute: ``mltrack_plugin.io.RootTracksWriter``.
 """

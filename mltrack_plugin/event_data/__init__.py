@@ -1,5 +1,10 @@
 """Event data model: columnar collections, validated on construction.
 
+- `hits` (and truth links), `particles`, `vertices`; `parameters`, `selection`, `graph`: what algorithms add to hits.
+- `tracks`: proto tracks and tracks of an event; `estimates`: what a network says of tracks; `event_tracks`: tracks of
+  many events; `file_tracks`: tracks as files of other programs have them.
+- `base`: what collections share; `barcodes`: particle ids of ACTS.
+
 Units everywhere: mm, GeV, e, T, radian; time in mm (c = 1), as in ACTS.
 """
 

@@ -1,7 +1,7 @@
 """The framework: what runs a sequence of algorithms over the events of an input.
 
-- `algorithm`: `Algorithm`, `Reader`, `Writer`, their settings and declared data handles; `event_store`: the
-  append-only store of one event.
+- `algorithm`: `Algorithm`, `Reader`, `Writer`, their settings and declared data handles; `source`: what a reader is
+  shown of an input; `event_store`: the append-only store of one event.
 - `sequencer`: `Sequencer`, what users build; `chain`: the check of a sequence before the first event; `options`: how
   it runs; `job_run`: one run of it.
 - `event_loop`: events one after the other, in one process; `workers`: processes that share them; `packing`: results
