@@ -95,7 +95,6 @@ class ActsTracksCsvWriter(Writer):
         self._hits = self.read_handle(Hits, self.config.hits)
         self._truth_links = self.read_handle(TruthLinks, self.config.truth_links, optional=True)
         self._folder: AtomicFolder | None = None
-        self._info: dict[str, str] = {}
 
     def initialize(self) -> None:
         """Make the temporary folder.
@@ -104,10 +103,6 @@ class ActsTracksCsvWriter(Writer):
             OutputError: if the output exists already or cannot be written.
         """
         self._folder = AtomicFolder(self.config.path, overwrite=self.config.overwrite, marker=META_FILE)
-
-    def set_job_info(self, info: Mapping[str, str]) -> None:
-        """Facts about the job for ``meta.json``."""
-        self._info.update(info)
 
     def write(self, event_store: EventStore) -> None:
         """Write the files of one event.

@@ -75,7 +75,6 @@ class ColliderMLTracksWriter(Writer):
         self._truth_links = self.read_handle(TruthLinks, self.config.truth_links, optional=True)
         self._atomic: AtomicFile | None = None
         self._parquet: Any = None
-        self._info: dict[str, str] = {}
         self._buffer: list[_Event] = []
         self._buffered_bytes = 0
 
@@ -92,10 +91,6 @@ class ColliderMLTracksWriter(Writer):
         except BaseException:
             self.abort()
             raise
-
-    def set_job_info(self, info: Mapping[str, str]) -> None:
-        """Facts about the job for the key/value metadata of the file."""
-        self._info.update(info)
 
     def write(self, event_store: EventStore) -> None:
         """Append one event.

@@ -54,7 +54,6 @@ class RootWriter(Writer):
         super().__init__(config, **settings)
         self._file: RootFile | None = None
         self._tables: dict[str, RootTable] = {}
-        self._info: dict[str, str] = {}
         self._buffer: list[Any] = []
         self._buffered_bytes = 0
 
@@ -87,10 +86,6 @@ class RootWriter(Writer):
         self._file = RootFile(
             self.config.path, container=self.config.container, overwrite=self.config.overwrite
         )
-
-    def set_job_info(self, info: Mapping[str, str]) -> None:
-        """Facts about the job for the meta table."""
-        self._info.update(info)
 
     def write(self, event_store: EventStore) -> None:
         """Append one event.

@@ -63,7 +63,6 @@ class TrackMLSubmissionWriter(Writer):
         self._hits = self.read_handle(Hits, self.config.hits)
         self._output: AtomicFile | None = None
         self._sidecar: AtomicFile | None = None
-        self._info: dict[str, str] = {}
 
     def initialize(self) -> None:
         """Open the temporary files.
@@ -80,10 +79,6 @@ class TrackMLSubmissionWriter(Writer):
         except BaseException:
             self.abort()
             raise
-
-    def set_job_info(self, info: Mapping[str, str]) -> None:
-        """Facts about the job for ``PATH.meta.json``."""
-        self._info.update(info)
 
     def write(self, event_store: EventStore) -> None:
         """Append the hits of one event.

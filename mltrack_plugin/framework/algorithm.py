@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import BaseModel
@@ -321,6 +322,8 @@ class Writer(SequenceElement):
 
     #: Name of the format, as entry points know it.
     format_name: ClassVar[str] = ""
+    #: Facts about the job, see :meth:`set_job_info`.
+    _info: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def write(self, event_store: EventStore) -> None:
@@ -331,5 +334,6 @@ class Writer(SequenceElement):
         """Remove everything written so far; called instead of ``finalize`` after an error."""
 
     def set_job_info(self, info: Mapping[str, str]) -> None:
-        """Receive name -> text facts about the job (configuration, versions, model checksums,
-        skipped events as JSON) for the file's metadata. Called once, before ``finalize``."""
+        """Receive name -> text facts about the job (configuration, versions, model checksums, skipped events as JSON)
+        for the file's metadata, kept as ``_info``. Called once, before ``finalize``."""
+        self._info = dict(info)
