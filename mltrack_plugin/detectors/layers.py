@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.detectors.geometry_ids import split_geometry_id
+from mltrack_plugin.detectors.volumes import Volume
 from mltrack_plugin.event_data import Hits
-
-if TYPE_CHECKING:
-    from mltrack_plugin.detectors.detector import Volume
 
 Array = npt.NDArray[Any]
 
