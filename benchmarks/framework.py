@@ -217,7 +217,7 @@ def report(result: Result) -> list[tuple[str, str, str]]:
         rows.append((f"{config}, {figures['hits_per_event']:.0f} hits per event", "", ""))
         rows.append(("  framework", f"{share:.1%}", goal("framework_share", share, "under 5%")))
         if figures["fit_share"]:
-            rows.append(("    of which helix fit", f"{figures['fit_share']:.1%}", ""))
+            rows.append(("    of which track fit", f"{figures['fit_share']:.1%}", ""))
         for name, milliseconds in figures["steps_cpu_ms"].items():
             rows.append((f"    {name}", f"{milliseconds:.3f} ms", ""))
         rows.append(("  scoring, share of a job with truth", f"{figures['scores_share']:.1%}", ""))

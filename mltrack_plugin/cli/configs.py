@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from mltrack_plugin.jobs.config import JobConfig
 
 
 @click.command()
@@ -12,7 +16,8 @@ import click
 @click.option("--training", is_flag=True, help="The training configurations (mltrack train NAME) instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(name: str | None, training: bool, as_json: bool) -> None:
-    """List the shipped job configurations, or print the one called NAME as YAML.
+    """List the shipped job configurations with what each is for, its algorithms and how good it is, or print the one
+    called NAME as YAML.
 
     A printed configuration is a good start for your own:
 
@@ -25,13 +30,13 @@ def command(name: str | None, training: bool, as_json: bool) -> None:
         return
     if name is not None:
         if as_json:
-            click.echo(json.dumps(load_job(name).model_dump(mode="json"), indent=2))
+            click.echo(json.dumps(_as_json(load_job(name)), indent=2))
         else:
             click.echo(job_text(name), nl=False)
         return
     jobs = [load_job(job) for job in available_jobs()]
     if as_json:
-        click.echo(json.dumps([job.model_dump(mode="json") for job in jobs], indent=2))
+        click.echo(json.dumps([_as_json(job) for job in jobs], indent=2))
         return
     from rich.console import Console
     from rich.table import Table
@@ -39,11 +44,29 @@ def command(name: str | None, training: bool, as_json: bool) -> None:
     table = Table(title="Job configurations", title_justify="left", box=None, pad_edge=False)
     table.add_column("name", no_wrap=True)
     table.add_column("detector")
-    table.add_column("description")
+    table.add_column("purpose, algorithms, figures of merit", overflow="fold")
     for job in jobs:
-        table.add_row(job.name, job.detector_name or "any", job.description)
+        stages = ", ".join(step.name for step in job.sequence)
+        table.add_row(
+            job.name, job.detector_name or "any", "\n".join([job.description, stages, *_figures(job), ""])
+        )
     Console().print(table)
-    click.echo("\nConfigurations of trainings: mltrack configs --training")
+    click.echo("One in full: mltrack configs NAME. Trainings: mltrack configs --training")
+
+
+def _as_json(job: JobConfig) -> dict[str, Any]:
+    """A job with its figures."""
+    return job.model_dump(mode="json") | {"figures": [entry.model_dump(mode="json") for entry in job.figures]}
+
+
+def _figures(job: JobConfig) -> list[str]:
+    """The first figure of each measurement, in words."""
+    return [
+        f"{name.replace('_', ' ').replace('trackml', 'TrackML')} {value:.1%} "
+        f"({', '.join(filter(None, (entry.dataset, entry.sample, f'{entry.events} events')))})"
+        for entry in job.figures
+        for name, value in list(entry.metrics.items())[:1]
+    ]
 
 
 def _training(name: str | None, as_json: bool) -> None:

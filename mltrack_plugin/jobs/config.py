@@ -74,6 +74,19 @@ class TinyVariant(Config):
         return {current_name("algorithm", name): settings for name, settings in steps.items()}
 
 
+class Figures(Config):
+    """How good a job is: what was measured once, on test events that nothing was tuned on."""
+
+    dataset: str
+    """Simulated data set (``mltrack simulate``) of the events."""
+    events: int = Field(ge=1)
+    """Number of events."""
+    sample: str = ""
+    """What the events hold, where it is not the data set with its defaults."""
+    metrics: dict[str, float]
+    """Metrics as ``mltrack evaluate`` calls them, as fractions of 1."""
+
+
 class JobConfig(Config):
     """A reconstruction job."""
 
@@ -97,6 +110,8 @@ class JobConfig(Config):
     """Algorithms in the order in which they run."""
     writers: tuple[Step, ...] = ()
     """Writers; a ``path`` may contain ``{stem}``, the output without its suffix. Empty: by the output's name."""
+    figures: tuple[Figures, ...] = Field(default=(), exclude=True)
+    """Figures of merit; they change nothing in a job and are no part of what its output records."""
     tiny: TinyVariant = TinyVariant()
     """Changes that turn the job into one of a second."""
 

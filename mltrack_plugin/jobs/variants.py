@@ -88,4 +88,4 @@ def to_yaml(content: Mapping[str, Any]) -> str:
             return True
 
     text = yaml.dump(dict(content), Dumper=Dumper, sort_keys=False, default_flow_style=None, width=110)
-    return re.sub(r"^(?=(sequence|tiny):)", "\n", text, flags=re.MULTILINE)
+    return re.sub(r"^(?=(sequence|figures|tiny):)", "\n", text, flags=re.MULTILINE)

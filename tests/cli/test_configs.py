@@ -24,6 +24,20 @@ def test_tables_hold_every_configuration_and_fit_a_terminal(options, names, caps
         assert any(line.split(" ")[0] == name for line in lines)
 
 
+def test_the_list_says_what_jobs_do_and_how_good_they_are(capsys):
+    assert main(["configs"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "repair-tracks" in text
+    assert "TrackML score 96.4%" in text
+    assert main(["configs", "encreg-trackml-10-50", "--json"]) == 0
+    job = json.loads(capsys.readouterr().out)
+    assert job["figures"][0]["metrics"]["trackml_score"] == 0.964
+    assert main(["configs", "encreg-trackml-10-50"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["figures"] == [
+        {key: value for key, value in job["figures"][0].items() if value}
+    ]
+
+
 def test_one_training_configuration(capsys):
     assert main(["configs", "--training", "gnn-hits"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["architecture"] == "gnn-hits"

@@ -13,6 +13,7 @@ from mltrack_plugin import registry
 from mltrack_plugin.algorithms.fit_mixture import FitMixture
 from mltrack_plugin.algorithms.solenoid import SolenoidAlgorithm
 from mltrack_plugin.errors import ConfigurationError
+from mltrack_plugin.evaluation.summary import ScoreAccumulator
 from mltrack_plugin.jobs.config import available_jobs, job_text, load_job, parse_job
 from mltrack_plugin.registry import RENAMED, available, find, registered_name
 
@@ -108,6 +109,18 @@ def test_jobs_of_version_0_1_0_do_what_they_did(name):
             for volume, sigma in settings["volumes"].items():
                 found = solenoid.resolutions.sigmas(np.array([volume]), np.array([100.0]))[0]
                 assert found.tolist() == [sigma["rphi"], sigma.get("r", 0.0), sigma.get("z", 0.0)], volume
+
+
+def test_figures_are_metrics_of_known_data_sets_and_no_part_of_what_runs():
+    known = set(ScoreAccumulator().result())
+    measured = [load_job(name) for name in available_jobs() if load_job(name).figures]
+    assert len(measured) > 20
+    for job in measured:
+        for figures in job.figures:
+            assert figures.dataset in job.datasets
+            assert set(figures.metrics) <= known
+            assert all(0 <= value <= 1 for value in figures.metrics.values())
+        assert "figures" not in job.model_dump()
 
 
 def test_no_job_of_version_0_1_0_is_missing():
