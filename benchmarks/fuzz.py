@@ -34,6 +34,7 @@ import numpy as np
 from fuzz_samples import SAMPLES
 
 from mltrack_plugin.errors import MltrackError
+from mltrack_plugin.registry import available, find
 
 SECONDS, MEMORY = 20.0, 2 * 1024**3
 #: Inputs that a process reads before a fresh one takes over.
@@ -280,6 +281,9 @@ def make_samples(folder: Path, names: list[str]) -> None:
 def run(names: list[str], inputs: int, seed: int, keep: Path | None = None) -> dict[str, Any]:
     """Outcomes per format, and the failures."""
     place = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    for kind in available("reader"):
+        # Loaded once here, and not by every process again.
+        find("reader", kind)
     counts = {name: Counter[str]() for name in names}
     failures = []
     with tempfile.TemporaryDirectory(dir=place) as text:

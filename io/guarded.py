@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +19,7 @@ from mltrack_plugin.errors import InputError, MltrackError, first_line
 _ALWAYS = 256 * 1024**2
 #: ... and how many times its own size a file may unpack to beyond that.
 _EXPANSION = 50
-_READ_BYTES = 16 * 1024**2
+_READ_BYTES = 1024**2
 #: A line with column names is never as long.
 _LINE_BYTES = 1024**2
 
@@ -66,20 +66,21 @@ def memory_limit(file_bytes: int) -> int:
     return _ALWAYS + _EXPANSION * file_bytes
 
 
-def check_memory(needed: int, file_bytes: int, place: str) -> None:
+def check_memory(needed: int, file_bytes: int, place: str | Callable[[], str]) -> None:
     """Refuse sizes that cannot be true.
 
     Args:
         needed: bytes that the content would take, as the file states it.
         file_bytes: size of the file.
-        place: file and what states it, for the message.
+        place: file and what states it, for the message (or what makes it, where it is asked often).
 
     Raises:
         DamagedError: if the size is negative or beyond :func:`memory_limit`.
     """
     if not 0 <= needed <= memory_limit(file_bytes):
+        where = place if isinstance(place, str) else place()
         raise DamagedError(
-            f"{place} states {needed} bytes of content in a file of {file_bytes} bytes; it is damaged. Copy or "
+            f"{where} states {needed} bytes of content in a file of {file_bytes} bytes; it is damaged. Copy or "
             "produce it again"
         )
 
@@ -91,10 +92,16 @@ class BoundedStream:
         stream: possibly decompressing.
         file_bytes: size of what is stored.
         place: for the message.
+        end: size of the whole content, where that is certain.
+
+    Raises:
+        DamagedError: if the content is longer than it can be.
     """
 
-    def __init__(self, stream: IO[bytes], file_bytes: int, place: str) -> None:
-        self._stream = stream
+    def __init__(self, stream: IO[bytes], file_bytes: int, place: str, end: int | None = None) -> None:
+        if end is not None:
+            check_memory(end, file_bytes, place)
+        self._stream, self._end = stream, end
         self._limit = memory_limit(file_bytes)
         self._place = place
         self._position = 0
@@ -110,12 +117,12 @@ class BoundedStream:
 
     def read(self, n: int | None = None) -> bytes:
         """``n`` bytes, or all that are left."""
-        if n is not None:
-            return self._advanced(self._stream.read(n))
+        if n is not None or self._end is not None:
+            return self._advanced(self._stream.read(-1 if n is None else n))
         blocks = []
         while block := self._advanced(self._stream.read(_READ_BYTES)):
             blocks.append(block)
-        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+        return b"".join(blocks)
 
     def readline(self) -> bytes:
         """The next line, at most 1 MiB of it."""

@@ -14,7 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from mltrack_plugin.errors import InputError, did_you_mean
 from mltrack_plugin.io.guarded import DamagedError, guarded
-from mltrack_plugin.io.parquet_guard import check_pages
+from mltrack_plugin.io.parquet_guard import check_pages, column_chunks
 
 Array = npt.NDArray[Any]
 
@@ -35,6 +35,7 @@ class ParquetInput:
             filesystem, inner = url_to_fs(path)
             self._size = int(filesystem.size(inner))
             self._stream = filesystem.open(inner, "rb") if isinstance(filesystem, LocalFileSystem) else None
+            self._chunks = [] if self._stream is None else column_chunks(self._stream, self._size, path)
             self._file = pq.ParquetFile(inner, filesystem=filesystem, page_checksum_verification=True)
             self.metadata = self._file.metadata
             self.schema_arrow = self._file.schema_arrow
@@ -91,7 +92,8 @@ class ParquetInput:
 
     def _check(self, groups: Sequence[int], columns: Sequence[str]) -> None:
         if self._stream is not None:
-            check_pages(self.metadata, self._stream, self._size, groups, columns, self.path)
+            chosen = [(g, self._chunks[g]) for g in groups]
+            check_pages(chosen, columns, self._stream, self._size, self.path)
 
     def _place(self, groups: Sequence[int]) -> str:
         return f"{self.path}, row group {groups[0]}" if len(groups) == 1 else self.path

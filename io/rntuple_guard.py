@@ -20,30 +20,43 @@ from mltrack_plugin.io.root_guard import GuardedSource, Page, check_blocks
 _CHECKSUM = struct.Struct("<Q")
 
 
-def check_rntuple(ntuple: Any, place: str) -> None:
-    """Verify the envelopes of an RNTuple, the places and sizes of its pages, and register pages with checksums.
+def check_description(ntuple: Any, place: str) -> None:
+    """Verify header and footer of an RNTuple.
 
     Raises:
-        DamagedError: naming the RNTuple, and the field, page and entries where it is a page.
+        DamagedError: naming what is wrong.
     """
     source: GuardedSource = ntuple.file.source
     for name in ("Header", "Footer"):
         seek, stored, unpacked = (ntuple.member(f"f{m}{name}") for m in ("Seek", "NBytes", "Len"))
         _check_envelope(source, seek, stored, unpacked, f"{place}, {name.lower()}")
+
+
+def check_clusters(ntuple: Any, place: str) -> None:
+    """Verify the page lists of an RNTuple and the places and sizes of its pages, which are verified when they are read.
+
+    Raises:
+        DamagedError: naming the RNTuple, and the field, page and entries where it is a page.
+    """
+    source: GuardedSource = ntuple.file.source
     for k, group in enumerate(ntuple.footer.cluster_group_records):
         link = group.page_list_link
         here = f"{place}, page list {k}"
         _check_envelope(source, link.locator.offset, link.locator.num_bytes, link.env_uncomp_size, here)
     first = 0
+    bits = [record.nbits for record in ntuple.column_records]
+    sizes = source.cluster_bytes[ntuple.cache_key] = []
     for cluster, columns in zip(ntuple.cluster_summaries, ntuple.page_link_list, strict=True):
         if cluster.num_first_entry != first:
             raise DamagedError(
                 f"{place}: a cluster begins with entry {cluster.num_first_entry}, {first} is next"
             )
         first += cluster.num_entries
+        values = 0
         for column, pages in enumerate(columns):
             if not pages.suppressed:
-                _check_pages(ntuple, source, place, cluster, column, pages.pages)
+                values += _check_pages(ntuple, source, place, cluster, column, bits[column], pages.pages)
+        sizes.append((cluster.num_first_entry, first, 8 * values))
 
 
 @contextlib.contextmanager
@@ -59,11 +72,8 @@ def clusters_before(ntuple: Any, stop: int) -> Iterator[None]:
 
 def cluster_bytes(ntuple: Any, start: int, stop: int) -> int:
     """Bytes in memory of the clusters that hold the entries ``start <= i < stop``."""
-    total = 0
-    for cluster, columns in zip(ntuple.cluster_summaries, ntuple.page_link_list, strict=True):
-        if cluster.num_first_entry < stop and start < cluster.num_first_entry + cluster.num_entries:
-            total += sum(8 * page.num_elements for column in columns for page in column.pages)
-    return total
+    sizes = ntuple.file.source.cluster_bytes[ntuple.cache_key]
+    return sum(size for first, end, size in sizes if first < stop and start < end)
 
 
 def _check_envelope(source: GuardedSource, seek: int, stored: int, unpacked: int, place: str) -> None:
@@ -83,21 +93,30 @@ def _check_envelope(source: GuardedSource, seek: int, stored: int, unpacked: int
 
 
 def _check_pages(
-    ntuple: Any, source: GuardedSource, place: str, cluster: Any, column: int, pages: list[Any]
-) -> None:
+    ntuple: Any,
+    source: GuardedSource,
+    place: str,
+    cluster: Any,
+    column: int,
+    bits: int,
+    pages: list[Any],
+) -> int:
+    """Values in the pages of a column of a cluster."""
     element = 0
     for k, page in enumerate(pages):
-        describe = _page_name(ntuple, place, cluster, column, k, element, page.num_elements)
-        element += page.num_elements
-        locator = page.locator
-        begin, end = locator.offset, locator.offset + locator.num_bytes
-        if source.size is not None and (locator.num_bytes < 0 or not 0 <= begin <= end <= source.size):
+        n, locator = page.num_elements, page.locator
+        describe = _page_name(ntuple, place, cluster, column, k, element, n)
+        element += n
+        begin, n_bytes = locator.offset, locator.num_bytes
+        end = begin + n_bytes
+        if source.size is not None and (n_bytes < 0 or not 0 <= begin <= end <= source.size):
             raise DamagedError(
                 f"{describe()} lies at the bytes {begin} to {end} of {source.size}; the file is damaged"
             )
-        unpacked = -(-page.num_elements * ntuple.column_records[column].nbits // 8)
-        check_memory(unpacked, source.size or end, describe())
-        source.pages[begin] = Page(locator.num_bytes, unpacked, page.has_checksum, describe)
+        unpacked = -(-n * bits // 8)
+        check_memory(unpacked, source.size or end, describe)
+        source.pages[begin] = Page(n_bytes, unpacked, page.has_checksum, describe)
+    return element
 
 
 def _page_name(

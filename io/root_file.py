@@ -18,7 +18,7 @@ from mltrack_plugin.io import storage
 from mltrack_plugin.io.columns import Table, align
 from mltrack_plugin.io.guarded import DamagedError, check_memory, guarded
 from mltrack_plugin.io.reading import ColumnInfo
-from mltrack_plugin.io.rntuple_guard import check_rntuple, cluster_bytes, clusters_before
+from mltrack_plugin.io.rntuple_guard import check_clusters, check_description, cluster_bytes, clusters_before
 from mltrack_plugin.io.root_guard import BasketCheck, GuardedSource, check_branches, check_key, is_tree
 
 Array = npt.NDArray[Any]
@@ -85,8 +85,11 @@ def trees(file: Any) -> dict[str, Any]:
     }
 
 
-def find_tree(file: Any, path: str, names: Sequence[str]) -> tuple[str, Any]:
+def find_tree(file: Any, path: str, names: Sequence[str], *, content: bool = True) -> tuple[str, Any]:
     """The first of ``names`` that the file has.
+
+    Args:
+        content: the tree will be read, and not only its description.
 
     Raises:
         InputError: naming the file and the trees nearest to the first name, or what is damaged.
@@ -94,22 +97,24 @@ def find_tree(file: Any, path: str, names: Sequence[str]) -> tuple[str, Any]:
     there = trees(file)
     for name in names:
         if name in there:
-            return name, _tree(file, f"{path}, tree {name!r}", name)
+            return name, _tree(file, f"{path}, tree {name!r}", name, content)
     if not there:
         raise InputError(f"{path} holds no tree (TTree or RNTuple) at all")
     raise InputError(f"{path} has no tree {names[0]!r}. {did_you_mean(names[0], there)}")
 
 
-def _tree(file: Any, place: str, name: str) -> Any:
+def _tree(file: Any, place: str, name: str, content: bool) -> Any:
     with guarded(place):
         check_key(file.file.source, file.key(name), place)
         tree = file[name]
         if _is_rntuple(tree):
-            check_rntuple(tree, place)
+            check_description(tree, place)
+            if content:
+                check_clusters(tree, place)
         elif not is_tree(tree):
             raise DamagedError(f"{place} is described as {type(tree).__name__}; the file is damaged")
         branch_types(tree)
-        if not 0 <= tree.num_entries < 1 << 62:
+        if content and not 0 <= tree.num_entries < 1 << 62:
             raise DamagedError(f"{place} states {tree.num_entries} entries; it is damaged")
         return tree
 
@@ -319,11 +324,12 @@ def unit_edges(trees: Iterable[tuple[Any, Iterable[str]]], first: int, last: int
     """Entries from ``first`` to ``last`` where a basket of one of the branches, or a cluster, begins."""
     edges = {first, last}
     for tree, branches in trees:
-        if _is_rntuple(tree):
-            edges |= {int(c.num_first_entry) for c in tree.cluster_summaries}
-        else:
-            for branch in branches:
-                edges |= set(tree[branch].entry_offsets)
+        # The edges of a damaged list are no loss: its events cannot be read anyway.
+        with contextlib.suppress(DamagedError), guarded("tree"):
+            if _is_rntuple(tree):
+                edges |= {int(c.num_first_entry) for c in tree.cluster_summaries}
+            else:
+                edges.update(*(tree[branch].entry_offsets for branch in branches))
     return sorted(e for e in edges if first <= e <= last)
 
 

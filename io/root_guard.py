@@ -47,6 +47,8 @@ class GuardedSource(FSSpecSource):
         self.size: int | None = self.num_bytes
         #: Pages of the RNTuples that are open, by position.
         self.pages: dict[int, Page] = {}
+        #: First entry, end and bytes in memory of the clusters of each RNTuple.
+        self.cluster_bytes: dict[str, list[tuple[int, int, int]]] = {}
         #: Branches whose baskets were compared with the file, by tree.
         self.checked_branches: dict[str, set[str]] = {}
 
@@ -107,23 +109,24 @@ class BasketCheck:
         if len(args) == 3:
             chunk, branch, number = args
             first, last = branch.basket_entry_start_stop(number)
-            place = f"{self.path}, branch {branch.name!r}, basket {number} (entries {first} to {last - 1})"
+
+            def place() -> str:
+                return f"{self.path}, branch {branch.name!r}, basket {number} (entries {first} to {last - 1})"
+
             self._unpacked += _check_basket(chunk.raw_data, int(last - first), place)
             check_memory(self._unpacked, self.file_bytes, place)
         return TrivialFuture(task(*args))
 
 
-def _check_basket(data: Any, n_entries: int, place: str) -> int:
+def _check_basket(data: Any, n_entries: int, place: Callable[[], str]) -> int:
     """Unpacked bytes of a basket with its key."""
-    stored, version, unpacked, _, key_bytes, _ = _KEY_HEAD.unpack(bytes(data[: _KEY_HEAD.size]))
-    del version
+    stored, _, unpacked, _, key_bytes, _ = _KEY_HEAD.unpack_from(data)
     if not (_KEY_HEAD.size + _BASKET_HEAD.size < key_bytes <= stored <= len(data)) or unpacked < 0:
-        raise DamagedError(f"{place}: its head is damaged")
-    head = bytes(data[key_bytes - _BASKET_HEAD.size - 1 : key_bytes - 1])
-    _, _, _, entries, last = _BASKET_HEAD.unpack(head)
+        raise DamagedError(f"{place()}: its head is damaged")
+    _, _, _, entries, last = _BASKET_HEAD.unpack_from(data, key_bytes - _BASKET_HEAD.size - 1)
     if entries != n_entries or not key_bytes <= last <= key_bytes + unpacked:
         raise DamagedError(
-            f"{place}: its head states {entries} entries in {last - key_bytes} bytes; it is damaged"
+            f"{place()}: its head states {entries} entries in {last - key_bytes} bytes; it is damaged"
         )
     check_blocks(data[key_bytes:stored], unpacked, place)
     return unpacked + key_bytes

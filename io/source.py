@@ -98,7 +98,11 @@ class Source:
         from mltrack_plugin.io import root_file
 
         if tree not in self._branches:
-            found = root_file.find_tree(self._root, self.path, [tree])[1] if tree in self.trees else None
+            found = (
+                root_file.find_tree(self._root, self.path, [tree], content=False)[1]
+                if tree in self.trees
+                else None
+            )
             self._branches[tree] = frozenset() if found is None else frozenset(root_file.branch_types(found))
         return self._branches[tree]
 

@@ -15,6 +15,7 @@ from typing import Any
 import fsspec
 from fsspec.core import url_to_fs
 from fsspec.implementations.zip import ZipFileSystem
+from fsspec.utils import infer_compression
 
 from mltrack_plugin.errors import InputError, did_you_mean
 from mltrack_plugin.io.guarded import BoundedStream, guarded
@@ -54,8 +55,10 @@ class Folder:
         place = self.path(name)
         with guarded(place), self._filesystem.open(inner, "rb", compression="infer") as stream:
             facts = self._filesystem.info(inner)
-            stored = facts.get("compress_size") if self.is_archive else facts.get("size")
-            yield BoundedStream(stream, int(stored or 0), place)
+            size = int(facts.get("size") or 0)
+            stored = facts.get("compress_size", size) if self.is_archive else size
+            end = size if infer_compression(name) is None else None
+            yield BoundedStream(stream, stored, place, end)
 
     def first_line(self, name: str) -> bytes:
         """The first line of a file (raises ``InputError`` as :meth:`read`)."""
