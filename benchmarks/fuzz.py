@@ -244,7 +244,11 @@ class Reading:
             pipe.send(outcome(name, str(folder / opened), good[name]))
 
     def read(self, name: str, number: int) -> tuple[str, str]:
-        """Outcome and reason of one input."""
+        """Outcome and reason of one input; one that took too long is tried again, for the machine may be busy."""
+        result, reason = self._once(name, number)
+        return self._once(name, number) if result == "hang" else (result, reason)
+
+    def _once(self, name: str, number: int) -> tuple[str, str]:
         if self._process is None or self._left == 0:
             self._start()
         self._left -= 1

@@ -38,7 +38,7 @@ class Page(NamedTuple):
     place: Callable[[], str]
 
 
-class GuardedSource(FSSpecSource):
+class GuardedSource(FSSpecSource):  # type: ignore[misc]
     """Bytes of a file, asked for only where the file has some; pages with their checksums."""
 
     def __init__(self, file_path: str, **options: Any) -> None:
@@ -129,7 +129,7 @@ def _check_basket(data: Any, n_entries: int, place: Callable[[], str]) -> int:
             f"{place()}: its head states {entries} entries in {last - key_bytes} bytes; it is damaged"
         )
     check_blocks(data[key_bytes:stored], unpacked, place)
-    return unpacked + key_bytes
+    return int(unpacked + key_bytes)
 
 
 def check_blocks(data: Any, unpacked: int, place: str | Callable[[], str]) -> None:
