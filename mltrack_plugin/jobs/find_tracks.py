@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mltrack_plugin.detectors import Detector, load_detector, recognise
-from mltrack_plugin.detectors.recognition import MIN_SHARE
+from mltrack_plugin.detectors.detector import MIN_SHARE
 from mltrack_plugin.errors import ConfigurationError, EventError
 from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks
 from mltrack_plugin.event_data.from_table import hits_from

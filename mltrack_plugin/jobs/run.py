@@ -109,8 +109,8 @@ def run(
     if timing:
         writers.append(_timing_writer(writers, algorithms, overwrite, chosen.name, workers, threads))
     outputs = [str(writer.config.path) for writer in writers]
-    names = [name for name in (path, job, model) if isinstance(name, str | os.PathLike)]
-    check_apart([*outputs, *([report] if report is not None else [])], [os.fspath(name) for name in names])
+    targets = [*outputs, *([os.fspath(report)] if report is not None else [])]
+    check_apart(targets, [os.fspath(n) for n in (path, job, model) if isinstance(n, str | os.PathLike)])
     sinks: list[Writer] = list(writers)
     collector = _collector(chosen, algorithms) if output is None else None
     scores = _score_collector(reader) if _makes_tracks(algorithms) else None
