@@ -64,7 +64,7 @@ class LayerTable:
         common = plane[:, None] == plane
         for low, high in (first.T, second.T):
             common &= (low[:, None] < high) & (low < high[:, None])
-        return common
+        return np.asarray(common)
 
     def describe(self, layer: int) -> str:
         """Where a layer lies, in words."""
