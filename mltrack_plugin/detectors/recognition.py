@@ -39,7 +39,10 @@ class Recognised:
 
 
 def recognise(
-    hits: Sequence[Hits], stated: str | Detector | None = None, source: str = "the input"
+    hits: Sequence[Hits],
+    stated: str | Detector | None = None,
+    source: str = "the input",
+    least: float = MIN_SHARE,
 ) -> Recognised:
     """The detector that hits are from.
 
@@ -49,6 +52,7 @@ def recognise(
         hits: of some events.
         stated: the detector that the input or the user states: its name, YAML file or description; ``None`` = nothing.
         source: where the hits are from, for messages.
+        least: share of the hits that must lie on the detector stated.
 
     Raises:
         ConfigurationError: if the detector stated is not known or the hits do not lie on it; if nothing is stated and
@@ -56,11 +60,11 @@ def recognise(
     """
     if stated is not None:
         found = _look(_stated(stated, source), hits)
-        if _fits(found):
+        if found.share >= least:
             return found
         raise ConfigurationError(
             f"{source} is stated to be of the detector {found.detector.name}, but of {found.n_hits} hits only "
-            f"{found.share:.1%} lie on its layers; {MIN_SHARE:.0%} must.{_unit(found.detector, hits)} {WAY_ON}"
+            f"{found.share:.1%} lie on its layers; {least:.0%} must.{_unit(found.detector, hits)} {WAY_ON}"
         )
     looked = [_look(load_detector(name), hits) for name in available_detectors()]
     fitting = [found for found in looked if _fits(found)]

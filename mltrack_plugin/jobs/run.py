@@ -10,6 +10,8 @@ from pathlib import Path
 
 from mltrack_plugin.atomic import check_apart, check_file, write_json
 from mltrack_plugin.detectors import load_detector, lookup, recognise
+from mltrack_plugin.detectors.detector import MIN_SHARE
+from mltrack_plugin.detectors.layers import identifiers
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.evaluation.collect import ScoreCollector, truth_keys
 from mltrack_plugin.event_data import ProtoTracks
@@ -30,8 +32,8 @@ _log = logging.getLogger(__name__)
 #: What is a path or the name of something shipped.
 Name = str | os.PathLike[str]
 
-#: Events whose hits must lie on the detector of a job that is given.
-_CHECKED_EVENTS = 3
+#: Events whose hits must lie on the detector of a job that is given, and what share of them: some events may be bad.
+_CHECKED_EVENTS, _MOST = 3, 0.5
 #: Writer for an output whose job configuration names none, by suffix ("" = a folder).
 WRITERS = {
     ".root": "root-tracks",
@@ -176,7 +178,11 @@ def open_input(
     with reader.in_use():
         known = lookup(config.detector) if isinstance(config.detector, str) else config.detector
         if known is not None and config.takes(getattr(reader, "detector", None)):
-            recognise(first_events(reader, _CHECKED_EVENTS), known, reader.source)
+            # Of hits without ids each algorithm that needs their layers finds out by itself.
+            events = [hits for hits in first_events(reader, _CHECKED_EVENTS) if identifiers(hits) is not None]
+            found = recognise(events, known, reader.source, _MOST)
+            if found.share < MIN_SHARE:
+                _log.warning("%s in the first events of %s", found.reason, reader.source)
         return reader, ChosenJob(config.name, "as given", config)
 
 

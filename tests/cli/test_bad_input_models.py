@@ -12,7 +12,7 @@ from reading_events import hits_of, write_events
 
 from mltrack_plugin.algorithms.encreg import EncReg
 from mltrack_plugin.cli.main import main
-from mltrack_plugin.errors import ModelError
+from mltrack_plugin.errors import ConfigurationError, ModelError
 from mltrack_plugin.event_data import Hits
 from mltrack_plugin.framework.chain import for_detector
 from mltrack_plugin.framework.sequencer import Sequencer
@@ -151,7 +151,7 @@ def test_input_of_another_detector_than_the_job_is_made_for(mltrack: CommandLine
     header = "hit_id,x,y,z,volume_id,layer_id,module_id"
     (folder / "event000000001-hits.csv").write_text(f"{header}\n1,30,1,1,8,2,1\n")
     model = save_direction_model(tmp_path / "redvid.pt")
-    mltrack.refused(mltrack.run(folder, model=model), 1, "trained for redvid", "'trackml'")
+    mltrack.refused(mltrack.run(folder, model=model), 2, "set up for the detector redvid", "of trackml")
 
 
 def test_a_model_in_cylindrical_coordinates_gets_them(mltrack: CommandLine, tmp_path: Path) -> None:
@@ -181,5 +181,9 @@ def test_for_detector_fills_in_what_is_not_set(own_model: Path) -> None:
     assert for_detector(algorithm, "atlas").config.detector == "atlas"
     assert algorithm.config.detector is None
     stated = EncReg(model=str(own_model), detector="redvid")
-    assert for_detector(stated, "atlas") is stated
+    assert for_detector(stated, "redvid") is stated
+    with pytest.raises(
+        ConfigurationError, match="set up for the detector redvid, but the events are of atlas"
+    ):
+        for_detector(stated, "atlas")
     assert {handle.kind for handle in for_detector(algorithm, "atlas").inputs} >= {Hits}
