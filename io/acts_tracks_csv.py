@@ -125,7 +125,7 @@ class ActsTracksCsvWriter(Writer):
         """
         try:
             folder = self._opened()
-            folder.write(META_FILE, json.dumps(self._info, indent=1, sort_keys=True).encode())
+            folder.write(META_FILE, json.dumps(dict(self._info), indent=1, sort_keys=True).encode())
             folder.commit()
         except BaseException:
             self.abort()

@@ -110,7 +110,7 @@ class TrackMLSubmissionWriter(Writer):
             raise OutputError(f"{self.name}: initialize() must be called before writing {self.config.path!r}")
         try:
             with output_errors(self._sidecar.path):
-                self._sidecar.file.write(json.dumps(self._info, indent=1, sort_keys=True).encode())
+                self._sidecar.file.write(json.dumps(dict(self._info), indent=1, sort_keys=True).encode())
                 self._sidecar.file.flush()
             # The submission last: where it is, the facts about the job are too.
             self._sidecar.commit()
