@@ -100,7 +100,7 @@ class EventFolderReader(EventReader):
         """Name the files that are not read because their names fit no event."""
         if not self._folder.is_archive:
             # Folders hold much else by right; an archive's directory may be damaged.
-            strangers = [n for n in strangers if n.startswith("event")]
+            strangers = [n for n in strangers if n.startswith("event") and ".csv" in n]
         # Worker processes open the input again.
         if strangers and multiprocessing.parent_process() is None:
             shown = ", ".join(map(repr, strangers[:5])) + (" and more" if len(strangers) > 5 else "")
