@@ -42,11 +42,11 @@ class CkfSettings(Config):
     """Settings of the chain that users tune, with the values of ``ckf_tracks.py``; lengths in mm, momenta in GeV."""
 
     min_pt: float = Field(default=0.5, gt=0)
-    """Smallest transverse momentum of seeds and of tracks."""
+    """Smallest transverse momentum of seeds and of tracks, GeV."""
     max_eta: float = Field(default=3.0, gt=0)
     """Largest absolute pseudorapidity of tracks."""
     impact_max: float = Field(default=3.0, gt=0)
-    """Largest transverse impact parameter of seeds."""
+    """Largest transverse impact parameter of seeds, mm."""
     sigma_scattering: float = Field(default=5.0, gt=0)
     """Scattering angles that a seed may deviate by, in standard deviations."""
     radiation_length_per_seed: float = Field(default=0.1, gt=0)

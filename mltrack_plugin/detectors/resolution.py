@@ -18,13 +18,13 @@ class Resolution(Config):
     """Standard deviations of hit positions, in the unit of length of the detector."""
 
     rphi: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Along r-phi."""
+    """Along r-phi, in the unit of length."""
     phi: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """In azimuth instead, radian, where the resolution is the same angle at any radius."""
     r: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Along r; 0 in a barrel, where the module gives r."""
+    """Along r, in the unit of length; 0 in a barrel, where the module gives r."""
     z: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Along z; 0 in an endcap, where the module gives z."""
+    """Along z, in the unit of length; 0 in an endcap, where the module gives z."""
 
     def scaled(self, factor: float) -> Resolution:
         """The same in another unit of length."""

@@ -21,15 +21,15 @@ class SurfacesConfig(Config):
     """Discs across and barrels around the beam; in the unit of the coordinates."""
 
     discs: tuple[float, ...] = ()
-    """z of each disc."""
+    """z of each disc, in the unit of the coordinates."""
     barrels: tuple[float, ...] = ()
-    """Radius of each barrel."""
+    """Radius of each barrel, in the unit of the coordinates."""
     barrel_z: float = Field(default=0.0, ge=0)
-    """A hit is on a barrel if it is not farther out in z than this, ..."""
+    """Largest |z| of hits on a barrel, in the unit of the coordinates."""
     barrel_distance: float = Field(default=0.0, ge=0)
-    """... and not farther from it in radius than this."""
+    """Largest distance in radius of a hit from its barrel, in the unit of the coordinates."""
     disc_distance: float = Field(default=0.0, ge=0)
-    """Otherwise it is on the nearest disc, if that is not farther in z than this."""
+    """Largest distance in z of a hit, that is on no barrel, from its disc, in the unit of the coordinates."""
 
 
 def nearest_surface(r: Array, z: Array, surfaces: SurfacesConfig) -> tuple[Array, Array, Array]:

@@ -19,7 +19,7 @@ class Layer(Config):
     """One layer of a volume. A bare number is its position."""
 
     at: Number
-    """Radius of a barrel layer, z of a disc, x of a plane."""
+    """Radius of a barrel layer, z of a disc, x of a plane; in the detector's unit of length, as all lengths here."""
     extent: Range | None = None
     """Where it lies along z (barrel), in radius (disc), along y (plane); ``None`` = the volume's."""
     depth: Positive | None = None

@@ -21,15 +21,15 @@ class Corruption(Config):
     """How much damage is done; all are shares, each event gets a random part of them."""
 
     swapped: float = Field(default=0.1, ge=0, le=1)
-    """Hits that are moved to the cluster of one of their neighbours."""
+    """Share of hits that are moved to the cluster of one of their neighbours."""
     dropped: float = Field(default=0.1, ge=0, le=1)
-    """Hits that are taken off their cluster."""
+    """Share of hits that are taken off their cluster."""
     merged: float = Field(default=0.1, ge=0, le=1)
-    """Clusters that are merged with a near one."""
+    """Share of clusters that are merged with a near one."""
     cut: float = Field(default=0.05, ge=0, le=1)
-    """Clusters that are cut in two."""
+    """Share of clusters that are cut in two."""
     untouched: float = Field(default=0.3, ge=0, le=1)
-    """Events whose clusters stay as they are."""
+    """Share of events whose clusters stay as they are."""
 
 
 def corrupted(labels: Array, points: Array, settings: Corruption, rng: np.random.Generator) -> Array:
