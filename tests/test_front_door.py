@@ -170,7 +170,12 @@ def test_jobs_show_their_steps():
 def test_summaries_and_sinks_print_well():
     sink = mltrack_plugin.TracksCollector()
     sequencer = mltrack_plugin.Sequencer(on_error="skip").add_reader(GeneratedEvents(n_events=20))
-    summary = sequencer.add_algorithm(Halves(fail_at=(104,))).add_writer(sink).run()
+    sequencer.add_algorithm(Halves(fail_at=(104,))).add_writer(sink)
+    lines = repr(sequencer).splitlines()
+    assert lines[0] == "Sequencer: 3 elements, 1 worker(s)"
+    assert lines[2].split() == ["Halves", "<-", "hits", "->", "tracks"]
+    assert "Halves(fail_at=(104,))" in sequencer._repr_html_()
+    summary = sequencer.run()
     text = str(summary)
     assert text.splitlines()[0].startswith(
         "19 events, 228 hits, 38 tracks (12.0 hits and 2.0 tracks per event)"

@@ -19,6 +19,7 @@ from mltrack_plugin.framework.job_run import JobRun
 from mltrack_plugin.framework.main_script import leave_if_imported
 from mltrack_plugin.framework.options import RunOptions
 from mltrack_plugin.framework.summary import Summary
+from mltrack_plugin.reprs import counted, html_table
 
 _logger = logging.getLogger("mltrack_plugin")
 
@@ -86,6 +87,19 @@ class Sequencer:
         """Append a writer; writers run after all algorithms."""
         self._writers.append(writer)
         return self
+
+    @property
+    def _elements(self) -> list[SequenceElement]:
+        reader = [self._reader] if self._reader is not None else []
+        return [*reader, *self._algorithms, *self._writers]
+
+    def __repr__(self) -> str:
+        head = f"Sequencer: {counted(len(self._elements), 'element')}, {self.options.workers} worker(s)"
+        return "\n  ".join([head, *data_flow(self._elements)])
+
+    def _repr_html_(self) -> str:
+        rows = [(element.name, repr(element)) for element in self._elements]
+        return html_table(f"Sequencer, {self.options.workers} worker(s)", rows)
 
     def run(self) -> Summary:
         """Process the events.
