@@ -44,7 +44,7 @@ def material_of(thickness: float, field_z: float) -> Material:
 @inlined
 def momentum_of(state: Record, material: Material) -> float:
     """Momentum of a particle of charge 1, GeV."""
-    return math.sqrt(1.0 + state.cot * state.cot) * material.pt_omega / max(abs(state.omega), 1e-9)
+    return float(math.sqrt(1.0 + state.cot * state.cot) * material.pt_omega / max(abs(state.omega), 1e-9))
 
 
 @inlined

@@ -74,7 +74,7 @@ class Ahead(NamedTuple):
 @inlined
 def disc_behind(z: float, layers: Array) -> int:
     """Number of the first disc at a larger z."""
-    low, high = layers[0].n_barrels, len(layers)
+    low, high = int(layers[0].n_barrels), len(layers)
     while low < high:
         middle = (low + high) // 2
         if layers[middle].position <= z:
