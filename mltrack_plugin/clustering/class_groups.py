@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+#: Columns of choices and probabilities.
+BEST, SECOND = range(2)
+
 
 def settle(choices: Array, probabilities: Array, rounds: int) -> tuple[Array, Array]:
     """Let hits agree: the choices of each hit in the order of probability times squared popularity.
@@ -62,12 +65,12 @@ def class_groups(
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
     choices, probabilities = settle(choices, probabilities, rounds)
     follows = probabilities >= min_probability
-    label = np.where(follows[:, 0], choices[:, 0], -1).astype(np.int64)
-    value = probabilities[:, 0].astype(np.float32)
+    label = np.where(follows[:, BEST], choices[:, BEST], -1).astype(np.int64)
+    value = probabilities[:, BEST].astype(np.float32)
     large = np.bincount(label[label >= 0], minlength=int(choices.max()) + 1) >= min_hits
     grouped = (label >= 0) & large[label]
     if vote:
-        moved = ~grouped & follows[:, 1] & large[choices[:, 1]]
-        label[moved], value[moved] = choices[moved, 1], probabilities[moved, 1]
+        moved = ~grouped & follows[:, SECOND] & large[choices[:, SECOND]]
+        label[moved], value[moved] = choices[moved, SECOND], probabilities[moved, SECOND]
         grouped |= moved
     return np.where(grouped, label, -1), np.where(grouped, value, np.float32(0.0))

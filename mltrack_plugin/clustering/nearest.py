@@ -19,6 +19,11 @@ Array = npt.NDArray[Any]
 
 #: Most points of a leaf.
 LEAF = 32
+#: Number of the node that holds all points.
+ROOT = 1
+#: Columns of the places of a node, and rows of its box.
+FIRST, END = range(2)
+LOW, HIGH = range(2)
 
 
 def nearest_neighbours(points: Array, k: int, max_distance: float = math.inf) -> tuple[Array, Array]:
@@ -53,8 +58,8 @@ def plant(points: Array, levels: int) -> tuple[Array, Array, Array]:
     leaves = 2**levels
     order = np.arange(n)
     span, box = np.zeros((2 * leaves, 2), dtype=np.int64), np.empty((2 * leaves, 2, d))
-    span[1, 1] = n
-    for node in range(1, 2 * leaves):
+    span[ROOT, END] = n
+    for node in range(ROOT, 2 * leaves):
         first, end = span[node]
         low, high = box[node]
         low[:], high[:] = np.inf, -np.inf
@@ -74,8 +79,8 @@ def plant(points: Array, levels: int) -> tuple[Array, Array, Array]:
             along[i] = points[part[i], longest]
         order[first:end] = part[np.argsort(along)]
         middle = (first + end) // 2
-        span[2 * node, 0], span[2 * node, 1] = first, middle
-        span[2 * node + 1, 0], span[2 * node + 1, 1] = middle, end
+        span[2 * node, FIRST], span[2 * node, END] = first, middle
+        span[2 * node + 1, FIRST], span[2 * node + 1, END] = middle, end
     return order, span, box
 
 
@@ -84,7 +89,7 @@ def gap2(point: Array, box: Array) -> float:
     """Squared distance of a point (d,) to a box (2, d)."""
     total = 0.0
     for c in range(len(point)):
-        beside = max(box[0, c] - point[c], point[c] - box[1, c], 0.0)
+        beside = max(box[LOW, c] - point[c], point[c] - box[HIGH, c], 0.0)
         total += beside * beside
     return total
 
@@ -112,7 +117,7 @@ def ask(columns: Array, order: Array, span: Array, box: Array, k: int, limit: fl
         for c in range(d):
             point[c] = columns[c, i]
         worst = limit
-        waiting[0], gaps[0], top = 1, 0.0, 1
+        waiting[0], gaps[0], top = ROOT, 0.0, 1
         while top:
             top -= 1
             node = waiting[top]
@@ -132,7 +137,7 @@ def ask(columns: Array, order: Array, span: Array, box: Array, k: int, limit: fl
                     node = 0
             if node == 0:
                 continue
-            first, m = span[node, 0], span[node, 1] - span[node, 0]
+            first, m = span[node, FIRST], span[node, END] - span[node, FIRST]
             squares[:m] = 0.0
             for c in range(d):
                 values, at = columns[c, first : first + m], point[c]

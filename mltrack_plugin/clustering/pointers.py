@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+#: Columns of a step of a track: row of the hit, probability.
+HIT, PROBABILITY = range(2)
+
 
 def true_seeds(positions: Array, particle_id: Array, n_hits: int) -> Array:
     """The first hits of each particle, by distance from the origin.
@@ -46,8 +49,8 @@ def hits_of_tracks(tracks: Array) -> tuple[Array, Array]:
     Returns:
         (S, T) int64 rows, and (S, T) float64 probability that the seed is one and all steps up to here are right.
     """
-    steps = np.asarray(tracks[..., 1], dtype=np.float64)
-    return np.asarray(tracks[..., 0]).astype(np.int64), np.cumprod(steps, axis=1)
+    steps = np.asarray(tracks[..., PROBABILITY], dtype=np.float64)
+    return np.asarray(tracks[..., HIT]).astype(np.int64), np.cumprod(steps, axis=1)
 
 
 def distinct_tracks(tracks: Array) -> Array:
@@ -66,11 +69,11 @@ def distinct_tracks(tracks: Array) -> Array:
     >>> distinct_tracks(repeated)
     array([1, 2])
     """
-    rows = np.asarray(tracks[..., 0]).astype(np.int64)
-    expected = np.asarray(tracks[..., 1], dtype=np.float64).sum(axis=1)
+    rows = np.asarray(tracks[..., HIT]).astype(np.int64)
+    expected = np.asarray(tracks[..., PROBABILITY], dtype=np.float64).sum(axis=1)
     taken = np.zeros(int(rows.max(initial=-1)) + 1, dtype=bool)
     kept = []
-    for track in np.lexsort((rows[:, 0], -expected)):
+    for track in np.lexsort((rows[:, :1].ravel(), -expected)):
         hits = rows[track][rows[track] >= 0]
         if len(hits) and not taken[hits[0]]:
             kept.append(track)

@@ -175,7 +175,8 @@ def best_track_from(
             continue
         if not pair_state(event.hits[first], event.hits[partner], cuts, search.material, memory.trial):
             continue
-        trial[0], trial[1] = first, partner
+        n = 2
+        trial[0], trial[n - 1] = first, partner
         event.tags[partner].used = 1
         forget_layers(memory)
         memory.searched[tag.layer] = memory.searched[event.tags[partner].layer] = True
@@ -183,7 +184,7 @@ def best_track_from(
             memory.trial,
             False,
             trial,
-            2,
+            n,
             NO_GROUP,
             SEED_ATTACH_CHI2,
             cuts.max_holes,

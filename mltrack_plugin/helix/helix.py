@@ -10,6 +10,7 @@ length from the perigee in mm.
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,26 @@ Array = npt.NDArray[Any]
 
 #: pT [GeV] = GEV_PER_TESLA_MM * |q| [e] * B [T] * R [mm].
 GEV_PER_TESLA_MM = 0.299792458e-3
+
+
+class Inner(IntEnum):
+    """Columns of a helix inside the kernels."""
+
+    D0 = 0
+    PHI = 1
+    OMEGA = 2
+    Z0 = 3
+    COT = 4
+
+
+class Perigee(IntEnum):
+    """Columns of perigee parameters."""
+
+    D0 = 0
+    Z0 = 1
+    PHI = 2
+    THETA = 3
+    QOP = 4
 
 
 def to_perigee(inner: Array, field_z: float) -> Array:
@@ -38,16 +59,16 @@ def from_perigee(perigee: npt.ArrayLike, field_z: float) -> Array:
 
 def perigee_jacobian(inner: Array, field_z: float) -> Array:
     """(n, 5, 5) derivatives of the perigee parameters with respect to the inner ones."""
-    omega, cot = inner[:, 2], inner[:, 4]
+    omega, cot = inner[:, Inner.OMEGA], inner[:, Inner.COT]
     sin = 1.0 / np.hypot(1.0, cot)
     cos = cot * sin
     jacobian = np.zeros((len(inner), 5, 5))
-    jacobian[:, 0, 0] = 1.0
-    jacobian[:, 1, 3] = 1.0
-    jacobian[:, 2, 1] = 1.0
-    jacobian[:, 3, 4] = -(sin**2)
-    jacobian[:, 4, 2] = -sin / (GEV_PER_TESLA_MM * field_z)
-    jacobian[:, 4, 4] = omega * cos * sin**2 / (GEV_PER_TESLA_MM * field_z)
+    jacobian[:, Perigee.D0, Inner.D0] = 1.0
+    jacobian[:, Perigee.Z0, Inner.Z0] = 1.0
+    jacobian[:, Perigee.PHI, Inner.PHI] = 1.0
+    jacobian[:, Perigee.THETA, Inner.COT] = -(sin**2)
+    jacobian[:, Perigee.QOP, Inner.OMEGA] = -sin / (GEV_PER_TESLA_MM * field_z)
+    jacobian[:, Perigee.QOP, Inner.COT] = omega * cos * sin**2 / (GEV_PER_TESLA_MM * field_z)
     return jacobian
 
 

@@ -105,6 +105,7 @@ def first_tracks(hits: PlaneHits, labels: Array) -> Tracks:
         return Tracks(weight, np.zeros(0, dtype=np.int64))
     only = np.where(weight > 0, 1.0, np.nan)
     eta = np.nanmedian(hits.eta * only, axis=1)
+    _, largest, gate = GATES
     chi2 = []
     for values, sigma in zip(hits.second, hits.second_sigma, strict=True):
         about = values[weight.argmax(axis=1)]
@@ -112,10 +113,10 @@ def first_tracks(hits: PlaneHits, labels: Array) -> Tracks:
         rest = difference(hits, offset - np.nanmedian(offset * only, axis=1)[:, None])
         # A median is no better than some hits are.
         far = ((hits.eta - eta[:, None]) / np.hypot(hits.eta_sigma, 0.02)) ** 2
-        chi2.append(np.minimum(far + (rest / np.hypot(sigma, 0.02)) ** 2, GATES[1]))
+        chi2.append(np.minimum(far + (rest / np.hypot(sigma, 0.02)) ** 2, largest))
     cost = np.stack(chi2)
     plane = (cost * weight).sum(axis=2).argmin(axis=0)
-    near = cost[plane, np.arange(len(names))] < GATES[2]
+    near = cost[plane, np.arange(len(names))] < gate
     return Tracks(weight * near, plane)
 
 
@@ -197,12 +198,12 @@ def with_new(hits: PlaneHits, tracks: Tracks, free: Array, min_hits: int, seed_c
         own_plane = np.array([plane])
         for _ in range(3):
             weight = np.zeros((1, len(hits.eta)))
-            weight[0, free[members]] = 1.0
-            chi2 = distances(hits, centres(hits, Tracks(weight, own_plane)), own_plane)[0]
+            weight[:, free[members]] = 1.0
+            (chi2,) = distances(hits, centres(hits, Tracks(weight, own_plane)), own_plane)
             members = (chi2[free] < seed_chi2) & left
         if len(np.unique(hits.layer[free[members]])) >= min_hits:
             weight = np.zeros((1, len(hits.eta)))
-            weight[0, free[members]] = 1.0
+            weight[:, free[members]] = 1.0
             weights.append(weight)
             planes.append(own_plane)
             left &= ~members

@@ -67,13 +67,13 @@ def in_planes(
             ``least_turn``, and by less than 2 pi more than that.
         least_turn: rad.
     """
-    r = np.hypot(positions[:, 0], positions[:, 1]).astype(np.float64)
-    surface, r, z = nearest_surface(r, positions[:, 2], surfaces)
+    x, y, z = positions.T
+    surface, r, z = nearest_surface(np.hypot(x, y).astype(np.float64), z, surfaces)
     row = np.flatnonzero(surface >= 0)
     row = row[np.argsort(surface[row], kind="stable")]
     layer = np.unique(surface[row], return_inverse=True)[1].reshape(-1)
     r, z, barrel = np.maximum(r[row], 1e-6), z[row], surface[row] >= len(surfaces.discs)
-    phi = np.arctan2(positions[row, 1], positions[row, 0]).astype(np.float64)
+    phi = np.arctan2(y[row], x[row]).astype(np.float64)
     length = np.hypot(r, z)
     # On a disc r is measured, on a barrel z.
     eta_sigma = np.where(barrel, smearing.z / length, smearing.r * np.abs(z) / (r * length))
