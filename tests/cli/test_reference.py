@@ -182,7 +182,7 @@ def test_events_of_another_detector_are_refused(reference, tmp_path):
     assert main(["simulate", "redvid-10-50-linear", "--events", "2", "--output", str(path)]) == 0
     code, _, log = reference(input=path)
     assert code == 2
-    assert "'redvid'" in log
+    assert "of redvid" in log
     assert "GenericDetector" in log
     assert sorted(p.name for p in tmp_path.iterdir()) == ["redvid.root"]
 
