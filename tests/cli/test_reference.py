@@ -183,7 +183,7 @@ def test_events_of_another_detector_are_refused(reference, tmp_path):
     code, _, log = reference(input=path)
     assert code == 2
     assert "of redvid" in log
-    assert "GenericDetector" in log
+    assert "detector generic" in log
     assert sorted(p.name for p in tmp_path.iterdir()) == ["redvid.root"]
 
 
