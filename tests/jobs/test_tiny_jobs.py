@@ -25,7 +25,7 @@ from mltrack_plugin.simulation.datasets import make_dataset
 def write_events(job: JobConfig, path: Path) -> None:
     """Test events of the job's data set in its tiny variant."""
     dataset = make_dataset(job.datasets[0], job.tiny.dataset)
-    writer = find("writer", "root-events")(path=str(path), detector=job.detectors[0])
+    writer = find("writer", "root-events")(path=str(path), detector=job.detector_name)
     writer.initialize()
     for index in range(job.tiny.events):
         event = dataset.event(index, seed=1, split="test")
@@ -73,7 +73,7 @@ def test_tiny_variant_runs_from_hits_to_its_output(name, tmp_path):
     job = job.model_copy(update={"sequence": tuple(steps)})
     reader = open_events(str(tmp_path / "events.root"))
     sequencer = Sequencer().add_reader(reader)
-    for algorithm in job.algorithms(device="cpu", detector=job.detectors[0]):
+    for algorithm in job.algorithms(device="cpu", detector=job.detector_name):
         sequencer.add_algorithm(algorithm)
     output = tmp_path / "output.root"
     for writer in job.make_writers(output, overwrite=False) or [
