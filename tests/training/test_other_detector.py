@@ -53,5 +53,5 @@ def test_commands_of_the_documentation_train_export_and_reconstruct(tmp_path, mo
 def test_example_files_belong_together():
     config, job = load_training_config(str(EXAMPLE / "training.yaml")), load_job(str(EXAMPLE / "job.yaml"))
     assert config.dataset == "files"
-    assert config.detectors == job.detectors == ("mydetector",)
+    assert config.detectors == (job.detector_name,) == ("mydetector",)
     assert config.dataset_settings["reader"] == job.reader
