@@ -22,7 +22,9 @@ from mltrack_plugin.errors import ConfigurationError, MltrackError, did_you_mean
 
 _log = logging.getLogger(__name__)
 
-Kind = Literal["algorithm", "reader", "writer", "detector", "network", "training task", "data set"]
+Kind = Literal[
+    "algorithm", "reader", "writer", "detector", "network", "training task", "data set", "executor"
+]
 
 
 class _Group(NamedTuple):
@@ -41,6 +43,7 @@ GROUPS: dict[Kind, _Group] = {
     "detector": _Group("mltrack_plugin.detectors", None),
     "network": _Group("mltrack_plugin.networks", "torch.nn:Module"),
     "training task": _Group("mltrack_plugin.training_tasks", "mltrack_plugin.training.task:Task"),
+    "executor": _Group("mltrack_plugin.executors", "mltrack_plugin.framework.executors:Executor"),
     "data set": _Group("mltrack_plugin.datasets", "mltrack_plugin.simulation.datasets:DatasetEntry", True),
 }
 

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 from mltrack_plugin.errors import ConfigurationError, EventError, InputError, MltrackError, OutputError
 from mltrack_plugin.framework.algorithm import Algorithm, Reader, Writer
 from mltrack_plugin.framework.chain import unique_names
-from mltrack_plugin.framework.event_loop import (
-    Chunk,
-    EventLoop,
-    EventResult,
-    freeze_garbage_collector,
-    set_torch_threads,
-)
+from mltrack_plugin.framework.event_loop import Chunk, EventResult
 from mltrack_plugin.framework.event_store import EventStore
+from mltrack_plugin.framework.executors import Executor
 from mltrack_plugin.framework.journal import Journal, input_identity
 from mltrack_plugin.framework.options import RunOptions
-from mltrack_plugin.framework.packing import check_packable, pack, unpack
+from mltrack_plugin.framework.packing import Packed, check_packable, unpack
 from mltrack_plugin.framework.provenance import configuration, versions
 from mltrack_plugin.framework.summary import StepTime, Summary
-from mltrack_plugin.framework.workers import PackedChunk, WorkerPool, WorkPlan
+from mltrack_plugin.framework.workers import WorkPlan
+from mltrack_plugin.registry import find
 
 
 class JobRun:
@@ -60,7 +56,7 @@ class JobRun:
         began = time.perf_counter()
         options = self.options
         journal = self._journal()
-        if journal is not None or options.workers > 1:
+        if journal is not None or options.executor_name != "serial":
             check_packable(self.writers)
         opened: list[Writer] = []
         completed = False
@@ -72,17 +68,15 @@ class JobRun:
                 cleanup.callback(journal.close, completed=False)
                 journal.acquire(self.paths)
             plan = WorkPlan(self.start, self.stop)
-            if options.workers > 1:
-                pool = WorkerPool(self.reader, self.algorithms, self.needed, self.read_keys, options)
-                cleanup.callback(pool.stop)
-                facts = pool.start()
-            else:
-                facts = self._initialize(cleanup)
+            kind: type[Executor] = find("executor", options.executor_name)
+            executor = kind(
+                self.reader, self.algorithms, self.needed, self.read_keys, options, self._count_event
+            )
+            cleanup.callback(executor.stop)
+            facts = executor.start()
             self._open_journal(journal, plan, facts)
             self.summary.initialize_s = time.perf_counter() - began
-            parallel = options.workers > 1
-            results = self._parallel(pool, plan, journal) if parallel else self._serial(plan, journal)
-            for chunk in results:
+            for chunk in self._chunks(executor, plan, journal):
                 self._take(chunk)
             self._refuse_total_loss()
             self._refuse_changed_input()
@@ -99,50 +93,21 @@ class JobRun:
 
     # ---- where results come from ------------------------------------------------------------
 
-    def _initialize(self, cleanup: ExitStack) -> list[dict[str, str]]:
-        for algorithm in self.algorithms:
-            cleanup.callback(algorithm.finalize)
-            algorithm.initialize()
-        cleanup.callback(set_torch_threads, set_torch_threads(self.options.threads))
-        cleanup.callback(freeze_garbage_collector())
-        return [algorithm.describe() for algorithm in self.algorithms]
-
-    def _serial(self, plan: WorkPlan, journal: Journal | None) -> Iterator[Chunk]:
-        options = self.options
-        loop = EventLoop(
-            self.reader,
-            self.algorithms,
-            self.needed,
-            options.on_error,
-            options.chunk_size,
-            options.checkpoint_s,
-            self._count_event,
-        )
-        for start, stop, finished in plan.segments():
-            if finished and journal is not None:
-                yield self._replay(journal, start, stop)
-                continue
-            for chunk in loop.chunks(start, stop):
-                if journal is not None:
-                    journal.store(chunk.start, chunk.stop, pack(chunk.events, self.made_keys))
-                yield chunk
-
-    def _parallel(self, pool: WorkerPool, plan: WorkPlan, journal: Journal | None) -> Iterator[Chunk]:
-        def keep(chunk: PackedChunk) -> None:
+    def _chunks(self, executor: Executor, plan: WorkPlan, journal: Journal | None) -> Iterator[Chunk]:
+        def keep(start: int, stop: int, made: Callable[[], Packed]) -> None:
             if journal is not None:
-                journal.store(chunk.start, chunk.stop, chunk.made)
-            self._count_event(chunk.stop - chunk.start)
+                journal.store(start, stop, made())
 
-        computed = pool.run(plan.unfinished(), keep)
+        computed = executor.run(plan.unfinished(), keep)
         for start, stop, finished in plan.segments():
             if finished and journal is not None:
                 yield self._replay(journal, start, stop)
                 continue
             while start < stop:
-                chunk = next(computed).unpack()
+                chunk = next(computed)
                 start = chunk.stop
                 yield chunk
-        pool.finish()
+        executor.finish()
 
     def _replay(self, journal: Journal, start: int, stop: int) -> Chunk:
         """A finished chunk of the interrupted run; what the reader made is read again."""

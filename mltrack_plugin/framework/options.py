@@ -28,6 +28,12 @@ class RunOptions:
     resume: bool
     log: Callable[[str], None]
     info: Mapping[str, str]
+    executor: str | None = None
+
+    @property
+    def executor_name(self) -> str:
+        """Registered name of the executor: "processes" for several workers, if none is named."""
+        return self.executor or ("processes" if self.workers > 1 else "serial")
 
     def __post_init__(self) -> None:
         for name, lowest in {"events": 1, "skip": 0, "workers": 1, "threads": 1, "chunk_size": 1}.items():

@@ -43,6 +43,8 @@ class Sequencer:
         resume: continue an interrupted job from the journal beside the output.
         log: receives the lines of the job log; by default the logger ``mltrack_plugin`` at level INFO.
         info: more facts for the metadata of the output, name -> text.
+        executor: where events are computed, by registered name; by default "serial" for one worker, "processes" for
+            several. The output does not depend on it.
 
     Raises:
         ConfigurationError: if an argument is out of range.
@@ -61,11 +63,12 @@ class Sequencer:
         resume: bool = False,
         log: Callable[[str], None] | None = None,
         info: Mapping[str, str] | None = None,
+        executor: str | None = None,
     ) -> None:
         self.options = RunOptions(
             events=events, skip=skip, workers=workers, threads=threads, on_error=on_error,
             chunk_size=chunk_size, checkpoint_s=checkpoint_s, progress=progress, resume=resume,
-            log=log or _logger.info, info=dict(info or {}),
+            log=log or _logger.info, info=dict(info or {}), executor=executor,
         )  # fmt: skip
         self._reader: Reader | None = None
         self._algorithms: list[Algorithm] = []

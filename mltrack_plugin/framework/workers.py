@@ -30,6 +30,7 @@ from mltrack_plugin.framework.event_loop import (
     freeze_garbage_collector,
     set_torch_threads,
 )
+from mltrack_plugin.framework.executors import Executor, OnArrival
 from mltrack_plugin.framework.main_script import NO_GUARD, WORKER_NAME, check_importable, no_guard_error
 from mltrack_plugin.framework.options import RunOptions
 from mltrack_plugin.framework.packing import Packed, pack, unpack
@@ -119,16 +120,8 @@ class _Worker:
     dealt: deque[tuple[int, int]]
 
 
-class WorkerPool:
-    """Processes that run the event loop on ranges of events.
-
-    Args:
-        reader: rebuilt in every worker from its class and config.
-        algorithms: rebuilt likewise.
-        needed: keys of the collections that come back.
-        read_keys: those of them that the reader makes.
-        options: how the sequence runs.
-    """
+class WorkerPool(Executor):
+    """Processes that run the event loop on ranges of events; each rebuilds reader and algorithms from their configs."""
 
     def __init__(
         self,
@@ -137,7 +130,9 @@ class WorkerPool:
         needed: frozenset[str],
         read_keys: frozenset[str],
         options: RunOptions,
+        count: Callable[[int], None],
     ) -> None:
+        super().__init__(reader, algorithms, needed, read_keys, options, count)
         self.chunk_size = options.chunk_size
         self._assignment = _Assignment(
             _recipe(reader),
@@ -191,21 +186,8 @@ class WorkerPool:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self._await(self._workers[0], "ready")  # type: ignore[no-any-return]
 
-    def run(
-        self, ranges: Sequence[tuple[int, int]], on_arrival: Callable[[PackedChunk], None]
-    ) -> Iterator[PackedChunk]:
-        """Compute ranges of events.
-
-        Args:
-            ranges: ascending ``(start, stop)``.
-            on_arrival: called with each chunk when it arrives, in any order.
-
-        Yields:
-            The chunks in the order of their events.
-
-        Raises:
-            MltrackError: the error of a worker, or that a worker died.
-        """
+    def run(self, ranges: Sequence[tuple[int, int]], on_arrival: OnArrival) -> Iterator[Chunk]:
+        """See :meth:`Executor.run`; that a worker died is an error, too."""
         tasks = deque(self._split(ranges))
         due: deque[tuple[int, int]] = deque(tasks)
         arrived: dict[int, PackedChunk] = {}
@@ -215,14 +197,15 @@ class WorkerPool:
             for worker in self._ready_workers():
                 kind, content = self._receive(worker)
                 if kind == "chunk":
-                    on_arrival(content)
+                    on_arrival(content.start, content.stop, lambda: content.made)  # noqa: B023 - called at once
+                    self.count(content.stop - content.start)
                     arrived[content.start] = content
                 elif kind == "done":
                     worker.dealt.popleft()
             while position in arrived:
                 chunk = arrived.pop(position)
                 position = chunk.stop
-                yield chunk
+                yield chunk.unpack()
                 if position == due[0][1]:
                     due.popleft()
                     position = due[0][0] if due else position

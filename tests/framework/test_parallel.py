@@ -52,6 +52,15 @@ def test_output_has_the_same_bytes_for_any_number_of_workers(tmp_path):
     assert no_children_left()
 
 
+def test_executors_are_chosen_by_name_and_give_the_same_bytes(tmp_path):
+    for name in ("serial", "processes"):
+        run(tmp_path / name, 2, executor=name)
+    assert (tmp_path / "serial").read_bytes() == (tmp_path / "processes").read_bytes()
+    with pytest.raises(ConfigurationError, match=r"no executor 'process'.*'processes'"):
+        run(tmp_path / "out", 1, executor="process")
+    assert not (tmp_path / "out").exists()
+
+
 def test_order_holds_when_early_events_take_longest(tmp_path):
     """With more workers than work and single-event ranges, results arrive out of order."""
     run(tmp_path / "out", 3, chunk_size=1, algorithm={"wait_s": 0.002}, events=7)
