@@ -252,24 +252,18 @@ def _folder(target: str | None, overwrite: bool, inputs: list[str]) -> Any:
 
 
 def _show(result: dict[str, Any]) -> None:
-    """Print the table to standard output."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Print notes, the table and warnings to standard output."""
+    import shutil
 
-    from mltrack_plugin.evaluation.comparison.report import notes, sections
+    from mltrack_plugin.evaluation.comparison.report import notes, warnings
+    from mltrack_plugin.evaluation.comparison.table import table
 
-    console = Console()
     for line in notes(result):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for name in (*result["labels"], "difference"):
-        table.add_column(Text(name))
-    for section in sections(result):
-        table.add_row()
-        table.add_row(Text(section.title, "bold"))
-        for row in section.rows:
-            table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
-    console.print()
+        click.echo(line)
+    click.echo()
+    for text, heading in table(result, shutil.get_terminal_size().columns):
+        click.echo(click.style(text, bold=True) if heading else text)
+    click.echo()
+    # Last, where the eye ends up after a long table.
+    for line in warnings(result):
+        click.echo(click.style(line, fg="red", bold=True))

@@ -6,7 +6,8 @@
 - `overlap`: which tracks of one collection the other has, too.
 - `widths`: widths of residuals and pulls from histograms; `growth`: how the time grows with the hits.
 - `accumulator`: `Comparison`, which adds all of it up over events.
-- `report`: the table on the terminal; `plots`, `page`: the HTML page (extra ``[plot]``).
+- `checks`: biases and pulls that are far from what they should be.
+- `report`: the rows of the table; `table`: as text; `plots`, `page`: the HTML page (extra ``[plot]``).
 
 Definitions and pitfalls are in docs/comparing.md.
 """

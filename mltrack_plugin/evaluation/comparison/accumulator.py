@@ -9,9 +9,10 @@ import numpy as np
 
 from mltrack_plugin.errors import ConfigurationError
 from mltrack_plugin.evaluation import definitions, efficiency
+from mltrack_plugin.evaluation.comparison.checks import findings
 from mltrack_plugin.evaluation.comparison.overlap import Overlap, common_tracks
 from mltrack_plugin.evaluation.comparison.rates import RateTable
-from mltrack_plugin.evaluation.comparison.residuals import Residuals
+from mltrack_plugin.evaluation.comparison.residuals import Residuals, differences
 from mltrack_plugin.evaluation.comparison.stream import ComparedEvent
 from mltrack_plugin.evaluation.comparison.timing import check_times, times_of
 from mltrack_plugin.evaluation.comparison.truth import (
@@ -35,6 +36,7 @@ from mltrack_plugin.evaluation.summary import ETA_EDGES, PT_EDGES, bin_index
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.event_data.file_tracks import FileTracks
 from mltrack_plugin.framework.timing import TimingRecord
+from mltrack_plugin.version import __version__
 
 #: Rates that are drawn against VARIABLES, with this package's (strict) definitions.
 METRICS = ("efficiency", "fake_rate", "duplicate_rate", "purity", "completeness")
@@ -246,6 +248,7 @@ class Comparison:
         """Everything as a JSON-ready dictionary (see docs/comparing.md); what is not known is ``None``."""
         rates = self._rates.result()
         result: dict[str, Any] = {
+            "version": __version__,
             "labels": list(self.labels),
             "events": self.events,
             "with_truth": self._with_truth,
@@ -265,6 +268,14 @@ class Comparison:
             for metric in METRICS
             if self._with_truth
         }
+        fits = [side["residuals"] for side in result["collections"]]
+        result["fit_difference"] = differences(*fits) if self._with_truth else None
+        result["warnings"] = [
+            finding._asdict()
+            for label, fit in zip(self.labels, fits, strict=True)
+            if fit is not None
+            for finding in findings(label, fit)
+        ]
         result["overlap"] = {
             name: rates.get(key)
             for name, key in {

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from mltrack_plugin.evaluation.comparison.plots import Picture
-from mltrack_plugin.evaluation.comparison.report import Section, notes, sections
+from mltrack_plugin.evaluation.comparison.report import Section, notes, sections, warnings
 from mltrack_plugin.evaluation.definitions import DEFINITIONS
 
 _STYLE = """
@@ -19,6 +19,7 @@ thead th { border-bottom: 2px solid #444 }
 tbody tr.section th { padding-top: .9rem; border-bottom: 1px solid #bbb }
 figure { margin: 1.5rem 0 } img { max-width: 100%; height: auto }
 figcaption, .note { color: #555 }
+.warning { color: #b00020; font-weight: bold }
 """
 
 
@@ -35,6 +36,7 @@ def page(result: Mapping[str, Any], pictures: Iterable[Picture]) -> bytes:
         f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{first} and {second}</h1>",
     ]
     parts += [f"<p>{escape(line)}</p>" for line in notes(result)]
+    parts += [f'<p class="warning">{escape(line)}</p>' for line in warnings(result)]
     parts.append(_table(result))
     parts.append(
         '<p class="note">In parentheses: 68% intervals; for rates the wider of the binomial one '
@@ -64,5 +66,7 @@ def _table(result: Mapping[str, Any]) -> str:
 
 def _section(section: Section) -> str:
     lines = [f'<tr class="section"><th colspan="4">{escape(section.title)}</th></tr>']
-    lines += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in section.rows]
+    lines += [
+        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in section.rows
+    ]
     return "\n".join(lines) + "\n"

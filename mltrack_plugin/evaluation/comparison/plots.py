@@ -140,7 +140,7 @@ def _rates(result: Mapping[str, Any], variable: str) -> Any:
         top = max(1.15 * highest, 0.02) if highest < 0.5 else 1.05
         axes.set_ylim(-0.02 * top, top)
         axes.set_xlabel(label)
-        axes.set_title(METRIC_TITLES[metric].replace(" of matched tracks", ""), loc="left", fontsize=9)
+        axes.set_title(METRIC_TITLES[metric], loc="left", fontsize=9)
         plain_axes(axes)
     _common_legend(figure)
     return figure

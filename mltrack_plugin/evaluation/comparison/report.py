@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from mltrack_plugin.evaluation.comparison.accumulator import METRICS
+from mltrack_plugin.evaluation.comparison.checks import NAMES
 from mltrack_plugin.evaluation.comparison.residuals import PARAMETERS, PULLS
 from mltrack_plugin.evaluation.definitions import DEFINITIONS
 
@@ -13,33 +14,48 @@ METRIC_TITLES = {
     "efficiency": "efficiency",
     "fake_rate": "fake rate (strict)",
     "duplicate_rate": "duplicate rate",
-    "purity": "purity of matched tracks",
-    "completeness": "completeness of matched tracks",
+    "purity": "purity",
+    "completeness": "completeness",
 }
 #: Residuals: title, factor to the unit shown, unit shown.
 RESIDUAL_TITLES = {
-    "d0": ("d0", 1e3, "um"),
-    "z0": ("z0", 1e3, "um"),
-    "phi": ("phi", 1e3, "mrad"),
-    "theta": ("theta", 1e3, "mrad"),
-    "q_over_pt": ("q/pT", 1e3, "1/TeV"),
-    "relative_pt": ("pT (relative)", 100, "%"),
+    "d0": (NAMES["d0"], 1e3, "um"),
+    "z0": (NAMES["z0"], 1e3, "um"),
+    "phi": (NAMES["phi"], 1e3, "mrad"),
+    "theta": (NAMES["theta"], 1e3, "mrad"),
+    "q_over_pt": (NAMES["q_over_pt"], 1e3, "1/TeV"),
+    "relative_pt": (NAMES["relative_pt"], 100, "%"),
 }
+
+
+class Cell(NamedTuple):
+    """A number of the table, as text."""
+
+    value: str
+    #: "5929/6000", where it is a rate.
+    counts: str = ""
+    #: "[0.9850, 0.9900]", where it has one.
+    interval: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(part for part in self if part)
 
 
 class Row(NamedTuple):
     """A line of the table: what, its value for both collections, and their difference."""
 
     title: str
-    first: str
-    second: str
-    difference: str = ""
+    first: Cell
+    second: Cell
+    difference: Cell = Cell("")
 
 
 class Section(NamedTuple):
     """Lines that belong together."""
 
     title: str
+    #: Where the page explains it; "" = nowhere.
+    anchor: str
     rows: list[Row]
 
 
@@ -50,7 +66,7 @@ def sections(result: Mapping[str, Any]) -> Iterator[Section]:
         result: of ``Comparison.result``.
     """
     one, two = result["collections"]
-    yield Section("Tracks", list(_counts(one, two)))
+    yield Section("Tracks", "", list(_counts(one, two)))
     if result["with_truth"]:
         rows = [
             Row(
@@ -61,7 +77,7 @@ def sections(result: Mapping[str, Any]) -> Iterator[Section]:
             )
             for m in METRICS
         ]
-        yield Section("Against the truth", rows)
+        yield Section("Against the truth (purity, completeness: of matched tracks)", "rates", rows)
         for metric, title in (
             ("fake_rate", "Fakes"),
             ("efficiency", "Efficiency"),
@@ -71,28 +87,24 @@ def sections(result: Mapping[str, Any]) -> Iterator[Section]:
                 Row(name, rate(one["definitions"][name][metric]), rate(two["definitions"][name][metric]))
                 for name in DEFINITIONS
             ]
-            yield Section(f"{title} by definition", rows)
+            yield Section(f"{title} by definition", "fakes", rows)
+        found = {name: rate(entry) for name, entry in result["particles_found"].items()}
         rows = [
-            Row(
-                f"particles found {name.replace('_', ' ')}".replace("first", one["label"]).replace(
-                    "second", two["label"]
-                ),
-                rate(entry),
-                "",
-            )
-            for name, entry in result["particles_found"].items()
+            Row("found by both", found["by_both"], Cell("")),
+            Row("found by one only", found["only_by_first"], found["only_by_second"]),
+            Row("found by neither", found["by_neither"], Cell("")),
         ]
-        yield Section("Selected particles", rows)
-        yield from _fits(one, two)
+        yield Section("Selected particles", "selected", rows)
+        yield from _fits(one["residuals"], two["residuals"], result["fit_difference"])
     overlap = result["overlap"]
     if overlap["of_first"] is not None:
         rows = [
-            Row("tracks that the other has, too", rate(overlap["of_first"]), rate(overlap["of_second"])),
-            Row("tracks with exactly the same hits", rate(overlap["identical"]), ""),
+            Row("the other has it too", rate(overlap["of_first"]), rate(overlap["of_second"])),
+            Row("exactly equal hits", rate(overlap["identical"]), Cell("")),
         ]
-        yield Section("Overlap (more than half of the hits in common, both ways)", rows)
+        yield Section("Tracks in both (more than half of the hits in common, both ways)", "overlap", rows)
     if one["time"] is not None or two["time"] is not None:
-        yield Section("CPU time", list(_times(one["time"], two["time"])))
+        yield Section("CPU time", "time", list(_times(one["time"], two["time"])))
 
 
 def _counts(one: Mapping[str, Any], two: Mapping[str, Any]) -> Iterator[Row]:
@@ -100,65 +112,76 @@ def _counts(one: Mapping[str, Any], two: Mapping[str, Any]) -> Iterator[Row]:
         ("tracks", "tracks"),
         ("with a fit", "tracks_with_fit"),
         ("hits on tracks", "hits_on_tracks"),
-        ("tracks that share hits", "tracks_that_share_hits"),
-        ("events without tracks", "events_without_tracks"),
+        ("tracks sharing hits", "tracks_that_share_hits"),
+        ("events with no track", "events_without_tracks"),
     ):
-        yield Row(title, str(one[key]), str(two[key]))
+        yield Row(title, Cell(str(one[key])), Cell(str(two[key])))
     yield Row("hits per track", _per_track(one), _per_track(two))
 
 
-def _per_track(side: Mapping[str, Any]) -> str:
-    return f"{side['hits_on_tracks'] / side['tracks']:.2f}" if side["tracks"] else "-"
+def _per_track(side: Mapping[str, Any]) -> Cell:
+    return Cell(f"{side['hits_on_tracks'] / side['tracks']:.2f}" if side["tracks"] else "-")
 
 
-def _fits(one: Mapping[str, Any], two: Mapping[str, Any]) -> Iterator[Section]:
-    sides = (one["residuals"], two["residuals"])
-    rows = []
-    for name in PARAMETERS:
-        title, factor, unit = RESIDUAL_TITLES[name]
-        widths = [_width(side["residuals"][name], factor) for side in sides]
-        rows.append(Row(f"{title} [{unit}]", *widths))
-    yield Section("Resolution (half of the central 68%)", rows)
-    rows = [
-        Row(RESIDUAL_TITLES[name][0], *(_width(side["pulls"][name], 1.0) for side in sides)) for name in PULLS
-    ]
-    yield Section("Pull widths (1 if the errors are right)", rows)
+def _fits(
+    one: Mapping[str, Any], two: Mapping[str, Any], differences: Mapping[str, Any]
+) -> Iterator[Section]:
+    for kind, heading, names in (
+        ("residuals", "Residuals: resolution (half of the central 68%) and bias (median)", PARAMETERS),
+        ("pulls", "Pulls: width (1 if the errors are right) and bias (median)", PULLS),
+    ):
+        rows = []
+        for name in names:
+            title, factor, unit = RESIDUAL_TITLES[name]
+            if kind == "residuals":
+                title += f" [{unit}]"
+            else:
+                factor = 1.0
+            for quantity, text in (("width", title), ("bias", "  bias")):
+                cells = [_width(side[kind][name], quantity, factor) for side in (one, two)]
+                rows.append(Row(text, *cells, difference(differences[kind][name][quantity], factor, "+.3g")))
+        yield Section(heading, kind, rows)
 
 
-def _width(entry: Mapping[str, Any], factor: float) -> str:
-    if entry["width"] is None:
-        return "-"
-    value, low, high = (entry[key] * factor for key in ("width", "width_low", "width_high"))
-    return f"{value:.4g} ({low:.4g} - {high:.4g})"
+def _width(entry: Mapping[str, Any], quantity: str, factor: float) -> Cell:
+    if entry[quantity] is None:
+        return Cell("-")
+    form = ".4g" if quantity == "width" else "+.3g"
+    value, *ends = (factor * entry[key] for key in (quantity, f"{quantity}_low", f"{quantity}_high"))
+    return Cell(f"{value:{form}}", "", _interval(*ends, form))
 
 
 def _times(one: Mapping[str, Any] | None, two: Mapping[str, Any] | None) -> Iterator[Row]:
     sides = (one, two)
     ratio = f"ratio {one['mean_ms'] / two['mean_ms']:.3g}" if one and two and two["mean_ms"] else ""
-    means = ["-" if s is None else f"{s['mean_ms']:.4g}" + _ends(s, "{:.4g}") for s in sides]
-    yield Row("ms per event", means[0], means[1], ratio)
+    means = [
+        Cell("-") if s is None else Cell(f"{s['mean_ms']:.4g}", "", _interval(s["low"], s["high"], ".4g"))
+        for s in sides
+    ]
+    yield Row("ms per event", *means, Cell(ratio))
     laws = [None if s is None else s["power_law"] for s in sides]
     texts = ["-" if law is None else f"{law['exponent']:.2f} +- {law['exponent_error']:.2f}" for law in laws]
-    yield Row("grows with hits to the power", *texts)
+    yield Row("as hits to the power", *map(Cell, texts))
 
 
-def rate(entry: Mapping[str, Any] | None) -> str:
+def rate(entry: Mapping[str, Any] | None) -> Cell:
     """A rate with its interval and counts; "-" where there is nothing to count."""
     if entry is None or entry["value"] is None:
-        return "-"
-    return f"{entry['value']:.4f}{_ends(entry, '{:.4f}')} {entry['numerator']}/{entry['denominator']}"
+        return Cell("-")
+    counts = f"{entry['numerator']}/{entry['denominator']}"
+    return Cell(f"{entry['value']:.4f}", counts, _interval(entry["low"], entry["high"], ".4f"))
 
 
-def difference(entry: Mapping[str, Any]) -> str:
+def difference(entry: Mapping[str, Any], factor: float = 1.0, form: str = "+.4f") -> Cell:
     """A difference with its interval."""
-    return "-" if entry["value"] is None else f"{entry['value']:+.4f}{_ends(entry, '{:+.4f}')}"
+    if entry["value"] is None:
+        return Cell("-")
+    ends = (None if entry[end] is None else factor * entry[end] for end in ("low", "high"))
+    return Cell(f"{factor * entry['value']:{form}}", "", _interval(*ends, form))
 
 
-def _ends(entry: Mapping[str, Any], form: str) -> str:
-    if entry["low"] is None or entry["high"] is None:
-        return ""
-    separator = " .. " if "+" in form else " - "
-    return f" ({form.format(entry['low'])}{separator}{form.format(entry['high'])})"
+def _interval(low: float | None, high: float | None, form: str) -> str:
+    return "" if low is None or high is None else f"[{low:{form}}, {high:{form}}]"
 
 
 def notes(result: Mapping[str, Any]) -> list[str]:
@@ -198,6 +221,11 @@ def notes(result: Mapping[str, Any]) -> list[str]:
             lines.append(f"{label} has no record of the time per event (mltrack run --timing writes one)")
     lines += _machines([side["time"] for side in result["collections"] if side["time"] is not None])
     return lines
+
+
+def warnings(result: Mapping[str, Any]) -> list[str]:
+    """A line for every bias and pull that is far from what it should be."""
+    return [f"WARNING: {finding['label']}: {finding['text']}" for finding in result["warnings"]]
 
 
 def _machines(times: list[Mapping[str, Any]]) -> Iterator[str]:

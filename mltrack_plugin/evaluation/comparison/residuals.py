@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from mltrack_plugin.evaluation.comparison.truth import EventTruth
-from mltrack_plugin.evaluation.comparison.widths import N_BINS, bin_of, width
+from mltrack_plugin.evaluation.comparison.widths import N_BINS, bin_of, difference, width
 from mltrack_plugin.evaluation.summary import ETA_EDGES, PT_EDGES, bin_index
 from mltrack_plugin.event_data.base import Array
 from mltrack_plugin.event_data.file_tracks import FileTracks
@@ -101,6 +102,20 @@ class Residuals:
                 "pulls": dict(zip(PULLS, map(_sparse, self._pull), strict=True)),
             },
         }
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """First minus second of what `Residuals.result` gives: biases and widths of ``residuals`` and ``pulls``."""
+    return {
+        kind: {
+            name: {
+                quantity: difference(first[kind][name], second[kind][name], quantity)
+                for quantity in ("bias", "width")
+            }
+            for name in first[kind]
+        }
+        for kind in ("residuals", "pulls")
+    }
 
 
 def standard_errors(perigee: Array, covariance: Array) -> Array:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mltrack_plugin.evaluation.intervals import ONE_SIGMA
 from mltrack_plugin.event_data.base import Array
 
-#: Bins per decade of the absolute value: 4.7% wide, so that a width interpolated in them is good to 1%.
+#: Bins per decade of the absolute value: 4.7% wide, so that a width interpolated in them is good to 1%, unless the
+#: bias is many times larger.
 _PER_DECADE = 50
 _SMALLEST, _DECADES = 1e-8, 13
 _SIDE = _DECADES * _PER_DECADE
@@ -82,3 +84,27 @@ def width(counts: Array) -> Width:
 def _half_width(counts: Array, central: float) -> float:
     central = min(central, 1.0)
     return 0.5 * (quantile(counts, 0.5 + 0.5 * central) - quantile(counts, 0.5 - 0.5 * central))
+
+
+def difference(first: Mapping[str, Any], second: Mapping[str, Any], quantity: str) -> dict[str, Any]:
+    """First minus second, ``value``, ``low`` and ``high``; ``None`` where one is not known.
+
+    Args:
+        first: a `Width` as a dictionary.
+        second: another.
+        quantity: "bias" or "width".
+
+    The interval takes the two as independent. What both have in common, the same particles and hits, makes the
+    true one narrower.
+    """
+    a, b = first[quantity], second[quantity]
+    if a is None or b is None:
+        return {"value": None, "low": None, "high": None}
+    a_low, a_high, b_low, b_high = (
+        entry[f"{quantity}_{end}"] for entry in (first, second) for end in ("low", "high")
+    )
+    return {
+        "value": a - b,
+        "low": a - b - math.hypot(a - a_low, b_high - b),
+        "high": a - b + math.hypot(a_high - a, b - b_low),
+    }
