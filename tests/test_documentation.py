@@ -26,9 +26,11 @@ def test_blocks_do_what_they_say(page, tmp_path, monkeypatch):
     for block in blocks:
         if block.kind == "python":
             documentation.run_python(block, names, tmp_path)
-            continue
-        for words in documentation.commands(block):
-            documentation.run_command(words, ROOT, block.long)
+        elif block.kind == "yaml":
+            documentation.check_yaml(block, tmp_path)
+        else:
+            for words in documentation.commands(block):
+                documentation.run_command(words, ROOT, block.long)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

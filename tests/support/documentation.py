@@ -10,19 +10,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+import yaml
 
 from mltrack_plugin.cli.main import cli, main
+from mltrack_plugin.jobs.config import JobConfig, parse_job
+from mltrack_plugin.jobs.variants import jobs_in
 
 #: In front of a block whose run takes too long for a test: its options are checked, and nothing is run.
 LONG = "<!-- long -->"
 #: Languages of fenced blocks that show what is not typed: output, other languages, files.
-SHOWN = {"text", "cpp", "yaml", "json"}
+SHOWN = {"text", "cpp", "json", "toml"}
+#: Languages of fenced blocks that are checked -> kind of block.
+CHECKED = {"python": "python", "sh": "shell", "yaml": "yaml"}
 
 
 class Block(NamedTuple):
     """A block of a page."""
 
-    #: "python" or "shell".
+    #: "python", "shell" or "yaml".
     kind: str
     text: str
     line: int
@@ -31,7 +36,7 @@ class Block(NamedTuple):
 
 
 def blocks(page: str) -> list[Block]:
-    """Python and shell blocks of a page in their order; an indented block is typed into a shell."""
+    """Python, shell and YAML blocks of a page in their order; an indented block is typed into a shell."""
     found: list[Block] = []
     language: str | None = None
     lines: list[str] = []
@@ -43,8 +48,7 @@ def blocks(page: str) -> list[Block]:
         elif language is not None and language != "indented":
             if line.startswith("```"):
                 if language not in SHOWN:
-                    kind = {"python": "python", "sh": "shell"}[language]
-                    found.append(Block(kind, "\n".join(lines), start, long))
+                    found.append(Block(CHECKED[language], "\n".join(lines), start, long))
                 language = None
             else:
                 lines.append(line)
@@ -76,6 +80,22 @@ def run_python(block: Block, names: dict[str, Any], folder: Path) -> None:
         assert done.stdout.strip(), "a script of the documentation prints something"
         return
     exec(compile(block.text, f"line {block.line}", "exec"), names)
+
+
+def check_yaml(block: Block, folder: Path) -> None:
+    """Parse a YAML block, with every setting of every step if it is a job or a part of one.
+
+    A block whose first line is ``# NAME.yaml`` is that file from there on.
+    """
+    if name := re.match(r"# (\S+\.yaml)\n", block.text):
+        (folder / name[1]).write_text(block.text, encoding="utf-8")
+    content, source = yaml.safe_load(block.text), f"line {block.line}"
+    assert isinstance(content, dict | list), source
+    if isinstance(content, list):
+        JobConfig(name=source, detector="generic", sequence=content).algorithms()
+    elif "sequence" in content:
+        for variant in jobs_in(content, source):
+            parse_job(block.text, source, variant).algorithms()
 
 
 def run_command(words: list[str], root: Path, long: bool) -> None:
