@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 import subprocess
 import sys
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,3 +132,34 @@ def check_options(words: list[str]) -> None:
         assert found is not None
         command = found
     command.make_context("mltrack", words, parent=context).close()
+
+
+def quoted(page: str) -> list[str]:
+    """What stands in single backticks, outside fenced blocks."""
+    return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", page, flags=re.DOTALL | re.MULTILINE))
+
+
+def exists(name: str, root: Path) -> bool:
+    """Whether a dotted name is a module, an object in one, or a group of entry points."""
+    if f'[project.entry-points."{name}"]' in (root / "pyproject.toml").read_text(encoding="utf-8"):
+        return True
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        module = ".".join(parts[:length])
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if not module.startswith(error.name or "?"):
+                raise
+            continue
+        try:
+            reduce(getattr, parts[length:], found)
+        except AttributeError:
+            return False
+        return True
+    return False
+
+
+def is_command(name: str) -> bool:
+    """Whether ``mltrack`` has a command."""
+    return name in cli.list_commands(click.Context(cli))
