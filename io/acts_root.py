@@ -29,6 +29,7 @@ from mltrack_plugin.event_data.barcodes import pack_barcode
 from mltrack_plugin.framework.source import Source
 from mltrack_plugin.io import root_file, storage
 from mltrack_plugin.io.columns import Chunk, Table
+from mltrack_plugin.io.event_numbers import ADVICE
 from mltrack_plugin.io.reading import ColumnInfo, EventReader, ReaderConfig
 from mltrack_plugin.io.root_events import row_numbers
 from mltrack_plugin.io.root_tables import EventTree, FlatTree, first_of_each
@@ -106,8 +107,8 @@ class ActsRootReader(EventReader):
         self._branches = [chosen[n] for n in ("x", "y", "z")]
         self._optional = [
             b
-            for b in ("geometry_id", "volume_id", "layer_id", "surface_id", "extra_id", "tt", "t")
-            if b in there
+            for b in ("geometry_id", "volume_id", "layer_id", "surface_id", "extra_id", "tt", "t", "index")
+            if b in there and (b != "index" or self._collection == "hits")
         ]
         self._flat = FlatTree.scan(tree, place, chosen["event"])
         if not len(self._flat.numbers):
@@ -232,10 +233,12 @@ class ActsRootReader(EventReader):
         elif {"volume_id", "layer_id", "surface_id"} <= plain.keys():
             volume, layer, surface = (plain[n] for n in ("volume_id", "layer_id", "surface_id"))
             columns |= geometry_columns(join_geometry_id(volume, layer, surface, plain.get("extra_id")))
-        errors = flat.errors_in(first, last)
+        errors: dict[int, Exception] = {}
         hits = Table(columns, offsets)
         if self._truth:
             columns["particle_id"] = self._particle_ids(arrays, hits, numbers, errors)
+            if "index" in plain:
+                _report_merged(columns["particle_id"], plain["index"], hits, flat.place, numbers, errors)
         particles = None
         if self._particles is not None:
             particles = self._particles.read(self._particle_fields, numbers)
@@ -301,6 +304,27 @@ class ActsRootReader(EventReader):
             except EventDataError as error:
                 errors.setdefault(i, EventError(f"{self._flat.place}, event {numbers[i]}: {error}"))
         return ids
+
+
+def _report_merged(
+    particle_id: Array, index: Array, hits: Table, place: str, numbers: Array, errors: dict[int, Exception]
+) -> None:
+    """Report events in which a particle has a hit of one index twice: several events with one number."""
+    event = np.repeat(np.arange(len(numbers)), np.diff(hits.offsets))
+    rows = np.flatnonzero((particle_id != 0) & (index >= 0))
+    order = rows[np.lexsort((index[rows], particle_id[rows], event[rows]))]
+    same = np.ones(max(len(order) - 1, 0), dtype=bool)
+    for column in (event, particle_id, index):
+        same &= column[order[1:]] == column[order[:-1]]
+    for i in np.unique(event[order[1:][same]]).tolist():
+        row = order[1:][same & (event[order[1:]] == i)][0]
+        errors.setdefault(
+            i,
+            EventError(
+                f"{place}, event {numbers[i]}: the particle {particle_id[row]} has its hit number {index[row]} "
+                f"more than once, so these are several events of one number. {ADVICE}"
+            ),
+        )
 
 
 def _is_folder(path: str) -> bool:

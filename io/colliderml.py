@@ -25,6 +25,7 @@ from mltrack_plugin.errors import InputError
 from mltrack_plugin.framework.source import Source
 from mltrack_plugin.io import storage
 from mltrack_plugin.io.columns import Chunk, Table, align
+from mltrack_plugin.io.event_numbers import event_numbers, require_unique
 from mltrack_plugin.io.guarded import DamagedError
 from mltrack_plugin.io.parquet_file import ParquetInput, flat_column, list_column
 from mltrack_plugin.io.reading import MM_PER_NS, ColumnInfo, EventReader, ReaderConfig
@@ -101,6 +102,9 @@ class ColliderMLReader(EventReader):
         config: ColliderMLConfig = self.config
         paths = self._hit_files()
         self._pairs = [self._open_pair(p) for p in paths]
+        if any("event_id" in p.hits.names for p in self._pairs):
+            everything = np.concatenate([p.event_ids for p in self._pairs])
+            require_unique(everything, f"{config.path}, column 'event_id'", "rows")
         edges = [0]
         self._parts: list[_Part] = []
         for k, pair in enumerate(self._pairs):
@@ -152,9 +156,8 @@ class ColliderMLReader(EventReader):
             pair.particles_path = particles_path
             pair.particle_fields = _choose(pair.particles, _PARTICLES)
             ids = _event_ids(pair.particles)
+            require_unique(ids, f"{particles_path}, column 'event_id'", "rows")
             pair.row_of_event = {n: i for i, n in enumerate(ids.tolist())}
-            if len(pair.row_of_event) != len(ids):
-                raise InputError(f"{particles_path}: event ids are repeated")
             lost = [n for n in pair.event_ids.tolist() if n not in pair.row_of_event]
             if lost:
                 raise InputError(
@@ -240,11 +243,8 @@ def _choose(file: ParquetInput, fields: dict[str, str]) -> dict[str, str]:
 def _event_ids(file: ParquetInput) -> Array:
     if "event_id" not in file.names:
         return np.arange(file.metadata.num_rows)
-    values = flat_column(file.read(["event_id"]), "event_id", file.path)
-    if values.dtype.kind not in "iu":
-        kind = file.schema_arrow.field("event_id").type
-        raise InputError(f"{file.path}: event_id holds {kind}, one integer per event is needed")
-    return values
+    place = f"{file.path}, column 'event_id'"
+    return event_numbers(flat_column(file.read(["event_id"]), "event_id", file.path), place)
 
 
 def _particles_beside(path: str) -> str | None:

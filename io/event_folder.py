@@ -75,6 +75,8 @@ class EventFolderReader(EventReader):
                 strangers.append(name)
                 continue
             number = int(match["number"])
+            if number >= 2**64:
+                raise InputError(f"{path}: the event number of {name!r} does not fit into 64 bits; rename it")
             if single is not None and number != int(single["number"]):
                 continue
             files = self._files.setdefault(number, {})
@@ -170,5 +172,5 @@ class EventFolderReader(EventReader):
                 event_hits, event_particles = {}, None
             hits.append(event_hits)
             particles.append(event_particles or {})
-        numbers = np.array(self._numbers[first:last], dtype=np.int64)
+        numbers = np.array(self._numbers[first:last], dtype=np.uint64)
         return Chunk(first, numbers, join(hits), join(particles) if with_particles else None, errors)

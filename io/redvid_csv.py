@@ -26,6 +26,7 @@ from mltrack_plugin.framework.source import Source
 from mltrack_plugin.io import csv_table, storage
 from mltrack_plugin.io.columns import Chunk, Table, join
 from mltrack_plugin.io.csv_table import INTEGER, NUMBER
+from mltrack_plugin.io.event_numbers import ADVICE, event_numbers, require_unique
 from mltrack_plugin.io.reading import ColumnInfo, EventReader, ReaderConfig
 from mltrack_plugin.io.root_events import row_numbers
 from mltrack_plugin.settings import Config
@@ -101,6 +102,7 @@ class RedvidCsvReader(EventReader):
         self._files = [self._scan(name) for name in names]
         if not any(len(f.numbers) for f in self._files):
             raise InputError(f"{path} holds no events")
+        self._check_numbers()
         edges, self._file_of_edge = [0], []
         for k, file in enumerate(self._files):
             offset, i = edges[-1], 0
@@ -114,6 +116,23 @@ class RedvidCsvReader(EventReader):
         self._track_columns = next((c for c in (_LINEAR, _HELICAL) if set(c) <= set(first)), None)
         truth = all("track_id" in f.columns for f in self._files)
         self._plan(edges, truth=truth, particles=truth and self._track_columns is not None)
+
+    def _check_numbers(self) -> None:
+        """Refuse rows of an event that do not lie together, in one file or in several."""
+        for file in self._files:
+            event_numbers(file.numbers, f"{file.place}, column 'event_id'")
+            unique, counts = np.unique(file.numbers, return_counts=True)
+            if len(unique) != len(file.numbers):
+                number = unique[np.argmax(counts > 1)]
+                key = file.columns.index("event_id") + 1
+                raise InputError(
+                    f"{file.place}, column 'event_id': the rows of event {number} lie in {counts.max()} separate "
+                    f"blocks ({int((counts > 1).sum())} of {len(unique)} events are like this). {ADVICE}. If the "
+                    f"rows are out of order, sort them: (head -n 1 FILE; tail -n +2 FILE | sort -s -n "
+                    f"-t '{DELIMITER}' -k {key},{key}) > SORTED.csv"
+                )
+        place = f"{self.source}, column 'event_id'"
+        require_unique(np.concatenate([f.numbers for f in self._files]), place, "files")
 
     def column_info(self) -> list[ColumnInfo]:
         """Columns of the first file."""

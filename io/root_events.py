@@ -15,6 +15,8 @@ event. Without a ``hit_id`` branch hits are numbered by their row in the event, 
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,10 +33,13 @@ from mltrack_plugin.io.columns import (
     Chunk,
     Table,
 )
+from mltrack_plugin.io.event_numbers import event_numbers, require_unique
 from mltrack_plugin.io.guarded import DamagedError
 from mltrack_plugin.io.reading import ColumnInfo, EventReader, ReaderConfig
 from mltrack_plugin.io.root_tables import EventTree, FlatTree
 from mltrack_plugin.settings import Config
+
+Array = npt.NDArray[Any]
 
 
 class RootEventsConfig(ReaderConfig):
@@ -92,6 +97,8 @@ class RootEventsReader(EventReader):
                     "with branches: {event_number: NAME}"
                 )
             self._flat = FlatTree.scan(self._tree, self._tree_place, self._number)
+        elif self._number is not None:
+            self._check_numbers()
         self._open_particles()
         if self._flat is None:
             edges = root_file.chunk_edges(
@@ -160,23 +167,39 @@ class RootEventsReader(EventReader):
         if self._number is None:
             return super()._event_numbers(first, last)
         try:
-            array = root_file.read_arrays(self._tree, self._tree_place, [self._number], first, last)
-            return root_file.scalars(array[self._number], self._tree_place)
+            return self._read_numbers(first, last)
         except DamagedError:
             return super()._event_numbers(first, last)
+
+    def _read_numbers(self, first: int, last: int) -> Array:
+        place = f"{self._tree_place}, branch {self._number!r}"
+        array = root_file.read_arrays(self._tree, self._tree_place, [self._number], first, last)
+        return event_numbers(root_file.scalars(array[self._number], place), place)
+
+    def _check_numbers(self) -> None:
+        """Compare the numbers of all events; those that cannot be read cost their events later."""
+        n = int(self._tree.num_entries)
+        try:
+            parts = [self._read_numbers(0, n)]
+        except DamagedError:
+            parts = []
+            for first, last in itertools.pairwise(root_file.unit_edges([(self._tree, [self._number])], 0, n)):
+                with contextlib.suppress(DamagedError):
+                    parts.append(self._read_numbers(first, last))
+        if parts:
+            require_unique(np.concatenate(parts), f"{self._tree_place}, branch {self._number!r}")
 
     def _read_chunk(self, first: int, last: int) -> Chunk:
         if self._flat is not None:
             columns, offsets = self._flat.read_scalars(self._fields.values(), first, last)
             hits = Table({field: columns[branch] for field, branch in self._fields.items()}, offsets)
-            numbers, errors = self._flat.numbers[first:last], self._flat.errors_in(first, last)
+            numbers, errors = self._flat.numbers[first:last], {}
         else:
             array = root_file.read_arrays(self._tree, self._tree_place, self._all_branches(), first, last)
             numbers = np.arange(first, last)
             if self._number:
-                numbers = root_file.scalars(
-                    array[self._number], f"{self._tree_place}, branch {self._number!r}"
-                )
+                place = f"{self._tree_place}, branch {self._number!r}"
+                numbers = event_numbers(root_file.scalars(array[self._number], place), place)
             hits, errors = root_file.jagged_table(array, self._fields, self._tree_place, numbers)
         if "hit_id" not in hits.columns:
             hits.columns["hit_id"] = row_numbers(hits.offsets)

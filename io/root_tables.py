@@ -10,8 +10,9 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.errors import EventError, InputError
+from mltrack_plugin.errors import InputError
 from mltrack_plugin.io.columns import Table
+from mltrack_plugin.io.event_numbers import ADVICE, event_numbers, require_unique
 from mltrack_plugin.io.root_file import flatten, jagged_table, read_arrays, scalars
 
 Array = npt.NDArray[Any]
@@ -31,20 +32,21 @@ class FlatTree:
     #: (n_events,) entry ranges.
     starts: Array
     stops: Array
-    #: Events (by position) whose entries do not lie together.
-    errors: dict[int, Exception]
 
     @classmethod
     def scan(cls, tree: Any, place: str, event_branch: str) -> FlatTree:
-        """Find the events of a flat tree."""
+        """Find the events of a flat tree.
+
+        Raises:
+            InputError: if an event number is none, or the entries of an event do not lie together.
+        """
+        column = f"{place}, branch {event_branch!r}"
         n = int(tree.num_entries)
         heads, head_numbers = [], []
         previous = None
         for start in range(0, n, _SCAN_ENTRIES):
             array = read_arrays(tree, place, [event_branch], start, min(n, start + _SCAN_ENTRIES))
-            ids = scalars(array[event_branch], f"{place}, branch {event_branch!r}")
-            if ids.dtype.kind not in "iu":
-                raise InputError(f"{place}, branch {event_branch!r} must hold integers, it holds {ids.dtype}")
+            ids = event_numbers(scalars(array[event_branch], column), column)
             new = np.flatnonzero(ids[1:] != ids[:-1]) + 1
             if previous is None or ids[0] != previous:
                 new = np.append(0, new)
@@ -54,21 +56,16 @@ class FlatTree:
         starts = np.concatenate(heads) if heads else np.empty(0, dtype=np.int64)
         numbers = np.concatenate(head_numbers) if heads else np.empty(0, dtype=np.int64)
         stops = np.append(starts[1:], n) if len(starts) else starts
-        unique, first, inverse, counts = np.unique(
-            numbers, return_index=True, return_inverse=True, return_counts=True
-        )
-        order = np.sort(first)
-        errors: dict[int, Exception] = {}
+        unique, first, counts = np.unique(numbers, return_index=True, return_counts=True)
         if len(unique) != len(numbers):
-            for position, run in enumerate(order.tolist()):
-                if (runs := int(counts[inverse[run]])) > 1:
-                    again = int(starts[np.flatnonzero(numbers == numbers[run])[1]])
-                    errors[position] = EventError(
-                        f"{place}, event {numbers[run]}: its entries lie in {runs} separate blocks (the "
-                        f"second begins at entry {again}); were files with equal event numbers merged? "
-                        "Read them one by one"
-                    )
-        return cls(tree, place, numbers[order], starts[order], stops[order], errors)
+            number = numbers[first[counts > 1].min()]
+            runs = np.flatnonzero(numbers == number)
+            raise InputError(
+                f"{column}: event {number}: its entries lie in {len(runs)} separate blocks (the second begins "
+                f"at entry {starts[runs[1]]}; {int((counts > 1).sum())} of {len(unique)} events are like "
+                f"this). {ADVICE}; if the entries are out of order, sort them by {event_branch!r}"
+            )
+        return cls(tree, place, numbers, starts, stops)
 
     def edges(self, entries_per_chunk: int) -> list[int]:
         """Chunk edges in events, for chunks of about so many entries."""
@@ -82,22 +79,12 @@ class FlatTree:
         """Branches of events ``first <= i < last`` one after the other, and the events' offsets."""
         begin, end = int(self.starts[first]), int(self.stops[last - 1])
         array = read_arrays(self.tree, self.place, branches, begin, end)
-        counts = self.stops[first:last] - self.starts[first:last]
-        if counts.sum() != end - begin:
-            pick = (
-                np.concatenate([np.arange(self.starts[i], self.stops[i]) for i in range(first, last)]) - begin
-            )
-            array = array[pick]
-        return {b: array[b] for b in branches}, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return {b: array[b] for b in branches}, np.append(self.starts[first:last], end) - begin
 
     def read_scalars(self, branches: Iterable[str], first: int, last: int) -> tuple[dict[str, Array], Array]:
         """As :meth:`read` for branches with one number per hit."""
         arrays, offsets = self.read(branches, first, last)
         return {b: scalars(a, f"{self.place}, branch {b!r}") for b, a in arrays.items()}, offsets
-
-    def errors_in(self, first: int, last: int) -> dict[int, Exception]:
-        """Errors of events in a range, by position in it."""
-        return {i - first: e for i, e in self.errors.items() if first <= i < last}
 
 
 @dataclasses.dataclass(slots=True)
@@ -110,14 +97,17 @@ class EventTree:
 
     @classmethod
     def scan(cls, tree: Any, place: str, event_branch: str) -> EventTree:
-        """Read the event numbers."""
-        n = int(tree.num_entries)
+        """Read the event numbers.
+
+        Raises:
+            InputError: if an event number is none, or is that of several entries.
+        """
+        column, n = f"{place}, branch {event_branch!r}", int(tree.num_entries)
         if n == 0:
             return cls(tree, place, {})
-        ids = scalars(
-            read_arrays(tree, place, [event_branch], 0, n)[event_branch], f"{place}, {event_branch!r}"
-        )
-        return cls(tree, place, {number: i for i, number in reversed(list(enumerate(ids.tolist())))})
+        ids = scalars(read_arrays(tree, place, [event_branch], 0, n)[event_branch], column)
+        require_unique(ids := event_numbers(ids, column), column)
+        return cls(tree, place, {number: i for i, number in enumerate(ids.tolist())})
 
     def read(self, fields: Mapping[str, str], numbers: Array) -> Table:
         """Jagged branches of the events with these numbers; events without an entry are empty."""

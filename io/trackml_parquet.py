@@ -16,6 +16,7 @@ from mltrack_plugin.errors import EventError, InputError
 from mltrack_plugin.framework.source import Source
 from mltrack_plugin.io import parquet_file, storage
 from mltrack_plugin.io.columns import Chunk, Table
+from mltrack_plugin.io.event_numbers import ADVICE, event_numbers, require_unique
 from mltrack_plugin.io.guarded import DamagedError
 from mltrack_plugin.io.reading import ColumnInfo, EventReader
 
@@ -52,16 +53,34 @@ class TrackmlParquetReader(EventReader):
             paths = [folder.path(n) for n in folder.names if "labelled" in n and n.endswith(".parquet")]
         self._files = {p: parquet_file.ParquetInput(p) for p in paths}
         self._path_of_edge: dict[int, str] = {}
-        edges = [0]
+        edges, numbers = [0], []
         for file_path, file in self._files.items():
             file.require(REQUIRED)
-            events = self._columns(file_path, ["event_id"])["event_id"]
+            place = f"{file_path}, column 'event_id'"
+            events = event_numbers(self._columns(file_path, ["event_id"])["event_id"], place)
             if len(events):
                 self._path_of_edge[edges[-1]] = file_path
-                edges.append(edges[-1] + 1 + int(np.count_nonzero(np.diff(events))))
+                heads = _heads(events)
+                numbers.append(np.unique(events[heads]))
+                if len(numbers[-1]) != len(heads):
+                    self._check_rows(file_path, events)
+                edges.append(edges[-1] + len(numbers[-1]))
         if len(edges) == 1:
             raise InputError(f"{path} holds no events")
+        require_unique(np.concatenate(numbers), f"{path}, column 'event_id'", "files")
         self._plan(edges, truth=True, particles=True)
+
+    def _check_rows(self, path: str, events: Array) -> None:
+        """Refuse a file whose events are not together because several events have the same number."""
+        hit_id = self._columns(path, ["hit_id"])["hit_id"]
+        order = np.lexsort((hit_id, events))
+        again = np.flatnonzero((np.diff(events[order]) == 0) & (np.diff(hit_id[order]) == 0))
+        if len(again):
+            row = order[again[0]]
+            raise InputError(
+                f"{path}, column 'event_id': the rows of event {events[row]} do not lie together and have "
+                f"hit_id {hit_id[row]} more than once. {ADVICE}"
+            )
 
     def column_info(self) -> list[ColumnInfo]:
         """Columns of the first file."""
@@ -99,8 +118,14 @@ class TrackmlParquetReader(EventReader):
 
     def _read_chunk(self, first: int, last: int) -> Chunk:
         columns, good, damage = self._good_row_groups(self._path_of_edge[first])
-        events = columns["event_id"]
-        heads = np.append(0, np.flatnonzero(np.diff(events)) + 1)
+        events = event_numbers(columns["event_id"], self.source)
+        heads = _heads(events)
+        if len(np.unique(events[heads])) != len(heads):
+            # The rows of an event keep their order; events come in that of their numbers.
+            order = np.argsort(events, kind="stable")
+            columns = {n: values[order] for n, values in columns.items()}
+            events, good = events[order], good[order]
+            heads = _heads(events)
         offsets = np.append(heads, len(events)).astype(np.int64)
         names = [n for n in _HITS if n != "particle_id" or self._keys["truth_links"]]
         hits = Table({n: columns[n] for n in names}, offsets)
@@ -110,6 +135,11 @@ class TrackmlParquetReader(EventReader):
             for i in np.flatnonzero(~np.logical_and.reduceat(good, heads)).tolist()
         }
         return Chunk(first, events[heads], hits, particles, errors)
+
+
+def _heads(events: Array) -> Array:
+    """First row of each run of equal event numbers."""
+    return np.append(0, np.flatnonzero(events[1:] != events[:-1]) + 1)
 
 
 def _first_rows(columns: dict[str, Array], offsets: Array) -> Table:

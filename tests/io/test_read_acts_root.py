@@ -69,14 +69,35 @@ def test_hits_with_particles_beside(tmp_path: Path) -> None:
         assert read[2].collections["particles"].nhits.tolist() == [3, 4]
 
 
-def test_events_in_two_pieces_are_reported(tmp_path: Path) -> None:
+def test_events_in_two_pieces_are_refused(tmp_path: Path) -> None:
     event = np.array([5, 5, 2, 5, 2, 9], dtype=np.uint32)
-    read = read_all(ActsRootReader(path=write_flat(tmp_path / "h.root", {"hits": hits_tree(event_id=event)})))
-    assert [(e.event_number, e.error is None) for e in read] == [(5, False), (2, False), (9, True)]
-    assert "event 5: its entries lie in 2 separate blocks (the second begins at entry 3)" in str(
-        read[0].error
+    path = write_flat(tmp_path / "h.root", {"hits": hits_tree(event_id=event)})
+    with pytest.raises(
+        InputError,
+        match=r"tree 'hits', branch 'event_id': event 5: its entries lie in 2 separate blocks \(the second begins "
+        r"at entry 3; 2 of 3 events are like this\)\. If files with equal event numbers were merged",
+    ):
+        read_all(ActsRootReader(path=path))
+
+
+def test_merged_files_whose_events_have_one_number_are_refused(tmp_path: Path) -> None:
+    hits = {"hits": hits_tree(event_id=np.zeros(6, np.uint32))}
+    particles = particles_tree({0: [1], 1: [2], 2: [3]}) | {"event_id": np.zeros(3, np.uint32)}
+    path = write_flat(tmp_path / "h.root", hits | {"particles": particles})
+    with pytest.raises(
+        InputError, match=r"tree 'particles', branch 'event_id': event number 0 is that of 3 ent"
+    ):
+        read_all(ActsRootReader(path=path))
+    # Without particles it is the hits of a particle that occur again.
+    tree = hits_tree(
+        event_id=np.array([0, 0, 0, 0, 4, 4], np.uint32),
+        barcode_particle=np.array([1, 2, 1, 2, 1, 1], np.uint32),
+        index=np.array([0, 0, 0, 0, 0, 1], np.int32),
     )
-    assert read[2].collections["hits"].x.tolist() == [5]
+    read = read_all(ActsRootReader(path=write_flat(tmp_path / "g.root", {"hits": tree})))
+    assert [e.error is None for e in read] == [False, True]
+    assert "event 0: the particle" in str(read[0].error)
+    assert "several events of one number" in str(read[0].error)
 
 
 def test_truth_that_points_nowhere(tmp_path: Path) -> None:

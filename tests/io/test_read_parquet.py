@@ -208,6 +208,34 @@ def test_trackml_tables(tmp_path: Path) -> None:
         read_all(open_events(str(tmp_path)))
 
 
+def test_rows_of_trackml_events_that_are_not_together_are_grouped(tmp_path: Path) -> None:
+    table = pa.concat_tables([trackml(5), trackml(6)])
+    pq.write_table(table.take([5, 0, 6, 1, 2, 7, 4, 3]), tmp_path / "a-labelled.parquet")
+    read = read_all(open_events(str(tmp_path)))
+    assert [e.event_number for e in read] == [5, 6]
+    assert [e.collections["hits"].hit_id.tolist() for e in read] == [[4, 8, 15, 16], [8, 15, 16, 4]]
+    assert [e.collections["hits"].x.tolist() for e in read] == [[0, 1, 2, 3], [1, 2, 3, 0]]
+
+
+def test_repeated_event_numbers_of_parquet_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a-labelled.parquet"
+    pq.write_table(pa.concat_tables([trackml(5), trackml(6), trackml(5)]), path)
+    with pytest.raises(
+        InputError, match=r"a-labelled.parquet, column 'event_id': the rows of event 5 do not lie"
+    ):
+        read_all(open_events(str(tmp_path)))
+    pq.write_table(trackml(5), path)
+    pq.write_table(trackml(5), tmp_path / "b-labelled.parquet")
+    with pytest.raises(InputError, match="event number 5 is that of 2 files"):
+        read_all(open_events(str(tmp_path)))
+    folder = tmp_path / "c"
+    folder.mkdir()
+    for name in ("a.tracker_hits.parquet", "b.tracker_hits.parquet"):
+        pq.write_table(hits(3), folder / name)
+    with pytest.raises(InputError, match=r"column 'event_id': event number 0 is that of 2 rows \(3 of 3"):
+        read_all(open_events(str(folder)))
+
+
 def test_real_trackml_tables() -> None:
     read = read_all(open_events(str(sample_data("trackml")), "trackml-parquet"))
     assert [e.event_number for e in read] == [1001, 1003, 1005, 1009]

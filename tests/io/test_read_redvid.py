@@ -137,6 +137,23 @@ def test_wrong_files(tmp_path: Path) -> None:
         open_events(str(tmp_path / "x.csv"))
 
 
+def test_rows_of_an_event_must_be_together(tmp_path: Path) -> None:
+    path = tmp_path / "e.csv"
+    head, *rows = text(3).splitlines()
+    path.write_text("\n".join([head, rows[3], *rows[:3], *rows[4:]]) + "\n")
+    with pytest.raises(
+        InputError, match=r"e.csv, column 'event_id': the rows of event 101 lie in 2 separate blocks"
+    ):
+        open_events(str(path)).initialize()  # type: ignore[attr-defined]
+    path.write_text(text(3).replace("\n101;", "\n-101;"))
+    with pytest.raises(InputError, match=r"e.csv, column 'event_id': event number -101 is negative"):
+        open_events(str(path)).initialize()  # type: ignore[attr-defined]
+    path.write_text(text(3))
+    (tmp_path / "f.csv").write_text(text(2))
+    with pytest.raises(InputError, match=r"column 'event_id': event number 100 is that of 2 files \(2 of 3"):
+        open_events(str(tmp_path)).initialize()  # type: ignore[attr-defined]
+
+
 def test_events_larger_than_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import mltrack_plugin.io.redvid_csv as module
 
