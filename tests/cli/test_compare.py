@@ -30,6 +30,7 @@ from mltrack_plugin.event_data import ProtoTracks, Tracks
 from mltrack_plugin.io.acts_tracks_csv import ActsTracksCsvWriter
 from mltrack_plugin.io.colliderml_tracks import ColliderMLTracksWriter
 from mltrack_plugin.io.tracksummary import TrackSummaryWriter
+from mltrack_plugin.version import __version__
 
 RATES = ("efficiency", "fake_rate", "duplicate_rate", "purity", "completeness")
 
@@ -177,14 +178,21 @@ def test_the_page_is_complete_in_itself_and_reproducible(compared, compare, figu
     content = Path("one/index.html").read_text()
     assert Path("two/index.html").read_text() == content
     assert Path("two/comparison.json").read_bytes() == Path("one/comparison.json").read_bytes()
-    assert not re.search(r"(src|href)=\"(?!data:)", content)
+    assert not re.search(r"src=\"(?!data:)", content)
+    # Links stay on the page, and lead somewhere.
+    links = set(re.findall(r"href=\"(.*?)\"", content))
+    assert {"#rates", "#residuals", "#pulls", "#fakes", "#intervals"} <= links
+    assert all(f'id="{link[1:]}"' in content for link in links)
+    assert f"mltrack-plugin {__version__}" in content
+    for setting in ("smallest number of hits</td><td>4<", "field of the true helices</td><td>2 T<"):
+        assert setting in content
     assert "http" not in re.sub(r"base64,[^\"]*", "", content)
     assert "<script" not in content
     assert "ours &lt;1&gt;" in content
     titles = re.findall(r"<h3>(.*?)</h3>", content)
     for words in ("transverse momentum", "pseudorapidity", "azimuth", "impact parameter", "density"):
         assert any(words in title for title in titles), words
-    for title in ("Residuals", "Pulls", "Hits per track"):
+    for title in ("Residuals", "Pulls", "Hits per track", "Bias against pseudorapidity"):
         assert title in titles
     assert "Event 10: tracks that only one collection has" in titles
     assert json.loads(Path("one/comparison.json").read_text())["events"] == N_EVENTS

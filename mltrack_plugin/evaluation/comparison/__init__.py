@@ -7,7 +7,8 @@
 - `widths`: widths of residuals and pulls from histograms; `growth`: how the time grows with the hits.
 - `accumulator`: `Comparison`, which adds all of it up over events.
 - `checks`: biases and pulls that are far from what they should be.
-- `report`: the rows of the table; `table`: as text; `plots`, `page`: the HTML page (extra ``[plot]``).
+- `report`: the rows of the table; `table`: as text; `plots`, `page`: the HTML page (extra ``[plot]``);
+  `axes`, `rate_figures`, `fit_figures`: its figures.
 
 Definitions and pitfalls are in docs/comparing.md.
 """
