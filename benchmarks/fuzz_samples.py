@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
@@ -268,12 +269,12 @@ def read_tracks(path: str) -> tuple[bytes, list[Exception]]:
     """All that is read from a file of tracks."""
     tracks_files.read_meta_any(path)
     tracks_files.read_event_numbers(path)
-    identities = zip(range(N_EVENTS), tracks_files.read_identities(path), strict=False)
+    listed = list(itertools.islice(tracks_files.read_rows_with_identities(path), N_EVENTS))
     rows = [tuple(r) for r in tracks_files.read_rows_any(path)]
     events = [
         (number, tracks.offsets, tracks.hit_indices) for number, tracks in tracks_files.read_tracks_any(path)
     ]
-    return pickle.dumps(([tuple(r[2:]) for r in rows], events, [i for _, i in identities])), []
+    return pickle.dumps(([tuple(r[2:]) for r in rows], events, [tuple(i) for _, i in listed])), []
 
 
 def read_summary(path: str) -> tuple[bytes, list[Exception]]:

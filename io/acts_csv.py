@@ -105,6 +105,11 @@ class ActsCsvReader(EventFolderReader):
         linked = self._stem_of_all("measurement-simhit-map") and self._stem_of_all("hits")
         return self._collection == "hits" or linked is not None, self._particles_stem is not None
 
+    @property
+    def hit_kind(self) -> str:
+        """Which of the collections is read."""
+        return self._collection
+
     def _choose(self, wanted: str) -> str:
         if wanted != "auto":
             return wanted

@@ -128,6 +128,11 @@ class ActsRootReader(EventReader):
         for file in self._open.values():
             file.close()
 
+    @property
+    def hit_kind(self) -> str:
+        """Which of the collections is read."""
+        return self._collection
+
     def column_info(self) -> list[ColumnInfo]:
         """Branches of the trees that are read."""
         return self._info

@@ -14,8 +14,7 @@ from mltrack_plugin.io import root_file, tracksummary
 from mltrack_plugin.io.track_rows import TrackRows
 from mltrack_plugin.io.tracks_files import (
     read_event_numbers,
-    read_identities,
-    read_rows_any,
+    read_rows_with_identities,
     tracks_format,
 )
 from mltrack_plugin.io.tracksummary_reader import read_tracksummary, read_tracksummary_numbers
@@ -65,8 +64,7 @@ class TrackCollection:
                     FileTracks(summary.n_hits, summary.perigee, summary.covariance, summary=summary),
                 )
             return
-        pairs = zip(read_rows_any(self.path), read_identities(self.path), strict=False)
-        for rows, identity in pairs:
+        for rows, identity in read_rows_with_identities(self.path):
             yield rows.event_number, from_rows(rows, identity)
 
 

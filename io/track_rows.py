@@ -9,6 +9,7 @@ import numpy as np
 from mltrack_plugin.errors import EventDataError, InputError
 from mltrack_plugin.event_data import Tracks
 from mltrack_plugin.event_data.base import Array
+from mltrack_plugin.event_data.tracks import PER_HIT, TRACK_COLUMNS
 
 
 class TrackRows(NamedTuple):
@@ -40,7 +41,7 @@ def tracks_from_rows(place: str, counts: Array, hit_indices: Array, **columns: A
         place: file and event, for messages.
         counts: (n_tracks,) hits per track; tracks without hits are left out.
         hit_indices: the tracks' hit indices one after the other.
-        columns: per-track columns of Tracks.
+        columns: columns of Tracks, per track or per hit on a track.
 
     Raises:
         InputError: if a hit is on two tracks, or a value violates the contract of Tracks.
@@ -62,8 +63,33 @@ def tracks_from_rows(place: str, counts: Array, hit_indices: Array, **columns: A
     rank[order] = np.arange(len(order))
     entries = by_hit[np.argsort(rank[track[by_hit]], kind="stable")]
     offsets = np.concatenate([[0], np.cumsum(counts[order])])
-    given = {n: c if c is None else np.asarray(c)[order] for n, c in columns.items()}
+    given = {
+        n: c if c is None else np.asarray(c)[entries if n in PER_HIT else order] for n, c in columns.items()
+    }
     try:
         return Tracks(offsets, indices[entries], **given)
     except EventDataError as error:
         raise InputError(f"{place}: {error}") from error
+
+
+def with_rows(tracks: Tracks, rows: Array, left_out: int | None, place: str) -> Tracks:
+    """The tracks with other hit indices.
+
+    Args:
+        rows: (n_assigned,) hit indices in place of those of ``tracks``.
+        left_out: a track to leave out.
+        place: file and event, for messages.
+
+    Raises:
+        InputError: see :func:`tracks_from_rows`.
+    """
+    if left_out is None and rows is tracks.hit_indices:
+        return tracks
+    kept = np.arange(len(tracks)) != left_out
+    entries = kept[tracks.track_of_entry()]
+    columns = {
+        n: column[entries if n in PER_HIT else kept]
+        for n in TRACK_COLUMNS
+        if (column := getattr(tracks, n)) is not None
+    }
+    return tracks_from_rows(place, tracks.n_hits[kept], rows[entries], **columns)

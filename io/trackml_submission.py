@@ -17,6 +17,7 @@ from mltrack_plugin.atomic import AtomicFile, output_errors
 from mltrack_plugin.errors import InputError, OutputError, did_you_mean
 from mltrack_plugin.event_data import Hits, ProtoTracks, Tracks
 from mltrack_plugin.event_data.base import Array
+from mltrack_plugin.event_data.file_tracks import HitIdentity
 from mltrack_plugin.framework.algorithm import Writer
 from mltrack_plugin.framework.event_store import EventStore
 from mltrack_plugin.io.guarded import guarded
@@ -133,8 +134,8 @@ class TrackMLSubmissionWriter(Writer):
 def read_trackml_submission(path: Path | str) -> Iterator[tuple[int, Tracks]]:
     """Stream a submission whose rows are in the order of the event's hits (as this package writes it).
 
-    Hit indices are positions among the event's rows; track 0 holds the unassigned hits. Track
-    parameters are NaN.
+    Hit indices are positions among the event's rows; hits of track 0, and of track -1, are unassigned. Track
+    parameters are NaN. ``mltrack evaluate`` and ``compare`` find the hits by their ids, in any order.
 
     Yields:
         event number and tracks.
@@ -143,18 +144,41 @@ def read_trackml_submission(path: Path | str) -> Iterator[tuple[int, Tracks]]:
         InputError: if the file is missing, a column is missing or holds other things than integers, a hit is
             repeated, or the rows of an event are not together.
     """
+    for number, _, track_id in _checked_events(path):
+        proto = ProtoTracks.from_labels(np.where(track_id == 0, -1, track_id))
+        yield number, Tracks(proto.offsets, proto.hit_indices)
+
+
+def read_listed_tracks(path: Path | str) -> Iterator[tuple[int, Tracks, HitIdentity]]:
+    """As :func:`read_trackml_submission`, with track 0 among the tracks and the ids of all hits on tracks.
+
+    Where the file gives hits track -1, no track is said to be numbered 0.
+
+    Raises:
+        InputError: as for :func:`read_trackml_submission`.
+    """
+    # -1 anywhere in the file says that 0 is a track everywhere.
+    counts_from_zero = any((track_id == -1).any() for _, _, track_id in _checked_events(path))
+    for number, hit_id, track_id in _checked_events(path):
+        proto = ProtoTracks.from_labels(track_id)
+        zero = np.flatnonzero(track_id[proto.hit_indices[proto.offsets[:-1]]] == 0)
+        zero_track = int(zero[0]) if len(zero) and not counts_from_zero else None
+        identity = HitIdentity(None, hit_id[proto.hit_indices], len(hit_id), zero_track)
+        yield number, Tracks(proto.offsets, proto.hit_indices), identity
+
+
+def _checked_events(path: Path | str) -> Iterator[tuple[int, Array, Array]]:
     seen: set[int] = set()
     for number, hit_id, track_id in _events(path):
         place = f"{str(path)!r}, event {number}"
         if number in seen:
-            raise InputError(f"{place}: its rows are not together")
+            raise InputError(f"{place}: its rows are not together; sort the rows by event_id")
         seen.add(number)
         if len(np.unique(hit_id)) != len(hit_id):
             raise InputError(f"{place}: a hit_id is repeated; the challenge wants every hit once")
-        if len(track_id) and track_id.min() < 0:
-            raise InputError(f"{place}: track_id {track_id.min()} is negative")
-        proto = ProtoTracks.from_labels(track_id - 1)
-        yield number, Tracks(proto.offsets, proto.hit_indices)
+        if len(track_id) and track_id.min() < -1:
+            raise InputError(f"{place}: track_id {track_id.min()} is negative and not -1, which is no track")
+        yield number, hit_id, track_id
 
 
 def _events(path: Path | str) -> Iterator[tuple[int, Array, Array]]:

@@ -99,18 +99,44 @@ def read_event_numbers(path: Path | str) -> list[int]:
     return numbers
 
 
-def read_identities(path: Path | str) -> Iterator[HitIdentity]:
-    """Stream what the file says about the hits that its tracks were made from, event by event.
+def read_tracks_with_identities(path: Path | str) -> Iterator[tuple[int, Tracks, HitIdentity]]:
+    """As :func:`read_tracks_any`, with what the file says about the hits that its tracks were made from.
 
-    Only this package's ROOT layout keeps it; for other formats the stream has no end.
+    Tracks of a submission are all its groups of hits, that of track 0 among them.
 
     Raises:
         InputError: as for :func:`read_tracks_any`.
     """
-    if tracks_format(path) != "root-tracks":
-        return itertools.repeat(UNKNOWN_HITS)
-    counts = (n for _, n in root_tracks.read_numbers(path))
-    return (HitIdentity(n, ids) for n, ids in zip(counts, root_tracks.read_hit_ids(path), strict=True))
+    if tracks_format(path) == "trackml-submission":
+        return trackml_submission.read_listed_tracks(path)
+    pairs = zip(read_tracks_any(path), _identities(path), strict=False)
+    return ((number, tracks, identity) for (number, tracks), identity in pairs)
+
+
+def read_rows_with_identities(path: Path | str) -> Iterator[tuple[TrackRows, HitIdentity]]:
+    """As :func:`read_tracks_with_identities`, for tracks that may share hits.
+
+    Raises:
+        InputError: as for :func:`read_tracks_any`.
+    """
+    if tracks_format(path) == "trackml-submission":
+        return (
+            (TrackRows(number, f"{path}, event {number}", tracks.n_hits, tracks.hit_indices, {}), identity)
+            for number, tracks, identity in trackml_submission.read_listed_tracks(path)
+        )
+    return zip(read_rows_any(path), _identities(path), strict=False)
+
+
+def _identities(path: Path | str) -> Iterator[HitIdentity]:
+    """What a file says about its hits, event by event; for formats that keep nothing the stream has no end."""
+    kind = tracks_format(path)
+    if kind == "root-tracks":
+        counts = (n for _, n in root_tracks.read_numbers(path))
+        return (HitIdentity(n, ids) for n, ids in zip(counts, root_tracks.read_hit_ids(path), strict=True))
+    if kind == "acts-tracks-csv" and not acts_tracks_csv.read_acts_tracks_meta(path):
+        # What ACTS itself writes counts measurements.
+        return itertools.repeat(HitIdentity(kind="measurements"))
+    return itertools.repeat(UNKNOWN_HITS)
 
 
 def read_meta_any(path: Path | str) -> dict[str, str]:

@@ -198,7 +198,9 @@ def compare_files(
         comparison = Comparison(labels, cuts, field_z, momenta, times)
         truth_events = (checked_event(event, truth) for event in reader.events(start, stop))
         whole = (start, stop) == (0, reader.num_events())
-        stream = EventStream(*pair, truth=truth_events, source=truth, whole=whole)
+        stream = EventStream(
+            *pair, truth=truth_events, source=truth, whole=whole, hit_kind=getattr(reader, "hit_kind", None)
+        )
         for done, event in enumerate(stream, start=1):
             comparison.add(event)
             show(done, stop - start)

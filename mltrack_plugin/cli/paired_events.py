@@ -48,14 +48,16 @@ def paired_events(
     """
     from mltrack_plugin.evaluation.comparison.stream import some
     from mltrack_plugin.event_data import Hits
-    from mltrack_plugin.event_data.file_tracks import check_identity
-    from mltrack_plugin.io.tracks_files import read_event_numbers, read_identities, read_tracks_any
+    from mltrack_plugin.event_data.file_tracks import HitMatching
+    from mltrack_plugin.io.track_rows import with_rows
+    from mltrack_plugin.io.tracks_files import read_event_numbers, read_tracks_with_identities
 
     start, stop = event_range(reader, events, skip)
     numbers = read_event_numbers(tracks_path)
     known = set(numbers)
     where = f"{tracks_path} does not belong to {reader.source}"
-    tracks = zip(read_tracks_any(tracks_path), read_identities(tracks_path), strict=False)
+    tracks = read_tracks_with_identities(tracks_path)
+    matching = HitMatching(getattr(reader, "hit_kind", None))
     seen: set[int] = set()
     input_numbers: list[int] = []
     for event in reader.events(start, stop):
@@ -63,14 +65,16 @@ def paired_events(
         if event.event_number not in known or event.error is not None:
             yield PairedEvent(event, None)
             continue
-        paired = next((pair for pair in tracks if pair[0][0] == event.event_number), None)
+        paired = next((found for found in tracks if found[0] == event.event_number), None)
         if paired is None:
             raise InputError(f"{where}: the events are in another order (event {event.event_number})")
-        (_, found), identity = paired
+        _, found, identity = paired
         seen.add(event.event_number)
         hits = next(c for c in event.collections.values() if isinstance(c, Hits))
-        check_identity(hits, found.hit_indices, identity, f"{where}: event {event.event_number}")
-        yield PairedEvent(event, found)
+        place = f"{where}: event {event.event_number}"
+        rows = matching.rows(hits, found.hit_indices, identity, place)
+        left_out = matching.unassigned(identity, len(hits), place)
+        yield PairedEvent(event, with_rows(found, rows, left_out, place))
     unread = set(input_numbers) & known - seen
     if not seen and not unread:
         raise InputError(

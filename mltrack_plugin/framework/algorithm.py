@@ -275,6 +275,13 @@ class Reader(SequenceElement):
     def source(self) -> str:
         """What is read, for messages (usually the path)."""
 
+    @property
+    def hit_kind(self) -> str | None:
+        """What the hits are where an input has several kinds ("measurements", "hits", "spacepoints"); known after
+        ``initialize``.
+        """
+        return None
+
     @abstractmethod
     def num_events(self) -> int:
         """Number of events in the input (valid after ``initialize``)."""

@@ -58,7 +58,7 @@ def with_other_ids(stores):
     for s in stores:
         copy = EventStore(s.event_number)
         hits = s.get("hits", Hits)
-        copy.add("hits", Hits(hits.hit_id[::-1], hits.x, hits.y, hits.z))
+        copy.add("hits", Hits(hits.hit_id + 10**6, hits.x, hits.y, hits.z))
         copy.add("tracks", s.get("tracks", Tracks))
         result.append(copy)
     return result

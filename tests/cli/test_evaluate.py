@@ -215,7 +215,7 @@ def test_tracks_of_hits_with_other_ids_are_refused(files, run, tmp_path):
     for s in files.stores:
         hits = s.get("hits", Hits)
         copy = EventStore(s.event_number)
-        copy.add("hits", Hits(hits.hit_id[::-1], hits.x, hits.y, hits.z))
+        copy.add("hits", Hits(hits.hit_id + 10**6, hits.x, hits.y, hits.z))
         copy.add("tracks", s.get("tracks", Tracks))
         changed.append(copy)
     tracks = write(RootTracksWriter(path=str(tmp_path / "ids.root")), changed)

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mltrack_plugin.errors import ConfigurationError, InputError
 from mltrack_plugin.event_data import Hits, Particles, TruthLinks
-from mltrack_plugin.event_data.file_tracks import FileTracks, check_against_each_other, check_identity
+from mltrack_plugin.event_data.file_tracks import (
+    FileTracks,
+    HitMatching,
+    check_against_each_other,
+    with_common_rows,
+    with_rows,
+)
 
 if TYPE_CHECKING:
     from mltrack_plugin.framework.algorithm import ReadEvent
@@ -48,6 +54,7 @@ class EventStream:
         whole: whether ``truth`` is all of that file.
         skip: without truth, leave out the first so many common events.
         events: without truth, so many at most.
+        hit_kind: what the hits of the truth are (see ``Reader.hit_kind``).
 
     Raises:
         InputError: if the collections have no event number in common.
@@ -63,8 +70,10 @@ class EventStream:
         whole: bool = True,
         skip: int = 0,
         events: int | None = None,
+        hit_kind: str | None = None,
     ) -> None:
         self._collections = (first, second)
+        self._matchings = (HitMatching(hit_kind), HitMatching(hit_kind))
         self._truth, self._source, self._whole = truth, source, whole
         common = set(first.numbers) & set(second.numbers)
         #: Events that both collections have, in the order of the first.
@@ -109,7 +118,9 @@ class EventStream:
     def _tracks(self, number: int) -> tuple[FileTracks, FileTracks]:
         first, second = (collection.take(number) for collection in self._collections)
         paths = [collection.path for collection in self._collections]
-        check_against_each_other(first, second, f"{paths[1]} does not belong to {paths[0]}: event {number}")
+        place = f"{paths[1]} does not belong to {paths[0]}: event {number}"
+        first, second = with_common_rows(first, second, self._matchings, place)
+        check_against_each_other(first, second, place)
         return first, second
 
     def _with_truth(self, event: ReadEvent) -> ComparedEvent:
@@ -119,11 +130,14 @@ class EventStream:
         links = next(c for c in found if isinstance(c, TruthLinks))
         particles = next((c for c in found if isinstance(c, Particles)), None)
         tracks = (self._collections[0].take(number), self._collections[1].take(number))
-        for collection, mine in zip(self._collections, tracks, strict=True):
+        matched: list[FileTracks] = []
+        for collection, mine, matching in zip(self._collections, tracks, self._matchings, strict=True):
             place = f"{collection.path} does not belong to {self._source}: event {number}"
             if mine.hit_indices is not None:
-                check_identity(hits, mine.hit_indices, mine.identity, place)
-        return ComparedEvent(number, tracks, hits, links, particles)
+                rows = matching.rows(hits, mine.hit_indices, mine.identity, place)
+                mine = with_rows(mine, rows, matching.unassigned(mine.identity, len(hits), place))
+            matched.append(mine)
+        return ComparedEvent(number, (matched[0], matched[1]), hits, links, particles)
 
 
 def some(numbers: list[int]) -> str:
