@@ -113,7 +113,7 @@ def follow_end(
         if k < 0:
             break
         layer = event.layers[k]
-        propagate(state, s, memory.transport)
+        propagate(state, s, memory.transport[0])
         if backwards and state.x * state.cos_phi + state.y * state.sin_phi < 0.0:
             # Past the beam axis: there a track opposite in azimuth begins.
             break
@@ -125,8 +125,8 @@ def follow_end(
             cross_layer(state, search.material, backwards)
         while row >= 0 and n < MAX_HITS:
             hit = event.hits[row]
-            propagate(state, path_to_closest(state, hit.x, hit.y), memory.transport)
-            update(state, hit, memory.gain)
+            propagate(state, path_to_closest(state, hit.x, hit.y), memory.transport[0])
+            update(state, hit, memory.gain[0])
             cross_layer(state, search.material, backwards)
             rows[n] = row
             n += 1
@@ -140,7 +140,7 @@ def follow_end(
 @kernel
 def fill_holes(rows: Array, n: int, group: int, event: Event, search: Search, memory: Memory) -> int:
     """Look for hits between those of a fitted track, and for second hits on their layers; as `follow_end`."""
-    state, near, searched, gate = memory.trial, memory.near, memory.searched, search.attach_chi2
+    state, near, searched, gate = memory.trial[0], memory.near[0], memory.searched, search.attach_chi2
     n_layers, n_barrels = len(event.layers), event.layers[0].n_barrels
     end = n
     for i in range(n):
@@ -170,7 +170,7 @@ def fill_holes(rows: Array, n: int, group: int, event: Event, search: Search, me
                 continue
             searched[k] = True
             copy_state(state, near)
-            propagate(near, s, memory.transport)
+            propagate(near, s, memory.transport[0])
             between = memory.fit.transport[i].path
             material = Material(2.0 * search.material.thickness, search.material.pt_omega)
             inflate_between(near, between + s, -s, material)
@@ -200,9 +200,9 @@ def attach_hits(rows: Array, n: int, group: int, event: Event, search: Search, m
         searched[event.tags[rows[i]].layer] = True
     end = fill_holes(rows, n, group, event, search, memory)
     for backwards in (False, True):
-        state = memory.fit.filtered
+        state = memory.fit.filtered[0]
         if backwards:
-            state = memory.trial
+            state = memory.trial[0]
             smoothed_state(memory.fit, 0, state)
         end = follow_end(
             state,

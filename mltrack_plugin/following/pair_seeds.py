@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mltrack_plugin.compiled import kernel, uncounted
 from mltrack_plugin.following.complete import complete, fit_without_outliers, significance
 from mltrack_plugin.following.follow import follow_end
-from mltrack_plugin.following.search import MAX_FOUND, MAX_HITS, Memory, Search
+from mltrack_plugin.following.search import MAX_FOUND, MAX_HITS, Memory, Search, new_memory
 from mltrack_plugin.kalman.hit_grid import Event, lookup
 from mltrack_plugin.kalman.material import Material, cross_layer
 from mltrack_plugin.kalman.navigation import first_ahead, next_layer
@@ -122,7 +122,7 @@ def find_partners(first: int, event: Event, cuts: SeedCuts, memory: Memory, part
     Returns:
         the number of rows in ``partners``.
     """
-    state, near, found = memory.trial, memory.near, memory.found
+    state, near, found = memory.trial[0], memory.near[0], memory.found
     if not origin_state(event.hits[first], cuts, state):
         return 0
     forget_layers(memory)
@@ -173,7 +173,7 @@ def best_track_from(
             break
         if is_among(partner, rows, best):
             continue
-        if not pair_state(event.hits[first], event.hits[partner], cuts, search.material, memory.trial):
+        if not pair_state(event.hits[first], event.hits[partner], cuts, search.material, memory.trial[0]):
             continue
         n = 2
         trial[0], trial[n - 1] = first, partner
@@ -181,7 +181,7 @@ def best_track_from(
         forget_layers(memory)
         memory.searched[tag.layer] = memory.searched[event.tags[partner].layer] = True
         n = follow_end(
-            memory.trial,
+            memory.trial[0],
             False,
             trial,
             n,
@@ -224,13 +224,29 @@ def new_tracks(
     event: Event,
     search: Search,
     cuts: SeedCuts,
-    memory: Memory,
 ) -> None:
     """Tracks of free hits that pass the cuts; sets ``label`` and ``label_chi2`` of their hits.
 
     Args:
         order: rows of the hits that tracks may start with, in the order in which they are tried.
     """
+    # The memory must be held while the search works on it without counts of references.
+    memory = new_memory(len(event.layers))
+    search_from(order, label, label_chi2, next_label, event, search, cuts, memory)
+
+
+@kernel
+def search_from(
+    order: Array,
+    label: Array,
+    label_chi2: Array,
+    next_label: int,
+    event: Event,
+    search: Search,
+    cuts: SeedCuts,
+    memory: Memory,
+) -> None:
+    """As `new_tracks`, with memory."""
     rows = np.empty(MAX_HITS + 1, dtype=np.int64)
     hit_chi2 = np.empty(MAX_HITS + 1)
     event, memory = uncounted(event), uncounted(memory)

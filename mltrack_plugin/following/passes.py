@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mltrack_plugin.event_data import Hits, HitSelection, ProtoTracks
 from mltrack_plugin.following.pair_seeds import SeedCuts, new_tracks
-from mltrack_plugin.following.search import Memory, Search, new_memory, search_record
+from mltrack_plugin.following.search import Search, search_record
 from mltrack_plugin.following.settings import FollowSettings, SeedPass
 from mltrack_plugin.helix.quality import hit_compatibility
 from mltrack_plugin.kalman.hit_grid import Event
@@ -65,8 +65,7 @@ def follow_seeds(
     if selection is not None:
         taken[:] = True
         taken[place[selection.rows]] = False
-    memory = new_memory(len(event.layers))
-    follow_passes(event, settings.passes, labels, chi2, taken, search, memory)
+    follow_passes(event, settings.passes, labels, chi2, taken, search)
     return ProtoTracks.from_labels(labels[place], hit_compatibility(chi2[place]).astype(np.float32))
 
 
@@ -77,7 +76,6 @@ def follow_passes(
     chi2: Array,
     taken: Array,
     search: Search,
-    memory: Memory,
     min_followed: int = _MIN_FOLLOWED,
 ) -> None:
     """Passes over the hits without a label that are not ``taken``; ``labels`` and ``chi2`` of found hits are set.
@@ -106,7 +104,7 @@ def follow_passes(
         own = search
         if one.thickness is not None:
             own = search._replace(material=search.material._replace(thickness=float(one.thickness)))
-        new_tracks(start, labels, chi2, int(labels.max()) + 1, event, own, cuts, memory)
+        new_tracks(start, labels, chi2, int(labels.max()) + 1, event, own, cuts)
 
 
 def warm_up() -> None:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mltrack_plugin.compiled import inlined
+from mltrack_plugin.compiled import inlined, kernel
 from mltrack_plugin.following.settings import SearchSettings
 from mltrack_plugin.kalman.material import Material
-from mltrack_plugin.kalman.state import GAIN, STATE, TRANSPORT, Record, new_record
+from mltrack_plugin.kalman.state import GAIN, STATE, TRANSPORT, Record
 from mltrack_plugin.kalman.track_fit import FitMemory, fit_memory
 
 Array = npt.NDArray[Any]
@@ -50,26 +50,27 @@ class Memory(NamedTuple):
 
     #: The latest fit.
     fit: FitMemory
-    #: STATE that is followed, and one at a layer where hits are looked for.
-    trial: Record
-    near: Record
-    #: Of the latest propagation and update.
-    transport: Record
-    gain: Record
+    #: (1,) STATE that is followed, and one at a layer where hits are looked for.
+    trial: Array
+    near: Array
+    #: (1,) TRANSPORT and GAIN of the latest propagation and update.
+    transport: Array
+    gain: Array
     #: (MAX_FOUND,) int64: rows of the hits that were looked up.
     found: Array
     #: (m,) bool: layers that have been searched.
     searched: Array
 
 
+@kernel
 def new_memory(n_layers: int) -> Memory:
     """Memory for an event."""
     return Memory(
         fit_memory(MAX_HITS),
-        new_record(STATE),
-        new_record(STATE),
-        new_record(TRANSPORT),
-        new_record(GAIN),
+        np.zeros(1, STATE),
+        np.zeros(1, STATE),
+        np.zeros(1, TRANSPORT),
+        np.zeros(1, GAIN),
         np.zeros(MAX_FOUND, dtype=np.int64),
         np.zeros(n_layers, dtype=np.bool_),
     )

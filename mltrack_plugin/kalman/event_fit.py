@@ -18,8 +18,6 @@ from mltrack_plugin.kalman.material import Material, material_of
 from mltrack_plugin.kalman.state import (
     STATE,
     TRANSPORT,
-    Record,
-    new_record,
     path_to_closest,
     propagate,
     record_type,
@@ -45,31 +43,45 @@ HELIX = record_type("d0", "phi", "omega", "z0", "cot")
 
 
 @kernel
-def fit_all(
+def fit_event(
+    positions: Array, sigmas: Array, offsets: Array, indices: Array, material: Material
+) -> tuple[Array, Array, Array, Array]:
+    """Fit each track and propagate it to its perigee.
+
+    Args:
+        positions, sigmas: (n_hits, 3) each, see `measurements`.
+        offsets, indices: the tracks, rows of hits.
+        material: of the layers.
+
+    Returns:
+        (n_tracks,) HELIX; (n_tracks, 5, 5) their covariance; (n_tracks,) chi2; (n_entries,) chi2 of each hit given the
+        other hits of its track. NaN where no helix is determined.
+    """
+    n_tracks = len(offsets) - 1
+    longest = 1
+    for i in range(n_tracks):
+        longest = max(longest, offsets[i + 1] - offsets[i])
+    hits, helices = measurements(positions, sigmas), np.empty(n_tracks, HELIX)
+    # The memory must be held while the fit works on it without counts of references.
+    fit, smoothed, transport = fit_memory(longest), np.zeros(1, STATE), np.zeros(1, TRANSPORT)
+    covariance, chi2, hit_chi2 = fit_each(hits, offsets, indices, helices, fit, smoothed, transport, material)
+    return helices, covariance, chi2, hit_chi2
+
+
+@kernel
+def fit_each(
     hits: Array,
     offsets: Array,
     indices: Array,
     helices: Array,
     fit: FitMemory,
-    state: Record,
-    transport: Record,
+    smoothed: Array,
+    transport: Array,
     material: Material,
 ) -> tuple[Array, Array, Array]:
-    """Fit each track and propagate it to its perigee.
-
-    Args:
-        hits: (n_hits,) MEASUREMENT.
-        offsets, indices: the tracks, rows of ``hits``.
-        helices: (n_tracks,) HELIX receives the parameters; left alone where no helix is determined.
-        fit: memory for the longest track.
-        state, transport: scratch records.
-        material: of the layers.
-
-    Returns:
-        (n_tracks, 5, 5) covariance of the helices; (n_tracks,) chi2; (n_entries,) chi2 of each hit given the other hits
-        of its track. NaN where no helix is determined.
-    """
-    hits, indices = uncounted(hits), uncounted(indices)
+    """As `fit_event`, with memory; fills ``helices``."""
+    hits, indices, fit = uncounted(hits), uncounted(indices), uncounted(fit)
+    state = smoothed[0]
     n_tracks = len(offsets) - 1
     longest = len(fit.path)
     covariance = np.full((n_tracks, 5, 5), np.nan)
@@ -79,6 +91,8 @@ def fit_all(
     jacobian, cov = np.zeros((5, 5)), np.zeros((5, 5))
     jacobian[U, U] = jacobian[OMEGA, OMEGA] = jacobian[W, W] = jacobian[COT, COT] = 1.0
     for i in range(n_tracks):
+        helix = helices[i]
+        helix.d0 = helix.phi = helix.omega = helix.z0 = helix.cot = math.nan
         first, n = offsets[i], offsets[i + 1] - offsets[i]
         if n < 3:
             continue
@@ -91,9 +105,8 @@ def fit_all(
         s = path_to_closest(state, 0.0, 0.0)
         if not abs(s) < FAR:
             continue
-        propagate(state, s, transport)
+        propagate(state, s, transport[0])
         d0 = state.y * state.cos_phi - state.x * state.sin_phi
-        helix = helices[i]
         helix.d0, helix.phi, helix.omega = d0, math.atan2(state.sin_phi, state.cos_phi), state.omega
         helix.z0, helix.cot = state.z, state.cot
         # The perigee shifts along the track when the direction changes, if it is not on the axis.
@@ -133,24 +146,20 @@ def fit_tracks(
     """
     material = material_of(thickness, field_z)
     n = len(tracks)
-    lengths = np.diff(tracks.offsets)
-    parameters = np.full((n, 5), np.nan)
-    covariance, chi2, hit_chi2 = fit_all(
-        measurements(positions_of(hits), checked_sigmas(sigmas, len(hits))),
+    helices, covariance, chi2, hit_chi2 = fit_event(
+        positions_of(hits),
+        checked_sigmas(sigmas, len(hits)),
         np.array(tracks.offsets),
         np.array(tracks.hit_indices),
-        parameters.view(HELIX).reshape(n),
-        fit_memory(int(lengths.max(initial=1))),
-        new_record(STATE),
-        new_record(TRANSPORT),
         material,
     )
+    parameters = helices.view(np.float64).reshape(n, 5)
     jacobian = perigee_jacobian(parameters, field_z)
     return HelixFit(
         to_perigee(parameters, field_z),
         jacobian @ covariance @ jacobian.transpose(0, 2, 1),
         chi2,
-        np.where(np.isnan(chi2), 0, 2 * lengths - 5).astype(np.int32),
+        np.where(np.isnan(chi2), 0, 2 * np.diff(tracks.offsets) - 5).astype(np.int32),
         hit_chi2,
     )
 

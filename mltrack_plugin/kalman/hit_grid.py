@@ -87,6 +87,7 @@ class SortedHits(NamedTuple):
     place: Array
 
 
+@kernel
 def make_event(positions: Array, layer: Array, module: Array, sigmas: Array) -> SortedHits:
     """Hits and layers in the form that the kernels take; all hits free and of no group.
 
@@ -99,8 +100,8 @@ def make_event(positions: Array, layer: Array, module: Array, sigmas: Array) -> 
         module: (n,) int64, -1 = unknown.
         sigmas: (n, 3) standard deviations along r-phi, r and z, mm.
     """
-    extent = layer_extents(positions, layer, sigmas, int(layer.max()) + 1)
-    layers, number = layer_table(extent)
+    extents = layer_extents(positions, layer, sigmas, layer.max() + 1)
+    layers, number = layer_table(extents)
     hits, tags, start, given, place = sorted_hits(positions, layer, module, sigmas, layers, number)
     return SortedHits(Event(hits, tags, layers, start), given, place)
 

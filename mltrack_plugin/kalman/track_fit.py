@@ -23,7 +23,6 @@ from mltrack_plugin.kalman.state import (
     Record,
     chi2_of,
     copy_state,
-    new_record,
     path_to_closest,
     propagate,
     record_type,
@@ -54,8 +53,8 @@ class FitMemory(NamedTuple):
     adjoint: Array
     #: (n,) path lengths from the start to the hits, mm.
     path: Array
-    #: STATE after the last hit.
-    filtered: Record
+    #: (1,) STATE after the last hit.
+    filtered: Array
     #: (5, 5) each, and (5,): a covariance, an adjoint matrix, their product, a vector.
     covariance: Array
     curvature: Array
@@ -63,6 +62,7 @@ class FitMemory(NamedTuple):
     change: Array
 
 
+@kernel
 def fit_memory(most_hits: int) -> FitMemory:
     """Memory for tracks of so many hits or fewer."""
     return FitMemory(
@@ -71,7 +71,7 @@ def fit_memory(most_hits: int) -> FitMemory:
         np.zeros(most_hits, GAIN),
         np.zeros(most_hits, ADJOINT),
         np.zeros(most_hits),
-        new_record(STATE),
+        np.zeros(1, STATE),
         np.zeros((5, 5)),
         np.zeros((5, 5)),
         np.zeros((5, 5)),
@@ -88,7 +88,7 @@ def filter_forward(hits: Array, rows: Array, n: int, fit: FitMemory, material: M
     Returns:
         chi2 of the track; not finite if the filter failed.
     """
-    state = fit.filtered
+    state = fit.filtered[0]
     total = 0.0
     for i in range(n):
         hit = hits[rows[i]]
@@ -260,7 +260,7 @@ def fit_track(hits: Array, rows: Array, n: int, fit: FitMemory, hit_chi2: Array,
     Returns:
         chi2 (2 n - 5 degrees of freedom); infinite if the hits determine no helix.
     """
-    if not start_state(hits, rows, n, fit.filtered, fit.path):
+    if not start_state(hits, rows, n, fit.filtered[0], fit.path):
         return math.inf
     total = filter_forward(hits, rows, n, fit, material)
     if not math.isfinite(total):

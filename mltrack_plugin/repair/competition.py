@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mltrack_plugin.compiled import kernel, uncounted
 from mltrack_plugin.following.complete import complete, fit_without_outliers, significance
-from mltrack_plugin.following.search import MAX_HITS, Memory
+from mltrack_plugin.following.search import MAX_HITS, Memory, new_memory
 from mltrack_plugin.kalman.hit_grid import Event
 from mltrack_plugin.repair.candidates import Candidates, Repair, find_candidates
 
@@ -106,8 +106,9 @@ def finish(
     return label, label_chi2
 
 
+@kernel
 def repair_event(
-    offsets: Array, indices: Array, taken: Array, event: Event, repair: Repair, memory: Memory
+    offsets: Array, indices: Array, taken: Array, event: Event, repair: Repair
 ) -> tuple[Array, Array]:
     """Better groups from groups.
 
@@ -118,8 +119,15 @@ def repair_event(
     Returns:
         as `finish`.
     """
-    event.tags["group"][indices] = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    for g in range(len(offsets) - 1):
+        for row in indices[offsets[g] : offsets[g + 1]]:
+            event.tags[row].group = g
+    memory = new_memory(len(event.layers))
     found = find_candidates(offsets, indices, event, repair, memory)
-    order = np.argsort(-found.tracks["score"], kind="stable")
+    n = len(found.tracks)
+    score = np.empty(n)
+    for c in range(n):
+        score[c] = -found.tracks[c].score
+    order = np.argsort(score, kind="mergesort")
     owner, accepted = compete(found, order, len(event.tags), repair.min_hits)
     return finish(owner, accepted, taken, found, event, repair, memory)

@@ -80,7 +80,7 @@ def largest_consensus(
 ) -> int:
     """Hits near the helix through three hits of a group that most are near; how many are in ``rows``."""
     ordered = from_inside_out(pool, m, event)
-    state, path = memory.fit.filtered, memory.fit.path
+    state, path = memory.fit.filtered[0], memory.fit.path
     best, trials = 0, 0
     chosen = np.empty(MAX_HITS, dtype=np.int64)
     triple = np.empty(3, dtype=np.int64)

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data import Hits, ProtoTracks
 from mltrack_plugin.following.passes import follow_passes
-from mltrack_plugin.following.search import new_memory
 from mltrack_plugin.helix.quality import hit_compatibility
 from mltrack_plugin.kalman.inputs import checked_sigmas, detector_layers, sorted_event, straight_track
 from mltrack_plugin.kalman.material import material_of
@@ -59,7 +58,6 @@ def repair_groups(
         checked_sigmas(sigmas, n)
         return ProtoTracks.from_labels(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
     event, given, place = sorted_event(hits, sigmas)
-    memory = new_memory(len(event.layers))
     taken = np.zeros(n, dtype=np.bool_)
     if found is not None:
         taken[found.hit_indices] = True
@@ -68,11 +66,9 @@ def repair_groups(
     taken = taken[given]
     event.tags["used"] = taken
     # Writable copies, so that the kernels are compiled once, for one type.
-    labels, chi2 = repair_event(
-        np.array(groups.offsets), place[groups.hit_indices], taken, event, repair, memory
-    )
+    labels, chi2 = repair_event(np.array(groups.offsets), place[groups.hit_indices], taken, event, repair)
     if settings.seeds is not None:
-        follow_passes(event, (settings.seeds,), labels, chi2, taken, repair.search, memory, settings.min_hits)
+        follow_passes(event, (settings.seeds,), labels, chi2, taken, repair.search, settings.min_hits)
     labels, chi2 = labels[place], chi2[place]
     membership = hit_compatibility(chi2).astype(np.float32)
     if found is not None:

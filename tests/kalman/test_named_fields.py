@@ -10,8 +10,7 @@ import mltrack_plugin
 ROOMS = ("kalman", "following", "repair", "helix", "mixture", "clustering")
 #: What has named fields; of any other array the first or last element, or the last column, may be taken by its number.
 RECORDS = {
-    "adjoint", "event", "fit", "gain", "hit", "layer", "material", "memory", "predicted", "repair", "search",
-    "settings", "state", "tag", "transport",
+    "event", "fit", "hit", "layer", "material", "memory", "repair", "search", "settings", "state", "tag"
 }  # fmt: skip
 
 
