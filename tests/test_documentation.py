@@ -9,11 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import documentation
 import numpy as np
 import pytest
+import yaml
 
 import mltrack_plugin
+from mltrack_plugin.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -25,7 +28,7 @@ FOLDERS = "mltrack_plugin|algorithms|io|configs|tests|benchmarks|examples|docs"
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_blocks_do_what_they_say(page, tmp_path, monkeypatch):
     blocks = documentation.blocks(page.read_text(encoding="utf-8"))
-    if any("mltrack_plugin.acts" in block.text or "acts" in block.text for block in blocks):
+    if any(re.search("acts|reference ckf|simulate (trackml|heptrkx)", block.text) for block in blocks):
         pytest.importorskip("acts")
     # A reader has a file of events, and stands in the clone.
     shutil.copy(ROOT / "examples" / "data" / "trackml-10-50.root", tmp_path / "events.root")
@@ -34,13 +37,36 @@ def test_blocks_do_what_they_say(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "documentation"}
     for block in blocks:
-        if block.kind == "python":
-            documentation.run_python(block, names, tmp_path)
-        elif block.kind == "yaml":
-            documentation.check_yaml(block, tmp_path)
-        else:
-            for words in documentation.commands(block):
-                documentation.run_command(words, ROOT, block.long)
+        execute(block, names, tmp_path)
+
+
+def execute(block, names, folder):
+    if block.kind == "python":
+        documentation.run_python(block, names, folder)
+    elif block.kind == "yaml":
+        documentation.check_yaml(block, folder)
+    else:
+        for words in documentation.commands(block):
+            documentation.run_command(words, ROOT, block.long)
+
+
+@pytest.mark.parametrize(
+    ("page", "error"),
+    [
+        ("```yaml\nsequence:\n  - {algorithm: hdbscan, min_cluster: 4}\n```", ConfigurationError),
+        ("```yaml\n- algorithm: hdbskan\n```", ConfigurationError),
+        ("```yaml\nvolumes: [\n```", yaml.YAMLError),
+        ("    mltrack run --imput events.root", AssertionError),
+        ("    mltrack simulate trackml-10-50 --events many --output none.root", AssertionError),
+        ("<!-- long -->\n\n    mltrack train encemb-generic --threads none", click.BadParameter),
+        ("    python benchmarks/ckf.py --slow", AssertionError),
+        ("```python\nimport mltrack_plugin.tracking\n```", ImportError),
+    ],
+)
+def test_what_does_not_do_what_it_says_is_found(page, error, tmp_path):
+    (block,) = documentation.blocks(page)
+    with pytest.raises(error):
+        execute(block, {}, tmp_path)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
