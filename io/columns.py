@@ -165,6 +165,10 @@ def check_chunk(chunk: Chunk, place: str, unknown_particles: str = "error") -> C
         InputError: if a column cannot have the type it needs (ids stored as floating point numbers).
     """
     errors = dict(chunk.errors)
+    surface = chunk.hits.columns.get("geometry_id")
+    if surface is not None and surface.dtype == np.int64:
+        # The bits of ACTS's unsigned ids, as programs without unsigned integers store them.
+        chunk.hits.columns["geometry_id"] = surface.view(np.uint64)
     hits, bad = _typed(chunk.hits, HIT_COLUMNS, place)
     particles = None
     if chunk.particles is not None:
@@ -246,7 +250,7 @@ def _slices(offsets: Array) -> list[slice]:
 
 
 def _typed(table: Table, types: Mapping[str, npt.DTypeLike], place: str) -> tuple[Table, set[int]]:
-    """Typed read-only columns, and the events in which an id is negative."""
+    """Typed read-only columns, and the events with an id that its type cannot hold."""
     bad: set[int] = set()
     columns = {}
     for name, values in table.columns.items():
@@ -256,8 +260,12 @@ def _typed(table: Table, types: Mapping[str, npt.DTypeLike], place: str) -> tupl
                 f"{place}: column {name!r} holds {values.dtype}, integers are needed; 64-bit ids lose "
                 "digits as floating point numbers"
             )
-        if wanted.kind == "u" and values.dtype.kind == "i" and values.size and values.min() < 0:
-            bad |= _events_of(np.flatnonzero(values < 0), table.offsets)
+        if wanted.kind in "iu" and not np.can_cast(values.dtype, wanted) and values.size:
+            limits = np.iinfo(wanted)
+            # Python's integers compare exactly where NumPy's of different types would be made floating point.
+            if int(values.min()) < limits.min or int(values.max()) > limits.max:
+                beyond = [not limits.min <= value <= limits.max for value in values.tolist()]
+                bad |= _events_of(np.flatnonzero(beyond), table.offsets)
         # A double beyond float32 becomes infinite and is reported as such.
         with np.errstate(over="ignore", invalid="ignore"):
             typed = values.astype(wanted, copy=False)
@@ -363,6 +371,11 @@ _HASH_FACTORS = tuple(
 )
 
 
+def noise_advice(particle_id: Any) -> str:
+    """How to read files that mark noise by an id of their own."""
+    return f"If it marks noise, say so with reader: {{noise_particle: {particle_id}}}"
+
+
 def _explain(chunk: Chunk, i: int, place: str) -> EventError:
     """The error that the validating constructors raise for event ``i``."""
     where = f"{place}, event {chunk.event_numbers[i]}"
@@ -375,5 +388,7 @@ def _explain(chunk: Chunk, i: int, place: str) -> EventError:
             if chunk.particles is not None:
                 Particles(**chunk.particles.event(i, tuple(PARTICLE_COLUMNS)))
     except EventDataError as error:
-        return EventError(f"{where}: {error}")
+        ids = chunk.hits.event(i, ("particle_id",)).get("particle_id", np.zeros(0))
+        hint = f". {noise_advice(ids.min())}" if len(ids) and ids.min() < 0 else ""
+        return EventError(f"{where}: {error}{hint}")
     raise AssertionError(f"{where}: the check of the chunk and of the event disagree")

@@ -21,6 +21,12 @@ def detect_format(path: str) -> str:
     """
     source = Source(path)
     if source.kind == "folder" and not source.names:
+        if folders := source.folder.folders:
+            shown = ", ".join(map(repr, folders[:5])) + (" and more" if len(folders) > 5 else "")
+            raise InputError(
+                f"{path} holds no files, only the folders {shown}; give the one with the events: "
+                f"{path.rstrip('/')}/{folders[0]}"
+            )
         raise InputError(f"{path} is empty: it holds no events. Give a folder with events, or a file")
     readers = available("reader")
     sure: dict[str, float] = {}

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mltrack_plugin.errors import EventDataError, EventError, InputError, did_you_mean
 from mltrack_plugin.io import csv_table, storage
-from mltrack_plugin.io.columns import Chunk, join
+from mltrack_plugin.io.columns import Chunk, join, noise_advice
 from mltrack_plugin.io.reading import ColumnInfo, EventReader, ReaderConfig, even_edges
 from mltrack_plugin.settings import Config
 
@@ -157,7 +157,16 @@ class EventFolderReader(EventReader):
         data, place = self._folder.read(name), self._folder.path(name)
         there = csv_table.header(data, place)
         csv_table.check_columns(there, place, required, known, self.config.allow_extra_columns)
-        return csv_table.parse(data, place, types)
+        noise = self.config.noise_particle
+        if noise is not None and noise < 0 and "particle_id" in types:
+            types = types | {"particle_id": csv_table.INTEGER}
+        try:
+            return csv_table.parse(data, place, types)
+        except InputError as error:
+            # pyarrow quotes the value.
+            if match := re.search(r"column 'particle_id': .*'(-\d+)'", str(error)):
+                raise InputError(f"{error}. {noise_advice(match[1])}") from error
+            raise
 
     def _read_chunk(self, first: int, last: int) -> Chunk:
         hits: list[Columns] = []

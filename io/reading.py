@@ -48,6 +48,8 @@ class ReaderConfig(Config):
     """A truth link to a particle that is not in the particle table: makes the event an error, becomes
     noise, or stays.
     """
+    noise_particle: int | None = None
+    """Particle id that marks noise in the file, beside 0."""
     chunk_bytes: int = Field(16 * 1024**2, ge=1024)
     """Memory for one chunk of events, bytes."""
 
@@ -170,6 +172,7 @@ class EventReader(Reader):
             _scale(chunk.hits, LENGTH_UNITS[self.config.length_unit])
             if chunk.particles is not None:
                 _scale(chunk.particles, LENGTH_UNITS[self.config.length_unit])
+            _mark_noise(chunk.hits, self.config.noise_particle)
             self._cached = (k, check_chunk(chunk, self._place(), self.config.unknown_particles))
         return self._cached[1]
 
@@ -199,3 +202,9 @@ def _scale(table: Table, factor: float) -> None:
         values = table.columns[name]
         kind = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
         table.columns[name] = values.astype(kind) * kind.type(factor)
+
+
+def _mark_noise(hits: Table, noise_particle: int | None) -> None:
+    ids = hits.columns.get("particle_id")
+    if ids is not None and noise_particle is not None:
+        hits.columns["particle_id"] = np.where(ids == noise_particle, ids.dtype.type(0), ids)

@@ -34,6 +34,8 @@ class Folder:
     names: list[str]
     _filesystem: Any
     _root: str
+    #: Names of the folders in a folder, sorted.
+    folders: tuple[str, ...] = ()
 
     def path(self, name: str) -> str:
         """Path of a file of the folder, for messages."""
@@ -91,6 +93,16 @@ def kind_of(path: str) -> str:
         raise InputError(f"{path}: {error}") from error
     except OSError as error:
         raise InputError(f"{path} cannot be reached: {error}") from error
+    if filesystem.exists(inner):
+        raise InputError(
+            f"{path} is neither a file nor a folder (a pipe or a device?); events are read more than once and not "
+            "in one stream: write them to a file and give that"
+        )
+    if "::" in path:
+        raise InputError(
+            f"{path} does not exist: '::' in a path joins the parts of a chained URL (zip://a.csv::b.zip). Give a "
+            "file whose name has '::' another name, or link to it (ln -s)"
+        )
     parent, name = posixpath.split(inner.rstrip("/"))
     try:
         beside = [posixpath.basename(p.rstrip("/")) for p in filesystem.ls(parent or ".", detail=False)]
@@ -148,8 +160,11 @@ def open_folder(path: str) -> Folder:
             for e in entries
             if e["type"] == "file" or (e.get("islink") and filesystem.isfile(e["name"]))
         ]
+        folders = sorted(
+            posixpath.basename(e["name"].rstrip("/")) for e in entries if e["type"] == "directory"
+        )
     names = [posixpath.basename(name) for name in files]
-    return Folder(path, sorted(names), filesystem, root)
+    return Folder(path, sorted(names), filesystem, root, tuple(folders))
 
 
 def sibling(path: str, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -34,7 +35,7 @@ def trackml_files(event: int = 1000) -> dict[str, str]:
 
 
 def write(folder: Path, files: dict[str, str]) -> str:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / name).write_text(text)
     return str(folder)
@@ -314,3 +315,31 @@ def test_real_acts_event() -> None:
         ratios.append((hits.time[last] - hits.time[first]) / distance)
     assert min(ratios) > 0.999
     assert np.median(ratios) < 1.1
+
+
+def test_noise_of_csv_files_with_an_id_of_its_own(tmp_path: Path) -> None:
+    files = trackml_files()
+    name = next(n for n in files if n.endswith("-truth.csv"))
+    head, *rows = files[name].strip().split("\n")
+    column = head.split(",").index("particle_id")
+    cells = [row.split(",") for row in rows]
+    cells[0][column] = "-1"
+    files[name] = "\n".join([head, *(",".join(c) for c in cells)]) + "\n"
+    path = write(tmp_path / "e", files)
+    assert "reader: {noise_particle: -1}" in str(read_all(open_events(path))[0].error)
+    links = read_all(open_events(path, noise_particle=-1))[0].collections["truth_links"]
+    assert sorted(links.particle_id.tolist()) == sorted([0, *(int(c[column]) for c in cells[1:])])
+
+
+def test_what_is_no_file_is_said(tmp_path: Path) -> None:
+    write(tmp_path / "outer" / "train_1", trackml_files())
+    with pytest.raises(
+        InputError, match=r"outer holds no files, only the folders 'train_1'; give .*outer/train_1"
+    ):
+        open_events(str(tmp_path / "outer"))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"pipe is neither a file nor a folder \(a pipe or a device\?\)"):
+        open_events(str(tmp_path / "pipe"))
+    (tmp_path / "a::b.root").write_bytes(b"root")
+    with pytest.raises(InputError, match="'::' in a path joins the parts of a chained URL"):
+        open_events(str(tmp_path / "a::b.root"))

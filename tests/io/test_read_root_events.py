@@ -311,3 +311,33 @@ def test_settings_are_checked(tmp_path: Path) -> None:
         RootEventsReader(path="e.root").num_events()
     with pytest.raises(ConfigurationError, match=r"no reader 'root-event'. Did you mean 'root-events'"):
         open_events("e.root", "root-event")
+
+
+def test_ids_that_their_type_cannot_hold_are_errors_of_their_events(tmp_path: Path) -> None:
+    trees = events()
+    for number, hits in enumerate(trees["hits"]):
+        hits["module_id"] = np.full(len(hits["x"]), 2**40 if number == 1 else 7, dtype=np.int64)
+    read = read_all(RootEventsReader(path=write_events(tmp_path / "e.root", trees, NUMBERS)))
+    assert [e.error is not None for e in read] == [False, True, False, False, False]
+    assert "event 3: column 'module_id' holds 1099511627776, which int32 cannot hold" in str(read[1].error)
+    assert read[0].collections["hits"].module_id.tolist() == [7] * 5
+
+
+def test_signed_geometry_ids_keep_their_bits(tmp_path: Path) -> None:
+    trees = events()
+    for hits in trees["hits"]:
+        hits["geometry_id"] = (np.arange(len(hits["x"]), dtype=np.uint64) + 2**63 + 2**60).view(np.int64)
+    read = read_all(RootEventsReader(path=write_events(tmp_path / "e.root", trees, NUMBERS)))
+    assert read[0].error is None
+    assert read[0].collections["hits"].geometry_id.tolist() == [2**63 + 2**60 + i for i in range(5)]
+
+
+def test_noise_with_an_id_of_its_own(tmp_path: Path) -> None:
+    trees = events()
+    for hits in trees["hits"]:
+        hits["particle_id"] = np.where(np.arange(len(hits["x"])) % 2, -1, BIG + 1)
+    path = write_events(tmp_path / "e.root", trees, NUMBERS)
+    read = read_all(RootEventsReader(path=path))
+    assert "If it marks noise, say so with reader: {noise_particle: -1}" in str(read[0].error)
+    read = read_all(RootEventsReader(path=path, noise_particle=-1))
+    assert read[0].collections["truth_links"].particle_id.tolist() == [BIG + 1, 0, BIG + 1, 0, BIG + 1]
