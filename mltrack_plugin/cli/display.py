@@ -9,6 +9,8 @@ import click
 
 if TYPE_CHECKING:
     from mltrack_plugin.cli.paired_events import PairedEvent
+    from mltrack_plugin.detectors import Detector
+    from mltrack_plugin.event_data import Hits
     from mltrack_plugin.framework.algorithm import Reader
 
 
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
 @click.option(
     "--config", metavar="NAME|FILE", help="Job configuration whose reader settings the input needs."
 )
+@click.option(
+    "--min-pt",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="GEV",
+    help="Leave out tracks below this fitted pT.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing picture.")
 def command(
     input_: str,
@@ -29,11 +38,13 @@ def command(
     output: str | None,
     format_: str | None,
     config: str | None,
+    min_pt: float,
     overwrite: bool,
 ) -> None:
-    """Draw the hits and tracks of one event in the x-y and the r-z plane.
+    """Draw the hits and tracks of one event in the x-y and the r-z plane, on the layers of their detector.
 
-    Tracks are coloured, hits on no track grey. If the input carries truth, hits on a wrong track are circled.
+    Tracks are coloured, hits on no track grey. If the input carries truth, noise is a lighter grey and hits on a
+    wrong track are circled.
 
         mltrack display --input events.root --tracks events.tracks.root --event 3 --output event.png
     """
@@ -43,7 +54,7 @@ def command(
     require_extra("matplotlib", "plot", "mltrack display")
     if output is not None:
         check_file(Path(output), overwrite=overwrite)
-    path = draw_from_files(input_, tracks, event, output, format_, config, overwrite)
+    path = draw_from_files(input_, tracks, event, output, format_, config, overwrite, min_pt)
     click.echo(f"wrote {path}")
 
 
@@ -55,6 +66,7 @@ def draw_from_files(
     format: str | None = None,
     config: str | None = None,
     overwrite: bool = False,
+    min_pt: float = 0.0,
 ) -> Path:
     """Draw one event of an input with its tracks from a file.
 
@@ -66,12 +78,14 @@ def draw_from_files(
         format: format of the input; found from the content if ``None``.
         config: job configuration whose reader settings the input needs.
         overwrite: replace an existing picture.
+        min_pt: smallest fitted transverse momentum of the tracks drawn, GeV.
 
     Returns:
         The picture.
 
     Raises:
         InputError: if an input cannot be read, the files do not belong together, or there is no such event.
+        ConfigurationError: if there is a cut on pT and the tracks have no fit.
         OutputError: if the picture exists or cannot be written.
         MissingExtraError: if matplotlib is not installed.
     """
@@ -92,7 +106,21 @@ def draw_from_files(
     found = event.collections.values()
     hits = next(c for c in found if isinstance(c, Hits))
     truth = next((c for c in found if isinstance(c, TruthLinks)), None)
-    return draw_event(hits, tracks, picture, truth=truth, title=f"event {event.event_number}")
+    title = f"event {event.event_number}"
+    detector = _detector_of(reader, hits)
+    return draw_event(hits, tracks, picture, truth=truth, title=title, detector=detector, min_pt=min_pt)
+
+
+def _detector_of(reader: Reader, hits: Hits) -> Detector | None:
+    """The detector that the hits lie on; ``None``, with a line that says so, where it is not certain."""
+    from mltrack_plugin.detectors import recognise
+    from mltrack_plugin.errors import ConfigurationError
+
+    try:
+        return recognise([hits], getattr(reader, "detector", None), reader.source).detector
+    except ConfigurationError as error:
+        click.echo(f"no layers are drawn: {error}", err=True)
+        return None
 
 
 def _find(reader: Reader, tracks_path: str, event_number: int | None) -> PairedEvent:
