@@ -210,6 +210,7 @@ class ColliderMLReader(EventReader):
     def _particles_of(self, k: int, numbers: Array, errors: dict[int, Exception]) -> Table:
         """Particles of the events with these numbers, in this order."""
         pair = self._pairs[k]
+        assert pair.particles is not None
         rows = [pair.row_of_event[n] for n in numbers.tolist()]
         tables = []
         ends = pair.particles.ends

@@ -95,7 +95,8 @@ def join(tables: list[dict[str, Array]]) -> Table:
 
 def merge(chunks: list[Chunk]) -> Chunk:
     """One chunk from consecutive ones; tables without columns have no rows."""
-    errors, position = {}, 0
+    errors: dict[int, Exception] = {}
+    position = 0
     for chunk in chunks:
         errors |= {position + i: error for i, error in chunk.errors.items()}
         position += len(chunk.event_numbers)

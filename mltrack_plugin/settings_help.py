@@ -92,7 +92,8 @@ def _inside(annotation: Any) -> Iterator[tuple[type[BaseModel], str]]:
         if issubclass(annotation, BaseModel):
             yield annotation, ""
         return
-    mark = {dict: "{}", list: "[]", tuple: "[]"}.get(get_origin(annotation) or NoneType, "")
+    marks: dict[Any, str] = {dict: "{}", list: "[]", tuple: "[]"}
+    mark = marks.get(get_origin(annotation), "")
     for argument in get_args(annotation):
         for kind, inner in _inside(argument):
             yield kind, mark + inner

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.errors import EventDataError, MissingExtraError
 from mltrack_plugin.reprs import counted, html_table, number, text_table
+
+if TYPE_CHECKING:
+    import awkward as ak
 
 Array = npt.NDArray[Any]
 
@@ -178,6 +180,8 @@ class FlatCollection(Collection):
 
     def to_awkward(self) -> ak.Array:
         """Record array with the columns as fields, and the `vector` behaviours of ``awkward_name``."""
+        import awkward as ak
+
         if self.awkward_name is not None:
             import vector
 
@@ -195,5 +199,7 @@ class FlatCollection(Collection):
     @classmethod
     def from_awkward(cls, array: ak.Array) -> Self:
         """The inverse of :meth:`to_awkward`; fields that are no columns are left out."""
+        import awkward as ak
+
         names = [f.name for f in dataclasses.fields(cls) if f.name in array.fields]
         return cls(**{name: ak.to_numpy(array[name]) for name in names})

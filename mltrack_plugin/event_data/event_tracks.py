@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import awkward as ak
 import numpy as np
 
 from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data.base import Array, data_frame
 from mltrack_plugin.event_data.tracks import PER_HIT, PERIGEE_PARAMETERS, TRACK_COLUMNS, ProtoTracks, Tracks
 from mltrack_plugin.reprs import counted, html_table, text_table
+
+if TYPE_CHECKING:
+    import awkward as ak
 
 #: Events that a ``repr`` lists.
 _SHOWN = 10
@@ -72,6 +74,8 @@ class EventTracks:
 
         A column that only some events have is NaN in the others.
         """
+        import awkward as ak
+
         events = list(self)
         numbers = np.array([number for number, _ in events], dtype=np.int64)
         counts = np.array([len(tracks) for _, tracks in events], dtype=np.int64)

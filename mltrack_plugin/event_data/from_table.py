@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import awkward as ak
 import numpy as np
 
 from mltrack_plugin.errors import EventDataError, did_you_mean
 from mltrack_plugin.event_data.hits import Hits, TruthLinks
+
+if TYPE_CHECKING:
+    pass
 
 #: Columns of Hits; those of the truth may be there and are not needed.
 _COLUMNS = tuple(field.name for field in dataclasses.fields(Hits))
@@ -64,6 +66,8 @@ def hits_from(data: Any) -> Hits:
 
 def _columns_of(data: Any) -> dict[str, Any]:
     """The columns of any table by name."""
+    import awkward as ak
+
     if isinstance(data, ak.Array):
         if not data.fields:
             raise EventDataError(f"an awkward array of hits has the fields x, y, z; this one is {data.type}")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import awkward as ak
 import numpy as np
 
 from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data.base import Array, Collection, column
 from mltrack_plugin.event_data.selection import check_rows
+
+if TYPE_CHECKING:
+    import awkward as ak
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -72,6 +74,8 @@ class HitGraph(Collection):
     def to_awkward(self) -> ak.Array:
         """One record per node: its ``row`` of Hits, its ``layer``, and the edges that leave it as a list of ``outer``
         nodes, with their ``edge_score`` if there is one."""
+        import awkward as ak
+
         counts = np.bincount(self.edges[0], minlength=len(self))
         lists: dict[str, Any] = {"outer": ak.unflatten(self.edges[1], counts)}
         if self.edge_score is not None:
@@ -81,6 +85,8 @@ class HitGraph(Collection):
     @classmethod
     def from_awkward(cls, array: ak.Array) -> Self:
         """The inverse of :meth:`to_awkward`."""
+        import awkward as ak
+
         counts = ak.to_numpy(ak.num(array["outer"]))
         inner = np.repeat(np.arange(len(array)), counts)
         outer = ak.to_numpy(ak.flatten(array["outer"])).astype(np.int64)

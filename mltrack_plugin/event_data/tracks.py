@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
 from mltrack_plugin.errors import EventDataError
 from mltrack_plugin.event_data.base import Array, Collection, column, data_frame
 from mltrack_plugin.reprs import counted
+
+if TYPE_CHECKING:
+    import awkward as ak
 
 #: Order of the perigee parameters and of the covariance's rows and columns.
 PERIGEE_PARAMETERS = ("d0", "z0", "phi", "theta", "qop")
@@ -91,12 +93,16 @@ class ProtoTracks(Collection):
 
     def _jagged(self) -> dict[str, ak.Array]:
         """The columns with one entry per hit on a track, as one list per track."""
+        import awkward as ak
+
         present = self.arrays()
         return {name: ak.unflatten(present[name], self.n_hits) for name in PER_HIT if name in present}
 
     @staticmethod
     def _flat(array: ak.Array) -> dict[str, Array]:
         """The inverse of :meth:`_jagged`, with the offsets."""
+        import awkward as ak
+
         counts = ak.to_numpy(ak.num(array["hit_indices"]))
         flat = {name: ak.to_numpy(ak.flatten(array[name])) for name in PER_HIT if name in array.fields}
         flat["hit_indices"] = flat["hit_indices"].astype(np.int64)
@@ -104,6 +110,8 @@ class ProtoTracks(Collection):
 
     def to_awkward(self) -> ak.Array:
         """One record per track, with jagged ``hit_indices``."""
+        import awkward as ak
+
         return ak.zip(self._jagged(), depth_limit=1)
 
     def to_pandas(self) -> Any:
@@ -295,6 +303,7 @@ class Tracks(ProtoTracks):
 
     def to_awkward(self) -> ak.Array:
         """One record per track, jagged ``hit_indices``, and `vector` behaviours (tracks.pt, tracks.eta)."""
+        import awkward as ak
         import vector
 
         vector.register_awkward()
@@ -314,6 +323,8 @@ class Tracks(ProtoTracks):
     @classmethod
     def from_awkward(cls, array: ak.Array) -> Self:
         """The inverse of :meth:`to_awkward`."""
+        import awkward as ak
+
         have = set(array.fields)
         names = [n for n in (*PERIGEE_PARAMETERS, "chi2", "ndf", "quality") if n in have]
         columns = {name: ak.to_numpy(array[name]) for name in names}
