@@ -37,8 +37,12 @@ def output_errors(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = _ADVICE.get(error.errno or 0) or f"{error.strerror or error}; write elsewhere"
-        raise OutputError(f"cannot write {str(path)!r}: {advice}") from error
+        raise OutputError(f"cannot write {str(path)!r}: {advice(error)}") from error
+
+
+def advice(error: OSError) -> str:
+    """What went wrong in writing, and what to do about it."""
+    return _ADVICE.get(error.errno or 0) or f"{error.strerror or error}; write elsewhere"
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:

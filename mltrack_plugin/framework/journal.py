@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mltrack_plugin.atomic import sync_folder
+from mltrack_plugin.atomic import advice, sync_folder
 from mltrack_plugin.errors import ConfigurationError, InputError, OutputError
 from mltrack_plugin.framework.event_loop import EventResult
 from mltrack_plugin.framework.packing import Packed, unpack
@@ -180,9 +180,7 @@ class Journal:
         try:
             yield
         except OSError as error:
-            raise OutputError(
-                f"cannot keep the journal {self.directory}: {error.strerror or error}; choose another output"
-            ) from error
+            raise OutputError(f"cannot keep the journal {self.directory}: {advice(error)}") from error
 
     def _write(self, name: str, fill: Callable[[BinaryIO], object]) -> None:
         partial = self.directory / f"{name}.partial"
