@@ -19,6 +19,7 @@ A job file::
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Mapping
 from importlib import resources
@@ -28,13 +29,15 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from mltrack_plugin.detectors import Detector, TrackShape, same_detector
+from mltrack_plugin.detectors import Detector, TrackShape, find_detector, same_detector
 from mltrack_plugin.errors import ConfigurationError, did_you_mean
 from mltrack_plugin.framework.algorithm import Algorithm, Writer
 from mltrack_plugin.jobs.variants import jobs_in, to_yaml
 from mltrack_plugin.registry import Kind, current_name, find
 from mltrack_plugin.reprs import html_table, short, text_table
 from mltrack_plugin.settings import Config, load_yaml, validated
+
+_log = logging.getLogger(__name__)
 
 
 class Step(Config):
@@ -114,6 +117,19 @@ class JobConfig(Config):
     """Figures of merit; they change nothing in a job and are no part of what its output records."""
     tiny: TinyVariant = TinyVariant()
     """Changes that turn the job into one of a second."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _detectors_of_before(cls, content: object) -> object:
+        """Job files of version 0.1.0 list ``detectors``; the first that is registered is the job's."""
+        if not isinstance(content, Mapping) or "detectors" not in content or "detector" in content:
+            return content
+        rest = {key: value for key, value in content.items() if key != "detectors"}
+        named = content["detectors"]
+        names = [named] if isinstance(named, str) else list(named or [])
+        known = next((found.name for name in names if (found := find_detector(str(name)))), None)
+        _log.warning("job %s: 'detectors' is now 'detector: %s'", rest.get("name", ""), known)
+        return rest if known is None else {**rest, "detector": known}
 
     @field_validator("sequence", "writers", mode="before")
     @classmethod

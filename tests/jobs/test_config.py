@@ -136,3 +136,13 @@ def test_second_writer_needs_a_path():
     job = parse_job(MINIMAL + "\nwriters: [root-tracks, trackml-submission]", "mine")
     with pytest.raises(ConfigurationError, match=r"writer 2 \(trackml-submission\): needs a path"):
         job.make_writers("t.root", overwrite=False)
+
+
+@pytest.mark.parametrize(
+    ("stated", "detector"),
+    [("[trackml, generic]", "generic"), ("[redvid]", "redvid"), ("[mine]", None), ("redvid", "redvid")],
+)
+def test_the_detectors_of_version_0_1_0_are_read_with_a_notice(caplog, stated, detector):
+    job = parse_job(f"detectors: {stated}\nsequence: [preprocess-hits]", "old.yaml")
+    assert job.detector == detector
+    assert "'detectors' is now 'detector" in caplog.text
