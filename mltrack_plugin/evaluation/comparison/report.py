@@ -138,8 +138,9 @@ def _fits(
             else:
                 factor = 1.0
             for quantity, text in (("width", title), ("bias", "  bias")):
-                cells = [_width(side[kind][name], quantity, factor) for side in (one, two)]
-                rows.append(Row(text, *cells, difference(differences[kind][name][quantity], factor, "+.3g")))
+                first, second = (_width(side[kind][name], quantity, factor) for side in (one, two))
+                change = difference(differences[kind][name][quantity], factor, "+.3g")
+                rows.append(Row(text, first, second, change))
         yield Section(heading, kind, rows)
 
 
@@ -147,18 +148,18 @@ def _width(entry: Mapping[str, Any], quantity: str, factor: float) -> Cell:
     if entry[quantity] is None:
         return Cell("-")
     form = ".4g" if quantity == "width" else "+.3g"
-    value, *ends = (factor * entry[key] for key in (quantity, f"{quantity}_low", f"{quantity}_high"))
-    return Cell(f"{value:{form}}", "", _interval(*ends, form))
+    value, low, high = (factor * entry[key] for key in (quantity, f"{quantity}_low", f"{quantity}_high"))
+    return Cell(f"{value:{form}}", "", _interval(low, high, form))
 
 
 def _times(one: Mapping[str, Any] | None, two: Mapping[str, Any] | None) -> Iterator[Row]:
     sides = (one, two)
     ratio = f"ratio {one['mean_ms'] / two['mean_ms']:.3g}" if one and two and two["mean_ms"] else ""
-    means = [
+    first, second = (
         Cell("-") if s is None else Cell(f"{s['mean_ms']:.4g}", "", _interval(s["low"], s["high"], ".4g"))
         for s in sides
-    ]
-    yield Row("ms per event", *means, Cell(ratio))
+    )
+    yield Row("ms per event", first, second, Cell(ratio))
     laws = [None if s is None else s["power_law"] for s in sides]
     texts = ["-" if law is None else f"{law['exponent']:.2f} +- {law['exponent_error']:.2f}" for law in laws]
     yield Row("as hits to the power", *map(Cell, texts))
@@ -176,8 +177,8 @@ def difference(entry: Mapping[str, Any], factor: float = 1.0, form: str = "+.4f"
     """A difference with its interval."""
     if entry["value"] is None:
         return Cell("-")
-    ends = (None if entry[end] is None else factor * entry[end] for end in ("low", "high"))
-    return Cell(f"{factor * entry['value']:{form}}", "", _interval(*ends, form))
+    low, high = (None if entry[end] is None else factor * entry[end] for end in ("low", "high"))
+    return Cell(f"{factor * entry['value']:{form}}", "", _interval(low, high, form))
 
 
 def _interval(low: float | None, high: float | None, form: str) -> str:

@@ -28,7 +28,8 @@ def table(result: Mapping[str, Any], width: int) -> Iterator[Line]:
         width: columns of the terminal; with 80 any comparison fits.
     """
     parts = list(sections(result))
-    labels, legend = list(result["labels"]), []
+    labels: list[str] = list(result["labels"])
+    legend: list[str] = []
     for layout in (_one_line, _two_lines, _three_lines):
         if layout is not _one_line and max(map(len, labels)) > MAX_LABEL:
             labels, legend = _cut(result["labels"])
