@@ -73,7 +73,9 @@ class HitModelAlgorithm(ModelAlgorithm):
         rows = None if selection is None or len(selection) == len(hits) else selection.rows
         seen = hits if rows is None else hits.take(rows)
         inside = self.model.card.inside(seen)
-        if not inside.all() and np.mean(inside) >= self.config.min_valid_fraction:
+        # The share is that of all hits: of the few that another step leaves over, one may be most.
+        share = 1.0 if inside.all() else max(np.mean(inside), np.mean(self.model.card.inside(hits)))
+        if not inside.all() and share >= self.config.min_valid_fraction:
             self._outside += int(np.count_nonzero(~inside))
             seen = seen.take(inside)
             rows = np.flatnonzero(inside) if rows is None else rows[inside]

@@ -7,7 +7,7 @@ counts, the others are dropped. ``hit_id`` is the row (simulated hits, space poi
 
 Particle ids are barcodes packed into 64 bits (see :mod:`mltrack_plugin.event_data.barcodes`), from the five columns
 particle_id_pv ... particle_id_subpart, or as the single column particle_id that older ACTS wrote. Times are
-mm (c = 1); files with the single column are of the time when ACTS wrote ns, and are converted.
+mm (c = 1); for files of the time when ACTS wrote ns, set ``time_unit: ns``.
 """
 
 from __future__ import annotations
@@ -72,6 +72,9 @@ class ActsCsvConfig(EventFolderConfig):
     particles_stem: str | None = None
     """Name of the particle files between ``event...-`` and ``.csv``; found by itself by default."""
 
+    time_unit: Literal["mm", "ns"] = "mm"
+    """Unit of the times in the files: mm (c = 1), or ns as ACTS wrote before version 31."""
+
 
 class ActsCsvReader(EventFolderReader):
     """Reads ACTS CSV files, event by event."""
@@ -104,6 +107,10 @@ class ActsCsvReader(EventFolderReader):
             _check_ids(self._header(self._particles_stem, *_COLUMNS["particles"]), place)
         linked = self._stem_of_all("measurement-simhit-map") and self._stem_of_all("hits")
         return self._collection == "hits" or linked is not None, self._particles_stem is not None
+
+    @property
+    def _mm_per_time(self) -> float:
+        return MM_PER_NS if self.config.time_unit == "ns" else 1.0
 
     @property
     def hit_kind(self) -> str:
@@ -147,13 +154,13 @@ class ActsCsvReader(EventFolderReader):
     def _simulated_hits(self, number: int, *, positions: bool) -> Columns:
         types = {**_ID_TYPES, **(dict.fromkeys(("tx", "ty", "tz", "tt"), NUMBER) if positions else {})}
         read = self._parse(number, "hits", types, *_COLUMNS["hits"])
-        ids, in_ns = _particle_ids(read, self._folder.path(self._files[number]["hits"]))
+        ids = _particle_ids(read, self._folder.path(self._files[number]["hits"]))
         if not positions:
             return {"particle_id": ids}
         hits = {"x": read["tx"], "y": read["ty"], "z": read["tz"], "particle_id": ids}
         hits["hit_id"] = np.arange(len(ids), dtype=np.uint64)
         if "tt" in read:
-            hits["time"] = read["tt"] * (MM_PER_NS if in_ns else 1.0)
+            hits["time"] = read["tt"] * self._mm_per_time
         return hits | geometry_columns(read["geometry_id"])
 
     def _measured(self, number: int) -> tuple[Columns, Any]:
@@ -164,14 +171,14 @@ class ActsCsvReader(EventFolderReader):
             hits = {c: read[n] for c, n in zip("xyz", _POSITION, strict=True)}
             hits["hit_id"] = read["measurement_id"]
             if "time" in read:
-                hits["time"] = read["time"]
+                hits["time"] = read["time"] * self._mm_per_time
             return hits | geometry_columns(read["geometry_id"]), read["measurement_id"]
         ids = ("measurement_id_1", "measurement_id", "geometry_id_1", "geometry_id")
         types = {**dict.fromkeys(ids, ID), **dict.fromkeys(("x", "y", "z", "t"), NUMBER)}
         read = self._parse(number, "spacepoint", types, *_COLUMNS["spacepoint"])
         hits = {c: read[c] for c in "xyz"} | {"hit_id": np.arange(len(read["x"]), dtype=np.uint64)}
         if "t" in read:
-            hits["time"] = read["t"]
+            hits["time"] = read["t"] * self._mm_per_time
         measurement = read.get("measurement_id_1", read.get("measurement_id"))
         geometry = read.get("geometry_id_1", read.get("geometry_id"))
         if measurement is None or geometry is None:
@@ -201,19 +208,19 @@ class ActsCsvReader(EventFolderReader):
         assert self._particles_stem is not None
         types = {**_ID_TYPES, "particle_type": INTEGER, **dict.fromkeys(_KINEMATICS, NUMBER)}
         read = self._parse(number, self._particles_stem, types, *_COLUMNS["particles"])
-        ids, _ = _particle_ids(read, self._folder.path(self._files[number][self._particles_stem]))
+        ids = _particle_ids(read, self._folder.path(self._files[number][self._particles_stem]))
         particles = {"particle_id": ids} | {n: read[n] for n in _KINEMATICS}
         if "particle_type" in read:
             particles["pdg_id"] = read["particle_type"]
         return particles
 
 
-def _particle_ids(columns: Columns, place: str) -> tuple[Any, bool]:
-    """Packed barcodes, and whether the file has the single column (and times in ns)."""
+def _particle_ids(columns: Columns, place: str) -> Any:
+    """Packed barcodes."""
     _check_ids(list(columns), place)
     if "particle_id" in columns:
-        return columns["particle_id"], True
-    return pack_barcode(*(columns[n] for n in _BARCODE)), False
+        return columns["particle_id"]
+    return pack_barcode(*(columns[n] for n in _BARCODE))
 
 
 def _check_ids(names: list[str], place: str) -> None:

@@ -1,12 +1,13 @@
 """ColliderML parquet (Open Data Detector), also what ACTS writes: one row per event, list columns.
 
 The path is a ``tracker_hits`` file or a folder of such files. The particles are in the file whose name has
-``particles`` in place of ``tracker_hits`` (and ``truth`` in place of ``reco``), or in ``particles_path``.
+``particles`` in place of ``tracker_hits`` (and ``truth`` in place of ``reco``), beside it or in a folder that is
+named so in its turn, or in ``particles_path``.
 
 Hits: x, y, z (digitised), time, volume_id, layer_id, surface_id (-> ``module_id``); early files also have
 cell_id, which is not read. ``hit_id`` is the row, from 0, which ``hit_ids`` of the tracks files count.
 Particles: the early files lack ``primary`` and the perigee columns, which are not needed. Times are ns in
-the files, mm (c = 1) here.
+the files (``time_unit: mm`` for those of ACTS's own writer), mm (c = 1) here.
 
 Particle ids are stored increased by 1, because 0 is a particle there and noise here; "none" (2**64 - 1, or
 -1 in early files) becomes 0. Hits of particles that the particle table does not hold (secondaries that were
@@ -16,6 +17,7 @@ dropped) keep their id by default.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -49,6 +51,8 @@ class ColliderMLConfig(ReaderConfig):
 
     particles_path: str | None = None
     """File of the particles, if it is not found by its name."""
+    time_unit: Literal["ns", "mm"] = "ns"
+    """Unit of the times in the files: ns as in the released data, or mm (c = 1) as ACTS has them."""
     unknown_particles: Literal["error", "noise", "keep"] = "keep"
     """See ReaderConfig; the released files drop many secondaries from the particle table."""
 
@@ -91,7 +95,7 @@ class ColliderMLReader(EventReader):
         columns = source.parquet_columns
         if {"x", "y", "z"} <= columns and not columns.isdisjoint(("event_id", "surface_id")):
             return 0.8
-        return 1.0 if any("tracker_hits" in n and n.endswith(".parquet") for n in source.names) else 0.0
+        return 1.0 if _names_of_hits(source.path, source.names) else 0.0
 
     def initialize(self) -> None:
         """Open the files.
@@ -141,7 +145,7 @@ class ColliderMLReader(EventReader):
         if storage.kind_of(path) == "file":
             return [path]
         folder = storage.open_folder(path)
-        names = [n for n in folder.names if "tracker_hits" in n and n.endswith(".parquet")]
+        names = _names_of_hits(path, folder.names)
         if not names:
             raise InputError(f"{path} holds no events: there is no *tracker_hits*.parquet in it")
         return [folder.path(n) for n in names]
@@ -179,7 +183,7 @@ class ColliderMLReader(EventReader):
         numbers = pair.event_ids[first - offset : last - offset]
         hits, errors = _table(batch, pair.hit_fields, pair.path, numbers)
         hits.columns["hit_id"] = row_numbers(hits.offsets)
-        if "time" in hits.columns:
+        if "time" in hits.columns and self.config.time_unit == "ns":
             hits.columns["time"] = hits.columns["time"] * MM_PER_NS
         if not self._keys["truth_links"]:
             hits.columns.pop("particle_id", None)
@@ -248,17 +252,28 @@ def _event_ids(file: ParquetInput) -> Array:
     return event_numbers(flat_column(file.read(["event_id"]), "event_id", file.path), place)
 
 
+def _names_of_hits(path: str, names: Iterable[str]) -> list[str]:
+    """The Parquet files of hits in a folder: by their names, or all if the folder's name says so."""
+    found = [n for n in names if n.endswith(".parquet")]
+    named = [n for n in found if "tracker_hits" in n]
+    folder = path.rstrip("/").rsplit("/", 1)[-1]
+    return named or (found if "tracker_hits" in folder else [])
+
+
 def _particles_beside(path: str) -> str | None:
-    """The particles file that belongs to a hits file by its name, if it exists."""
-    name = path.rsplit("/", 1)[-1]
-    if "tracker_hits" not in name:
+    """The particles file that belongs to a hits file by its name, or by that of its folders, if it exists."""
+    if "tracker_hits" not in path:
         return None
-    there = set(storage.sibling_names(path))
-    plain = name.replace("tracker_hits", "particles")
-    for candidate in (plain.replace("reco.", "truth."), plain):
-        if candidate in there:
-            return storage.sibling(path, candidate)
-    return None
+    name = path.rsplit("/", 1)[-1]
+    if "tracker_hits" in name:
+        there = set(storage.sibling_names(path))
+        plain = name.replace("tracker_hits", "particles")
+        for candidate in (plain.replace("reco.", "truth."), plain):
+            if candidate in there:
+                return storage.sibling(path, candidate)
+    # Released data sets, and ACTS, keep particles in a folder of their own, in files of the same names.
+    other = path.replace("tracker_hits", "particles")
+    return other if other.rsplit("/", 1)[-1] in storage.sibling_names(other) else None
 
 
 def _table(

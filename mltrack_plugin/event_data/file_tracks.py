@@ -187,9 +187,13 @@ def with_common_rows(
         return first, second
     result = []
     n_hits = first.identity.n_hits if second.identity.n_hits is None else second.identity.n_hits
-    known = np.unique(np.concatenate(ids)) if ids[0] is not None and ids[1] is not None else None
+    known: Array | None = None
+    if ids[0] is not None and ids[1] is not None:
+        known = np.unique(np.concatenate([ids[0], ids[1]]))
     for tracks, matching in zip((first, second), matchings, strict=True):
-        rows = tracks.hit_indices if known is None else np.searchsorted(known, tracks.identity.hit_id)
+        rows = tracks.hit_indices
+        if known is not None and tracks.identity.hit_id is not None:
+            rows = np.searchsorted(known, tracks.identity.hit_id)
         assert rows is not None
         result.append(with_rows(tracks, rows, matching.unassigned(tracks.identity, n_hits, place)))
         if known is not None:

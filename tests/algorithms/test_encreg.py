@@ -103,6 +103,15 @@ def test_rows_stay_those_of_the_input_when_selected_hits_lie_outside(engine, run
     assert result.hit_rows.tolist() == [row for row in rows if row != 7]
 
 
+def test_the_share_of_hits_outside_is_that_of_all_hits(engine, run):
+    hits = make_hits()
+    z = hits.z.copy()
+    z[7] = 5000.0
+    left_over = HitSelection(np.array([7]), np.array(["r"]), np.array([len(hits) - 1]))
+    result = parameters(run, Hits(hits.hit_id, hits.x, hits.y, z), left_over)
+    assert result.values.shape == (0, 2)
+
+
 def test_no_hit_outside_is_tolerated_if_so_configured(engine, run):
     hits = make_hits()
     z = hits.z.copy()

@@ -237,7 +237,7 @@ def test_acts_hits_of_both_ages(tmp_path: Path) -> None:
     for old in (False, True):
         path = write(tmp_path / f"{old}", acts_files(old=old))
         assert detect_format(path) == "acts-csv"
-        (event,) = read_all(open_events(path))
+        (event,) = read_all(open_events(path, time_unit="ns" if old else "mm"))
         assert event.error is None
         assert event.event_number == 3
         hits = event.collections["hits"]
@@ -249,6 +249,12 @@ def test_acts_hits_of_both_ages(tmp_path: Path) -> None:
         assert event.collections["truth_links"].particle_id.tolist() == [ids[0], ids[1], ids[0]]
         assert event.collections["particles"].particle_id.tolist() == ids
         assert event.collections["particles"].pdg_id.tolist() == [13, 13]
+
+
+def test_times_are_mm_unless_the_user_says_otherwise(tmp_path: Path) -> None:
+    # How particles are numbered says nothing about times.
+    path = write(tmp_path / "old", acts_files(old=True))
+    np.testing.assert_allclose(read_all(open_events(path))[0].collections["hits"].time, 2)
 
 
 def test_acts_measurements_and_spacepoints(tmp_path: Path) -> None:

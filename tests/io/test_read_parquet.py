@@ -88,6 +88,19 @@ def test_ranges_and_steps_back(tmp_path: Path) -> None:
         assert [e.event_number for e in reader.events(start, stop)] == [10 * i for i in range(start, stop)]
 
 
+@pytest.mark.parametrize("name", ["train-00000-of-00001.parquet", "tracker_hits_000000-000003.parquet"])
+def test_particles_in_a_folder_of_their_own(tmp_path: Path, name: str) -> None:
+    folders = [tmp_path / f"run_{kind}" / "data" / f"run_{kind}" for kind in ("tracker_hits", "particles")]
+    for folder, table in zip(folders, (hits(3), particles(3)), strict=True):
+        folder.mkdir(parents=True)
+        pq.write_table(table, folder / name.replace("tracker_hits", folder.name.removeprefix("run_")))
+    assert detect_format(str(folders[0])) == "colliderml"
+    read = read_all(open_events(str(folders[0])))
+    assert [e.collections["particles"].particle_id.tolist() for e in read] == [[1, 2]] * 3
+    times = read_all(open_events(str(folders[0]), time_unit="mm"))[2].collections["hits"].time
+    np.testing.assert_allclose(times, 1.0)
+
+
 def test_early_ids_are_signed(tmp_path: Path) -> None:
     read = read_all(ColliderMLReader(path=write(tmp_path, hits=hits(7, pa.int64()))))
     assert read[2].collections["truth_links"].particle_id.tolist() == [1, 2, 0, 1]
