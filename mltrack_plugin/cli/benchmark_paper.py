@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mltrack_plugin.cli.command import Command
 from mltrack_plugin.published.trackformers.published import DATASETS, DESIGNS
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ TITLES = {
 }
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--events",
     type=click.IntRange(2),

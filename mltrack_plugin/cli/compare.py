@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mltrack_plugin.cli.command import Command
+
 if TYPE_CHECKING:
     from mltrack_plugin.evaluation.comparison.accumulator import Comparison
     from mltrack_plugin.evaluation.comparison.truth import Cuts
@@ -20,7 +22,7 @@ PAGE, RESULTS = "index.html", "comparison.json"
 DEFAULT_OUTPUT = "comparison"
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--tracks", required=True, metavar="PATH", help="Tracks: any format that this package reads.")
 @click.option("--reference", required=True, metavar="PATH", help="Other tracks of the same events.")
 @click.option("--truth", metavar="PATH", help="The events with truth. Without: the overlap only.")

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mltrack_plugin.cli.command import Command
+
 if TYPE_CHECKING:
     from mltrack_plugin.jobs.config import JobConfig
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name", required=False)
 @click.option("--training", is_flag=True, help="The training configurations (mltrack train NAME) instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mltrack_plugin.cli.command import Command
+
 if TYPE_CHECKING:
     from mltrack_plugin.cli.paired_events import PairedEvent
     from mltrack_plugin.detectors import Detector
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from mltrack_plugin.framework.algorithm import Reader
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--input", "input_", required=True, metavar="PATH", help="The events: file, folder or URL.")
 @click.option("--tracks", required=True, metavar="PATH", help="Tracks of these events.")
 @click.option("--event", type=int, metavar="N", help="Number of the event. Default: the first with tracks.")

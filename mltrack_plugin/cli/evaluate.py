@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mltrack_plugin.cli.command import Command
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -31,7 +33,7 @@ _ROWS = {
 }
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--input", "input_", required=True, metavar="PATH", help="Events with truth: file, folder or URL."
 )

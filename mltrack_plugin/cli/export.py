@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from mltrack_plugin.cli.command import Command
+
 Three = tuple[float, float, float]
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("checkpoint", type=click.Path(dir_okay=False), required=False)
 @click.option(
     "--output",

@@ -1,12 +1,16 @@
-"""What a job shows while it runs: its log, and a progress bar on a terminal."""
+"""What a job shows: its log and a progress bar while it runs, and its result."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+
+import click
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,3 +70,16 @@ def _progress_lines(console: Console) -> Callable[[int, int], None]:
             console.print(f"{done} of {total} events", highlight=False, soft_wrap=True)
 
     return show
+
+
+def show_result(text: object) -> None:
+    """Print what a job did; the job is complete, so a full standard output is a notice and no failure."""
+    try:
+        click.echo(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is still buffered would fail again when the program ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        click.echo(f"the outputs are complete, but the summary cannot be printed: {error}", err=True)

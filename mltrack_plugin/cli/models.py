@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mltrack_plugin.cli.command import Command
+
 if TYPE_CHECKING:
     from mltrack_plugin.archives.card import ModelCard
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 SCORES = ("trackml_score", "fit_accuracy", "test_fit_accuracy", "val_accuracy", "val_score")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def command(name: str | None, as_json: bool) -> None:

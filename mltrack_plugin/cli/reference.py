@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mltrack_plugin.cli.command import Command
+
 if TYPE_CHECKING:
     from mltrack_plugin.jobs.result import RunResult
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("finder", type=click.Choice(["ckf"]))
 @click.option("--input", "input_", required=True, metavar="PATH", help="File, folder, archive or URL.")
 @click.option("--output", metavar="PATH", help="Default: <input>.ckf.root beside the input.")
@@ -90,7 +92,7 @@ def command(
         mltrack reference ckf --input events.root --output ckf.root
     """
     from mltrack_plugin.acts.reference import ckf_job
-    from mltrack_plugin.cli.job_display import job_log, progress
+    from mltrack_plugin.cli.job_display import job_log, progress, show_result
     from mltrack_plugin.detectors.acts_geometry import require_acts
     from mltrack_plugin.jobs.config import load_job
     from mltrack_plugin.jobs.run import run
@@ -118,8 +120,7 @@ def command(
             report=json_,
             progress=show,
         )
-    click.echo(result)
-    _show_times(result)
+    show_result(f"{result}\n{_times(result)}")
 
 
 def default_output(source: str, finder: str) -> Path:
@@ -130,8 +131,8 @@ def default_output(source: str, finder: str) -> Path:
     return path.with_name(path.name.removesuffix(".tracks.root") + f".{finder}.root")
 
 
-def _show_times(result: RunResult) -> None:
-    """Print the mean times per event of the steps."""
+def _times(result: RunResult) -> str:
+    """Table of the mean times per event of the steps."""
     from mltrack_plugin.framework.timing import read_timing
     from mltrack_plugin.reprs import text_table
 
@@ -140,5 +141,5 @@ def _show_times(result: RunResult) -> None:
         (name, f"{milliseconds:.3f}", "" if name in counted else "not counted")
         for name, milliseconds in (result.times or {}).items()
     ]
-    click.echo("\nCPU time of the reference")
-    click.echo(text_table([("step", "CPU ms/event", ""), *rows], right=(1,)))
+    table = text_table([("step", "CPU ms/event", ""), *rows], right=(1,))
+    return f"\nCPU time of the reference\n{table}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mltrack_plugin.cli.command import Command
 from mltrack_plugin.errors import ConfigurationError, MltrackError, did_you_mean
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def _make(kind: Kind, what: str) -> click.Command:
         click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."),
     ]
     text = f"List the {what}, or show the one called NAME with its settings."
-    return click.Command(f"{kind}s", params=parameters, callback=show, help=text)
+    return Command(f"{kind}s", params=parameters, callback=show, help=text)
 
 
 algorithms = _make("algorithm", "algorithms that the sequence of a job can name")

@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from mltrack_plugin.cli.command import Command
 
-@click.command()
+
+@click.command(cls=Command)
 @click.option("--input", "input_", required=True, metavar="PATH", help="File, folder, archive or URL.")
 @click.option("--output", metavar="PATH", help="Default: <input>.tracks.root beside the input.")
 @click.option(
@@ -64,7 +66,7 @@ def command(
 
         mltrack run --input events.root
     """
-    from mltrack_plugin.cli.job_display import job_log, progress
+    from mltrack_plugin.cli.job_display import job_log, progress, show_result
     from mltrack_plugin.jobs.run import run
 
     with job_log() as console, progress(console) as show:
@@ -88,7 +90,7 @@ def command(
             report=json_,
             progress=show,
         )
-    click.echo(result)
+    show_result(result)
 
 
 def default_output(source: str) -> Path:

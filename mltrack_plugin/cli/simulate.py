@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mltrack_plugin.cli.command import Command
 from mltrack_plugin.errors import MltrackError, did_you_mean
 from mltrack_plugin.registry import available
 from mltrack_plugin.simulation.datasets import dataset_entry
@@ -100,7 +101,7 @@ def dataset_command(name: str) -> click.Command:
         dataset = make_dataset(name, given)
         write_events(dataset, events, seed, split, output, file_format, overwrite)
 
-    return click.Command(
+    return Command(
         name, params=[*general, *parameters], callback=simulate, help=entry.summary, short_help=entry.summary
     )
 

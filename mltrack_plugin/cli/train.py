@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from mltrack_plugin.cli.command import Command
+
 
 def _overrides(pairs: tuple[str, ...]) -> dict[str, Any]:
     from mltrack_plugin.errors import ConfigurationError
@@ -23,7 +25,7 @@ def _overrides(pairs: tuple[str, ...]) -> dict[str, Any]:
     return result
 
 
-@click.command(name="train")
+@click.command(name="train", cls=Command)
 @click.argument("config")
 @click.option(
     "--output",

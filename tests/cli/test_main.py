@@ -126,7 +126,7 @@ def test_a_signal_that_is_ignored_stays_ignored(monkeypatch):
 
 
 def test_output_into_a_closed_pipe_is_no_error():
-    shell = f"{sys.executable} -m mltrack_plugin.cli.main configs --json | head -c 10"
+    shell = f"{sys.executable} -m mltrack_plugin configs --json | head -c 10"
     result = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
     assert result.stderr == ""
 
@@ -161,3 +161,21 @@ def test_configs_prints_one_job(capsys, tmp_path):
 def test_configs_unknown_name(capsys):
     assert main(["configs", "encreg-redvid-linear"]) == 2
     assert "Did you mean 'encreg-redvid-10-50-linear'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--input", "a.root", "--input", "b.root"],
+        ["evaluate", "--tracks", "a", "--input", "x", "--tracks", "b"],
+        ["simulate", "redvid-10-50-linear", "--events", "2", "--events", "3", "--output", "x.root"],
+    ],
+)
+def test_an_option_is_given_once(words, capsys):
+    assert main(words) == 2
+    assert "is given 2 times" in capsys.readouterr().err
+
+
+def test_names_that_are_no_text_fail_before_the_work(capsys):
+    assert main(["run", "--input", b"a\xff.root".decode(errors="surrogateescape")]) == 2
+    assert "not valid UTF-8" in capsys.readouterr().err

@@ -329,3 +329,24 @@ def test_example_sequence_runs(shared, tmp_path):
     assert result.returncode == 0, result.stderr
     assert f"{N_EVENTS} events" in result.stdout
     assert len(list(read_tracks(tmp_path / "t.root"))) == N_EVENTS
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_standard_output_does_not_fail_a_complete_job(tmp_path):
+    sample = ROOT / "examples" / "data" / "trackml-10-50.root"
+    words = [
+        "--input",
+        sample,
+        "--output",
+        tmp_path / "tracks.root",
+        "--config",
+        "follow-generic",
+        "--events",
+        1,
+    ]
+    command = [sys.executable, "-m", "mltrack_plugin", "run", *map(str, words)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "the outputs are complete, but the summary cannot be printed" in done.stderr
+    assert (tmp_path / "tracks.root").exists()
