@@ -73,7 +73,7 @@ class ActsCsvConfig(EventFolderConfig):
     """Name of the particle files between ``event...-`` and ``.csv``; found by itself by default."""
 
     time_unit: Literal["mm", "ns"] = "mm"
-    """Unit of the times in the files: mm (c = 1), or ns as ACTS wrote before version 31."""
+    """Unit of the times in the files: mm (c = 1), or ns, as old versions of ACTS wrote."""
 
 
 class ActsCsvReader(EventFolderReader):
