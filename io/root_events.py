@@ -172,12 +172,14 @@ class RootEventsReader(EventReader):
             return super()._event_numbers(first, last)
 
     def _read_numbers(self, first: int, last: int) -> Array:
+        assert self._number is not None
         place = f"{self._tree_place}, branch {self._number!r}"
         array = root_file.read_arrays(self._tree, self._tree_place, [self._number], first, last)
         return event_numbers(root_file.scalars(array[self._number], place), place)
 
     def _check_numbers(self) -> None:
         """Compare the numbers of all events; those that cannot be read cost their events later."""
+        assert self._number is not None
         n = int(self._tree.num_entries)
         try:
             parts = [self._read_numbers(0, n)]
@@ -193,7 +195,8 @@ class RootEventsReader(EventReader):
         if self._flat is not None:
             columns, offsets = self._flat.read_scalars(self._fields.values(), first, last)
             hits = Table({field: columns[branch] for field, branch in self._fields.items()}, offsets)
-            numbers, errors = self._flat.numbers[first:last], {}
+            numbers = self._flat.numbers[first:last]
+            errors: dict[int, Exception] = {}
         else:
             array = root_file.read_arrays(self._tree, self._tree_place, self._all_branches(), first, last)
             numbers = np.arange(first, last)
