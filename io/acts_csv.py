@@ -7,11 +7,14 @@ counts, the others are dropped. ``hit_id`` is the row (simulated hits, space poi
 
 Particle ids are barcodes packed into 64 bits (see :mod:`mltrack_plugin.event_data.barcodes`), from the five columns
 particle_id_pv ... particle_id_subpart, or as the single column particle_id that older ACTS wrote. Times are
-mm (c = 1); for files of the time when ACTS wrote ns, set ``time_unit: ns``.
+mm (c = 1); those of files of the time when ACTS wrote ns are known by hits that would come before light, and
+``time_unit`` states the unit.
 """
 
 from __future__ import annotations
 
+import functools
+import logging
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -23,7 +26,7 @@ from mltrack_plugin.framework.source import Source
 from mltrack_plugin.io import csv_table
 from mltrack_plugin.io.csv_table import ID, INTEGER, NUMBER
 from mltrack_plugin.io.event_folder import Columns, EventFolderConfig, EventFolderReader
-from mltrack_plugin.io.reading import MM_PER_NS
+from mltrack_plugin.io.reading import LENGTH_UNITS, MM_PER_NS
 from mltrack_plugin.settings import Config
 
 _BARCODE = tuple(f"particle_id_{part}" for part in ("pv", "sv", "part", "gen", "subpart"))
@@ -61,6 +64,17 @@ _TELLING = (
 )
 _ID_TYPES = dict.fromkeys(("particle_id", *_BARCODE, "geometry_id"), ID)
 
+#: Columns of time and position of the hits by collection.
+_TIME_AND_POSITION = {
+    "hits": ("tt", "tx", "ty", "tz"),
+    "measurements": ("time", *_POSITION),
+    "spacepoint": ("t", "x", "y", "z"),
+}
+#: Median time over median distance from the origin, both mm, below which times are no mm: 1/300 if they are ns.
+_TOO_EARLY = 0.02
+
+_log = logging.getLogger(__name__)
+
 
 class ActsCsvConfig(EventFolderConfig):
     """Settings of the reader of ACTS CSV folders."""
@@ -72,8 +86,10 @@ class ActsCsvConfig(EventFolderConfig):
     particles_stem: str | None = None
     """Name of the particle files between ``event...-`` and ``.csv``; found by itself by default."""
 
-    time_unit: Literal["mm", "ns"] = "mm"
-    """Unit of the times in the files: mm (c = 1), or ns, as old versions of ACTS wrote."""
+    time_unit: Literal["auto", "mm", "ns"] = "auto"
+    """Unit of the times in the files: mm (c = 1), or ns, as old versions of ACTS wrote; "auto" = mm, unless the hits of
+    the first event would then be where light from the origin comes far later (with a notice).
+    """
 
 
 class ActsCsvReader(EventFolderReader):
@@ -108,9 +124,28 @@ class ActsCsvReader(EventFolderReader):
         linked = self._stem_of_all("measurement-simhit-map") and self._stem_of_all("hits")
         return self._collection == "hits" or linked is not None, self._particles_stem is not None
 
-    @property
+    @functools.cached_property
     def _mm_per_time(self) -> float:
-        return MM_PER_NS if self.config.time_unit == "ns" else 1.0
+        if self.config.time_unit != "auto":
+            return MM_PER_NS if self.config.time_unit == "ns" else 1.0
+        stem = {"spacepoints": "spacepoint"}.get(self._collection, self._collection)
+        time, *position = _TIME_AND_POSITION[stem]
+        for number in self._numbers:
+            try:
+                read = self._parse(number, stem, dict.fromkeys((time, *position), NUMBER), *_COLUMNS[stem])
+            except InputError:
+                continue
+            far = LENGTH_UNITS[self.config.length_unit] * np.sqrt(sum(read[name] ** 2 for name in position))
+            if len(far) and time in read:
+                early = bool(np.median(np.abs(read[time])) < _TOO_EARLY * np.median(far))
+                if early:
+                    _log.warning(
+                        "%s: times are taken as ns, since as mm the hits would be there long before light; "
+                        "state the unit with reader: {time_unit: ns} or {time_unit: mm}",
+                        self.source,
+                    )
+                return MM_PER_NS if early else 1.0
+        return 1.0
 
     @property
     def hit_kind(self) -> str:

@@ -320,17 +320,6 @@ sys.exit(main(["run", *{arguments!r}]))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["tracks.root", "whole.root"]
 
 
-def test_example_sequence_runs(shared, tmp_path):
-    script = ROOT / "examples" / "reconstruction_sequence.py"
-    arguments = [str(shared / "events.root"), str(tmp_path / "t.root"), str(shared / "direction.pt")]
-    result = subprocess.run(
-        [sys.executable, str(script), *arguments], capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    assert f"{N_EVENTS} events" in result.stdout
-    assert len(list(read_tracks(tmp_path / "t.root"))) == N_EVENTS
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_standard_output_does_not_fail_a_complete_job(tmp_path):
     sample = ROOT / "examples" / "data" / "trackml-10-50.root"

@@ -251,6 +251,24 @@ def test_acts_hits_of_both_ages(tmp_path: Path) -> None:
         assert event.collections["particles"].pdg_id.tolist() == [13, 13]
 
 
+def test_times_of_hits_that_come_before_light_are_ns(tmp_path: Path, caplog) -> None:
+    files = acts_files(old=True)
+    name = "event000000003-hits.csv"
+    head, *rows = files[name].strip().split("\n")
+    columns = head.split(",")
+    cells = [row.split(",") for row in rows]
+    for row in cells:
+        far = sum(float(row[columns.index(c)]) ** 2 for c in ("tx", "ty", "tz")) ** 0.5
+        row[columns.index("tt")] = repr(far / 299.792458)
+    files[name] = "\n".join([head, *map(",".join, cells)]) + "\n"
+    (event,) = read_all(open_events(write(tmp_path / "ns", files)))
+    hits = event.collections["hits"]
+    np.testing.assert_allclose(hits.time, np.linalg.norm(hits.positions, axis=1), rtol=1e-5)
+    assert "times are taken as ns" in caplog.text
+    (stated,) = read_all(open_events(write(tmp_path / "mm", files), time_unit="mm"))
+    assert stated.collections["hits"].time.max() < 1
+
+
 def test_times_are_mm_unless_the_user_says_otherwise(tmp_path: Path) -> None:
     # How particles are numbered says nothing about times.
     path = write(tmp_path / "old", acts_files(old=True))
