@@ -270,7 +270,8 @@ def test_the_ckf_tracks_of_colliderml(compare, compare_json):
     )
     if not tracks.exists():
         pytest.skip("no sample data (MLTRACK_SAMPLE_DATA)")
-    cuts = ("--min-pt", 1, "--max-eta", 2.5, "--min-hits", 7)
+    # Simulated in 3 T, in a detector whose field nothing here states.
+    cuts = ("--min-pt", 1, "--max-eta", 2.5, "--min-hits", 7, "--field", 3)
     both = ("--tracks", tracks, "--reference", tracks, "--label", "CKF", "--label", "again")
     result = compare_json(*both, "--truth", hits, *cuts)
     side = result["collections"][0]
