@@ -19,7 +19,7 @@ IMAGES = ROOT / "docs" / "images"
 #: The picture that this script draws, of this event of the sample with the tracks of this job.
 EVENT_PICTURE, SAMPLE, JOB, EVENT = "event.png", "examples/data/trackml-10-50.root", "encemb-generic", 19
 #: What draws the other pictures.
-HEPTRKX = "python benchmarks/heptrkx.py --output DIR"
+HEPTRKX = "mltrack benchmark heptrkx --output DIR"
 COMMANDS = {
     "calibration.png": "python benchmarks/calibration.py --picture FILE",
     "gnn-edge-weights.png": HEPTRKX,

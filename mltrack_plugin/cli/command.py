@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import click
 
+#: Options whose second value would replace the first without a word, where a user expects both.
+_ONCE = {"--input", "--tracks"}
+
 
 class Command(click.Command):
-    """A command that takes each of its options once: the second of two would replace the first without a word."""
+    """A command that takes one input: a second one would replace the first without a word."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click does.
@@ -25,7 +28,7 @@ class Command(click.Command):
             return super().parse_args(ctx, args)
         _, _, given = self.make_parser(ctx).parse_args(args=list(args))
         options = [
-            one for one in given if isinstance(one, click.Option) and not (one.multiple or one.is_flag)
+            one for one in given if not getattr(one, "multiple", False) and _ONCE.intersection(one.opts)
         ]
         for option in options:
             if options.count(option) > 1:

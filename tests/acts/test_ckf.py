@@ -248,7 +248,6 @@ def test_single_settings_can_differ():
         ({"changes": {"min_p": 1}}, "no setting 'min_p'. Did you mean 'min_pt'"),
         ({"changes": {"delta_r": (5.0, 1.0)}}, "two rising numbers"),
         ({"detector": "redvid"}, "'redvid'.*GenericDetector"),
-        ({"detector": "trackml"}, "'trackml'.*GenericDetector"),
     ],
 )
 def test_wrong_settings_are_named_before_the_first_event(settings, message):

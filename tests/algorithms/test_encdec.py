@@ -105,7 +105,8 @@ def test_truth_of_another_event_is_refused(run, lines):
 
 def test_tracks_grow_from_given_seeds(card, run, lines):
     hits, truth, number = lines
-    seeds = ProtoTracks.from_labels(np.where((truth.particle_id <= 3) & (number < 2), truth.particle_id, -1))
+    particle = truth.particle_id.astype(np.int64)
+    seeds = ProtoTracks.from_labels(np.where((particle <= 3) & (number < 2), particle, -1))
     tracks = find(run, hits, seeds=seeds)
     assert tracks.n_hits.tolist() == [6, 6, 6]
     for i in range(3):

@@ -168,10 +168,9 @@ def test_configs_unknown_name(capsys):
     [
         ["run", "--input", "a.root", "--input", "b.root"],
         ["evaluate", "--tracks", "a", "--input", "x", "--tracks", "b"],
-        ["simulate", "redvid-10-50-linear", "--events", "2", "--events", "3", "--output", "x.root"],
     ],
 )
-def test_an_option_is_given_once(words, capsys):
+def test_inputs_are_given_once(words, capsys):
     assert main(words) == 2
     assert "is given 2 times" in capsys.readouterr().err
 

@@ -51,7 +51,7 @@ def test_lines_with_known_errors_have_their_widths_and_unit_pulls(monkeypatch):
         (sample,) = [b for b in samples if len(b.intercept) == len(batch) and np.array_equal(b.images, batch)]
         noise = rng.normal(size=(len(batch), 2)) * [0.3, 0.01]
         true = np.stack([sample.intercept[:, 0], sample.slope[:, 0]], axis=1)
-        lines = np.zeros((len(batch), 1, 5))
+        lines = np.zeros((len(batch), 1, 5), dtype=np.float32)
         lines[:, 0, :2] = true + noise
         lines[:, 0, 2:4] = 0.3, 0.01
         return lines
