@@ -135,7 +135,8 @@ class ActsCsvReader(EventFolderReader):
                 read = self._parse(number, stem, dict.fromkeys((time, *position), NUMBER), *_COLUMNS[stem])
             except InputError:
                 continue
-            far = LENGTH_UNITS[self.config.length_unit] * np.sqrt(sum(read[name] ** 2 for name in position))
+            with np.errstate(over="ignore", invalid="ignore"):  # whatever a damaged file holds
+                far = LENGTH_UNITS[self.config.length_unit] * np.sqrt(sum(read[n] ** 2 for n in position))
             if len(far) and time in read:
                 early = bool(np.median(np.abs(read[time])) < _TOO_EARLY * np.median(far))
                 if early:
