@@ -107,7 +107,7 @@ class ActsCsvReader(EventFolderReader):
         config: ActsCsvConfig = self.config
         self._numbers = sorted(self._files)
         self._collection = self._choose(config.collection)
-        stem = {"spacepoints": "spacepoint"}.get(self._collection, self._collection)
+        stem = self._stem
         self._events_with(stem)
         place = self._folder.path(self._files[self._numbers[0]][stem])
         names = self._header(stem, *_COLUMNS[stem])
@@ -124,11 +124,16 @@ class ActsCsvReader(EventFolderReader):
         linked = self._stem_of_all("measurement-simhit-map") and self._stem_of_all("hits")
         return self._collection == "hits" or linked is not None, self._particles_stem is not None
 
+    @property
+    def _stem(self) -> str:
+        """Name of the files of the collection that is read, between ``event...-`` and ``.csv``."""
+        return {"spacepoints": "spacepoint"}.get(self._collection, self._collection)
+
     @functools.cached_property
     def _mm_per_time(self) -> float:
         if self.config.time_unit != "auto":
             return MM_PER_NS if self.config.time_unit == "ns" else 1.0
-        stem = {"spacepoints": "spacepoint"}.get(self._collection, self._collection)
+        stem = self._stem
         time, *position = _TIME_AND_POSITION[stem]
         for number in self._numbers:
             try:
