@@ -38,7 +38,7 @@ demo: .venv-demo/done
 install: .venv/done
 
 test: .venv/done
-	.venv/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+	.venv/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile --max-worker-restart 0
 
 lint: .venv/done
 	.venv/bin/ruff check .

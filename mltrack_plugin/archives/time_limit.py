@@ -48,7 +48,14 @@ def within(seconds: float, work: Callable[[], Result], source: str, what: str) -
     results: list[Result] = []
     errors: list[BaseException] = []
 
+    clocks: list[int] = []
+    ready = threading.Event()
+
     def run() -> None:
+        # Asked for by the thread itself: for one that has ended, the system library reads freed memory.
+        if hasattr(time, "pthread_getcpuclockid"):
+            clocks.append(time.pthread_getcpuclockid(threading.get_ident()))
+        ready.set()
         try:
             results.append(work())
         except BaseException as error:
@@ -57,7 +64,8 @@ def within(seconds: float, work: Callable[[], Result], source: str, what: str) -
     thread = threading.Thread(target=run, name="first-call", daemon=True)
     started = time.monotonic()
     thread.start()
-    clock = _cpu_clock(thread)
+    ready.wait()
+    clock = _cpu_clock(clocks)
     wait = 0.5
     while True:
         thread.join(wait)
@@ -73,17 +81,16 @@ def within(seconds: float, work: Callable[[], Result], source: str, what: str) -
     return results[0]
 
 
-def _cpu_clock(thread: threading.Thread) -> Callable[[], float]:
-    """The CPU time of a thread; time on the clock where the system does not tell."""
+def _cpu_clock(clocks: list[int]) -> Callable[[], float]:
+    """The CPU time of the thread whose clock is given; time on the clock where the system does not tell."""
     started = time.monotonic()
-    clock_of = getattr(time, "pthread_getcpuclockid", None)
-    if clock_of is None or thread.ident is None:
+    if not clocks:
         return lambda: time.monotonic() - started
 
     def read() -> float:
         # A thread that has just ended has no clock any more.
         try:
-            return time.clock_gettime(clock_of(thread.ident)) if thread.is_alive() else 0.0
+            return time.clock_gettime(clocks[0])
         except OSError:
             return 0.0
 
