@@ -1,5 +1,11 @@
 """What surprises in an ACTS sequence: floating point traps, containers that ACTS takes over, errors in algorithms."""
 
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -16,7 +22,35 @@ from mltrack_plugin.framework.algorithm import ProcessCode  # noqa: E402
 
 PROTO_TRACKS = {"transformer_proto_tracks": examples.ProtoTrackContainer}
 
-needs_traps = pytest.mark.skipif(not examples.FpeMonitor.supported, reason="this platform has no traps")
+#: Set in a process that runs one test alone.
+ALONE = "MLTRACK_TEST_ALONE"
+
+
+def needs_traps(test: Callable[[], None]) -> Callable[[], None]:
+    """A test that lets ACTS catch real SIGFPE, in a process of its own.
+
+    ACTS takes a stack trace inside the signal's handler. In a process that has compiled kernels, that can end the
+    process, and all tests that were to follow in it.
+    """
+
+    @functools.wraps(test)
+    def alone() -> None:
+        if ALONE in os.environ:
+            test()
+            return
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            f"{__file__}::{test.__name__}",
+        ]
+        run = subprocess.run(command, env={**os.environ, ALONE: "1"}, capture_output=True, text=True)
+        assert run.returncode == 0, run.stdout + run.stderr
+
+    return pytest.mark.skipif(not examples.FpeMonitor.supported, reason="this platform has no traps")(alone)
 
 
 def exceptions():
