@@ -47,16 +47,11 @@ def within(seconds: float, work: Callable[[], Result], source: str, what: str) -
     """
     results: list[Result] = []
     errors: list[BaseException] = []
-
-    clocks: list[int] = []
-    ready = threading.Event()
+    clocks: list[Callable[[], float]] = []
 
     def run() -> None:
-        # Asked for by the thread itself: for one that has ended, the system library reads freed memory.
-        if hasattr(time, "pthread_getcpuclockid"):
-            clocks.append(time.pthread_getcpuclockid(threading.get_ident()))
-        ready.set()
         try:
+            clocks.append(_cpu_clock())
             results.append(work())
         except BaseException as error:
             errors.append(error)
@@ -64,14 +59,12 @@ def within(seconds: float, work: Callable[[], Result], source: str, what: str) -
     thread = threading.Thread(target=run, name="first-call", daemon=True)
     started = time.monotonic()
     thread.start()
-    ready.wait()
-    clock = _cpu_clock(clocks)
     wait = 0.5
     while True:
         thread.join(wait)
         if not thread.is_alive():
             break
-        if clock() > seconds or time.monotonic() - started > _CLOCK_FACTOR * seconds:
+        if any(clock() > seconds for clock in clocks) or time.monotonic() - started > _CLOCK_FACTOR * seconds:
             raise ModelError(
                 f"{source}: {what} took more than {seconds:.0f} s of CPU time, far more than any network of its size "
                 "needs; the file is not used"
@@ -81,16 +74,18 @@ def within(seconds: float, work: Callable[[], Result], source: str, what: str) -
     return results[0]
 
 
-def _cpu_clock(clocks: list[int]) -> Callable[[], float]:
-    """The CPU time of the thread whose clock is given; time on the clock where the system does not tell."""
+def _cpu_clock() -> Callable[[], float]:
+    """Tells other threads the CPU time of the calling one; time on the clock where the system does not tell."""
     started = time.monotonic()
-    if not clocks:
+    if not hasattr(time, "pthread_getcpuclockid"):
         return lambda: time.monotonic() - started
+    # Asked for while the thread surely lives: for one that has ended, the system library reads freed memory.
+    clock = time.pthread_getcpuclockid(threading.get_ident())
 
     def read() -> float:
         # A thread that has just ended has no clock any more.
         try:
-            return time.clock_gettime(clocks[0])
+            return time.clock_gettime(clock)
         except OSError:
             return 0.0
 

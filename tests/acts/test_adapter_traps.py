@@ -29,8 +29,8 @@ ALONE = "MLTRACK_TEST_ALONE"
 def needs_traps(test: Callable[[], None]) -> Callable[[], None]:
     """A test that lets ACTS catch real SIGFPE, in a process of its own.
 
-    ACTS takes a stack trace inside the signal's handler. In a process that has compiled kernels, that can end the
-    process, and all tests that were to follow in it.
+    In a process that has compiled kernels, such a signal was seen to end the process, and all tests that were to
+    follow in it.
     """
 
     @functools.wraps(test)
@@ -38,15 +38,8 @@ def needs_traps(test: Callable[[], None]) -> Callable[[], None]:
         if ALONE in os.environ:
             test()
             return
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            f"{__file__}::{test.__name__}",
-        ]
+        options = ["-q", "-p", "no:cacheprovider", f"{__file__}::{test.__name__}"]
+        command = [sys.executable, "-m", "pytest", *options]
         run = subprocess.run(command, env={**os.environ, ALONE: "1"}, capture_output=True, text=True)
         assert run.returncode == 0, run.stdout + run.stderr
 
